@@ -1,0 +1,19 @@
+import { BLOCK, blockExpShift, blockScale } from "../rows/block";
+import { STATE, absorb } from "../rows/state";
+
+/** Folds a block of `rows` × `cols` f32 into `rows` row states (rows/state.ts). `stride` is in bytes. */
+export function online_absorb_f32(x: usize, rows: usize, cols: usize, stride: usize, states: usize): void {
+  for (; rows > 0; rows--, x += stride, states += STATE) absorb(states, x, cols << 2);
+}
+
+/** `y = exp(x − m) / l` with the row states (m, l). NaN where m is +inf; where l is 0: NaN, or 0 when `safe`. Strides are in bytes; `y` may be `x`. */
+export function online_normalize_f32(x: usize, y: usize, rows: usize, cols: usize, xStride: usize, yStride: usize, states: usize, safe: bool): void {
+  const bytes = cols << 2;
+  for (; rows > 0; rows--, x += xStride, y += yStride, states += STATE) {
+    const m = load<f32>(states);
+    const l = load<f64>(states, 8);
+    const factor: f32 = m == Infinity ? NaN : safe && l == 0 ? 0 : <f32>(1.0 / l);
+    for (let b: usize = 0; b < bytes; b += BLOCK) blockExpShift(x + b, y + b, min(BLOCK, bytes - b), m);
+    blockScale(y, bytes, factor);
+  }
+}

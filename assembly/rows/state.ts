@@ -1,0 +1,41 @@
+import { expScalar } from "../math/exp";
+import { log } from "../math/log";
+import { FLOOR } from "../simd/constants";
+import { BLOCK, blockExpSum, blockHasNaN, blockMax } from "./block";
+
+// The online state of one row: the max m (f32) and l = Σ exp(x − m) (f64, so that four million terms keep their digits).
+// In memory: m at 0, l at 8, STATE bytes per row. Nothing seen yet is (FLOOR, 0). A row that holds +inf is (+inf, 1), or
+// (+inf, NaN) if it holds NaN as well; NaN otherwise shows as l = NaN.
+
+export const STATE: usize = 16;
+
+@inline export function start(state: usize): void {
+  store<f32>(state, FLOOR);
+  store<f64>(state, 0, 8);
+}
+
+/** Folds `bytes` of f32 at `x` into the state, one block at a time. */
+export function absorb(state: usize, x: usize, bytes: usize): void {
+  let m = load<f32>(state);
+  let l = load<f64>(state, 8);
+  const hadNaN = l != l;
+  for (let b: usize = 0; b < bytes; b += BLOCK) {
+    const n = min(BLOCK, bytes - b);
+    const blockM = blockMax(x + b, n);
+    if (blockM > m) {
+      l *= <f64>expScalar(m - blockM);
+      m = blockM;
+    }
+    l += <f64>blockExpSum(x + b, n, m);
+  }
+  // inf − inf made l NaN; tell a row with +inf from one with NaN.
+  if (m == Infinity && l != l && !hadNaN && !blockHasNaN(x, bytes)) l = 1;
+  store<f32>(state, m);
+  store<f64>(state, l, 8);
+}
+
+/** ln Σ eˣ of what was absorbed; −inf when nothing was, or only −inf. */
+@inline export function finish(state: usize): f32 {
+  const l = load<f64>(state, 8);
+  return l == 0 ? -Infinity : <f32>(<f64>load<f32>(state) + log(l));
+}

@@ -1,0 +1,80 @@
+// V8 13 and later rebuilds a v128 literal with three instructions at every use, so loops never hold one. Constants live in
+// this table and are loaded with `v128.load_splat`, whose result the engine cannot see through and keeps in a register.
+
+/** The most negative finite f32. The running max starts here: a row of −inf then gives exp(−inf − FLOOR) = 0, not NaN. */
+export const FLOOR: f32 = -3.4028234663852886e38;
+
+const TABLE: usize = memory.data<f32>([
+  12582912.0, //            MAGIC   1.5 · 2²³: adding it rounds to an integer held in the low mantissa bits
+  1.4426950408889634, //    LOG2E
+  0.693145751953125, //     LN2_HI  16 bits of ln 2, so n · LN2_HI is exact for |n| ≤ 128 even when not fused
+  1.428606765330187e-6, //  LN2_LO  ln 2 − LN2_HI
+  0.001384363742545247, //  C6 … C2: minimax for (eᵗ − 1)/t on |t| ≤ ln 2 / 2, relative error 2e-9 (Remez, then rounded)
+  0.00837419368326664,
+  0.04166800528764725,
+  0.16666430234909058,
+  0.4999999403953552,
+  1.0, //                   ONE     also C1, and C0 of eᵗ
+  -87.33654022216797, //    EXP_MIN the smallest f32 whose exponential is a normal number
+  88.72283172607422, //     EXP_MAX the largest f32 whose exponential is finite
+  Infinity, //              INF
+  -3.4028234663852886e38, // FLOOR
+], 16);
+
+export const MAGIC: usize = 0;
+export const LOG2E: usize = 4;
+export const LN2_HI: usize = 8;
+export const LN2_LO: usize = 12;
+export const C6: usize = 16;
+export const C5: usize = 20;
+export const C4: usize = 24;
+export const C3: usize = 28;
+export const C2: usize = 32;
+export const ONE: usize = 36;
+export const EXP_MIN: usize = 40;
+export const EXP_MAX: usize = 44;
+export const INF: usize = 48;
+export const LOWEST: usize = 52;
+
+/** A constant of the table in all four lanes. */
+@inline export function constant(offset: usize): v128 {
+  return v128.load_splat<f32>(TABLE + offset);
+}
+
+const TABLE64: usize = memory.data<f64>([
+  6755399441055744.0, //     MAGIC64   1.5 · 2⁵²
+  1.4426950408889634, //     LOG2E64
+  0.6931471803691238, //     LN2_HI64  33 bits of ln 2
+  1.9082149292705877e-10, // LN2_LO64
+  -708.3964185322641, //     EXP_MIN64
+  -Infinity, //              NEG_INF64
+  -1.7976931348623157e308, // LOWEST64
+  1.0, //                    TAYLOR64  1/0! … 1/13!, relative error 4e-18 on |t| ≤ ln 2 / 2
+  1.0,
+  0.5,
+  0.16666666666666666,
+  0.041666666666666664,
+  0.008333333333333333,
+  0.001388888888888889,
+  0.0001984126984126984,
+  0.0000248015873015873,
+  0.0000027557319223985893,
+  2.755731922398589e-7,
+  2.505210838544172e-8,
+  2.08767569878681e-9,
+  1.6059043836821613e-10,
+], 16);
+
+export const MAGIC64: usize = 0;
+export const LOG2E64: usize = 8;
+export const LN2_HI64: usize = 16;
+export const LN2_LO64: usize = 24;
+export const EXP_MIN64: usize = 32;
+export const NEG_INF64: usize = 40;
+export const LOWEST64: usize = 48;
+export const TAYLOR64: usize = 56;
+
+/** A constant of the f64 table in both lanes. */
+@inline export function constant64(offset: usize): v128 {
+  return v128.load_splat<f64>(TABLE64 + offset);
+}

@@ -1,0 +1,106 @@
+import type { RowPlan } from "../../row-plan.ts";
+import type { FloatArray } from "../../tensor.ts";
+import { gather, gatherBytes, scatter } from "./gather.ts";
+import type { Runtime } from "./runtime.ts";
+
+/** A row operation ready to run: everything checked, `y` allocated. */
+export interface RowJob {
+  readonly plan: RowPlan;
+  readonly dtype: "f32" | "f64";
+  readonly x: FloatArray;
+  readonly y: FloatArray;
+  /** Whether a row gives one number instead of a row. */
+  readonly reduces: boolean;
+  readonly scale: number;
+  readonly bias: FloatArray | undefined;
+  readonly mask: Uint8Array | undefined;
+  /** Runs the kernel on rows in module memory; strides in bytes. */
+  readonly kernel: (runtime: Runtime, x: number, y: number, rows: number, cols: number, xStride: number, yStride: number, scratch: number) => void;
+  /** Scratch bytes that the kernel wants. */
+  readonly scratchBytes: number;
+}
+
+/** Elements that travel through scratch at a time: input and output stay in the second-level cache between the copies. */
+const CHUNK_ELEMENTS = 1 << 16;
+/** A row taken across the memory order is gathered with this many of its neighbours, so that reads stay contiguous. */
+const MIN_CHUNK_ROWS = 16;
+
+/**
+ * Runs a row operation. Rows that lie in module memory one after the other are used in place; all others are gathered into
+ * scratch, chunk by chunk, so scratch does not grow with the number of rows.
+ */
+export function runRows(runtime: Runtime, job: RowJob): void {
+  const { plan, x, y, bias, mask, reduces } = job;
+  const { memory, kernels } = runtime;
+  const cols = plan.colCount;
+  const size = job.dtype === "f32" ? 4 : 8;
+  const col = plan.cols.length === 1 ? plan.cols[0] : undefined;
+  const inner = plan.rows.at(-1) ?? { size: 1, x: 0, y: 0, bias: 0, mask: 0 };
+  const modified = bias !== undefined || mask !== undefined || job.scale !== 1;
+  const xInModule = memory.addressOf(x) >= 0 && (cols <= 1 || col?.x === 1);
+  const yInModule = memory.addressOf(y) >= 0 && (reduces || cols <= 1 || col?.y === 1);
+  const gathers = !xInModule || !yInModule || modified;
+  const chunk = gathers ? Math.min(inner.size, Math.max(Math.floor(CHUNK_ELEMENTS / Math.max(cols, 1)), inner.x < (col?.x ?? 0) ? MIN_CHUNK_ROWS : 1)) : inner.size;
+
+  const mark = memory.mark();
+  try {
+    const scratch = memory.take(job.scratchBytes);
+    const needsRows = !xInModule || (modified && (reduces || !yInModule)) || (!reduces && !yInModule);
+    const rowsAt = needsRows ? memory.take(chunk * cols * size) : 0;
+    const resultsAt = reduces && !yInModule ? memory.take(chunk * size) : 0;
+    const biasAt = bias !== undefined ? memory.take((inner.bias === 0 ? 1 : chunk) * cols * size) : 0;
+    const maskAt = mask !== undefined ? memory.take((inner.mask === 0 ? 1 : chunk) * cols) : 0;
+    // Taken after the last allocation: growth moves both.
+    const xBase = memory.addressOf(x);
+    const yBase = memory.addressOf(y);
+
+    forEachOuterRow(plan, (xAt, yAt, bAt, mAt) => {
+      for (let r = 0; r < inner.size; r += chunk) {
+        const n = Math.min(chunk, inner.size - r);
+        let from = rowsAt;
+        let fromStride = cols * size;
+        if (xInModule) {
+          from = xBase + (xAt + r * inner.x) * size;
+          fromStride = inner.x * size;
+        } else gather(runtime, x, xAt + r * inner.x, n, inner.x, plan.cols, "x", rowsAt);
+
+        let to = reduces ? resultsAt : rowsAt;
+        let toStride = reduces ? size : cols * size;
+        if (yInModule) {
+          to = yBase + (yAt + r * inner.y) * size;
+          toStride = inner.y * size;
+        }
+
+        if (modified) {
+          const modify = job.dtype === "f32" ? kernels.modify_f32 : kernels.modify_f64;
+          if (bias !== undefined && (r === 0 || inner.bias !== 0)) gather(runtime, bias, bAt + r * inner.bias, inner.bias === 0 ? 1 : n, inner.bias, plan.cols, "bias", biasAt);
+          if (mask !== undefined && (r === 0 || inner.mask !== 0)) gatherBytes(runtime, mask, mAt + r * inner.mask, inner.mask === 0 ? 1 : n, inner.mask, plan.cols, maskAt);
+          const target = reduces || !yInModule ? rowsAt : to;
+          const targetStride = reduces || !yInModule ? cols * size : toStride;
+          modify(from, target, n, cols, fromStride, targetStride, job.scale, biasAt, inner.bias === 0 ? 0 : cols * size, maskAt, inner.mask === 0 ? 0 : cols);
+          from = target;
+          fromStride = targetStride;
+        }
+
+        job.kernel(runtime, from, to, n, cols, fromStride, toStride, scratch);
+        if (!yInModule) scatter(runtime, y, yAt + r * inner.y, n, inner.y, reduces ? [] : plan.cols, to);
+      }
+    });
+  } finally {
+    memory.release(mark);
+  }
+}
+
+/** Calls back with the operands' offsets, in elements, for every combination of the row dimensions but the last. */
+function forEachOuterRow(plan: RowPlan, visit: (x: number, y: number, bias: number, mask: number) => void): void {
+  const outer = plan.rows.slice(0, -1);
+  const step = (d: number, x: number, y: number, bias: number, mask: number): void => {
+    const dim = outer[d];
+    if (dim === undefined) {
+      visit(x, y, bias, mask);
+      return;
+    }
+    for (let i = 0; i < dim.size; i++) step(d + 1, x + i * dim.x, y + i * dim.y, bias + i * dim.bias, mask + i * dim.mask);
+  };
+  step(0, 0, 0, 0, 0);
+}

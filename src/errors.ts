@@ -1,0 +1,24 @@
+/** Thrown when a combination of inputs is valid but not computed here: a dtype, an engine without SIMD. */
+export class UnsupportedError extends Error {
+  override readonly name = "UnsupportedError";
+}
+
+/** Thrown when something is used after its `dispose()`. */
+export class DisposedError extends Error {
+  override readonly name = "DisposedError";
+}
+
+/** Thrown when the machine fails a valid call: no memory left, a device lost. */
+export class BackendError extends Error {
+  override readonly name = "BackendError";
+}
+
+/** A value as it should appear in a message. */
+export function describe(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (Array.isArray(value)) return `[${value.map((v) => describe(v)).join(", ")}]`;
+  if (typeof value === "string") return `"${value}"`;
+  if (typeof value === "object") return (value.constructor as { name?: string } | undefined)?.name ?? "an object";
+  if (typeof value === "function") return "a function";
+  return String(value as number | boolean | bigint | symbol);
+}

@@ -1,0 +1,34 @@
+import { describe } from "./errors.ts";
+
+/** Rejects anything but an object with known keys, so that a misspelt option is an error and not silence. */
+export function checkOptions(value: unknown, known: ReadonlySet<string>): void {
+  if (value === undefined) return;
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new TypeError(`"options" expected an object, got ${describe(value)}`);
+  for (const key in value) {
+    if (!known.has(key)) throw new TypeError(`"${key}" is not an option here; expected one of ${[...known].join(", ")}`);
+  }
+}
+
+/** A finite number, or `fallback` when absent. */
+export function parseFinite(name: string, value: unknown, fallback: number): number {
+  if (value === undefined) return fallback;
+  if (typeof value !== "number") throw new TypeError(`"${name}" expected a number, got ${describe(value)}`);
+  if (!Number.isFinite(value)) throw new RangeError(`"${name}" expected a finite number, got ${value}`);
+  return value;
+}
+
+/** A boolean, or false when absent. */
+export function parseFlag(name: string, value: unknown): boolean {
+  if (value === undefined) return false;
+  if (typeof value !== "boolean") throw new TypeError(`"${name}" expected true or false, got ${describe(value)}`);
+  return value;
+}
+
+/** One of a few words, or the first when absent. */
+export function parseChoice<T extends string>(name: string, value: unknown, choices: readonly [T, ...T[]]): T {
+  if (value === undefined) return choices[0];
+  const found = choices.find((choice) => choice === value);
+  if (found !== undefined) return found;
+  const message = `"${name}" expected ${choices.map((c) => `"${c}"`).join(" | ")}, got ${describe(value)}`;
+  throw typeof value === "string" ? new RangeError(message) : new TypeError(message);
+}

@@ -1,0 +1,87 @@
+import { UnsupportedError } from "./errors.ts";
+import { broadcastStrides, contiguousStrides, elementCount, sameShape } from "./shape.ts";
+import { describe } from "./errors.ts";
+import { type FloatArray, type Tensor, type View, toView } from "./tensor.ts";
+
+/** A checked input or output of a row operation. */
+export interface FloatView extends View {
+  readonly data: FloatArray;
+  readonly dtype: "f32" | "f64";
+}
+
+/** Checks a floating-point input. */
+export function parseInput(name: string, value: unknown): FloatView {
+  const view = toView(name, value);
+  if (view.dtype !== "f32" && view.dtype !== "f64") throw new UnsupportedError(`"${name}" has dtype ${view.dtype}; row operations compute f32 and f64`);
+  return view as FloatView;
+}
+
+/** Checks a bias: the input's dtype, a shape that broadcasts to the input's. Returns its strides over that shape. */
+export function parseBias(value: unknown, x: FloatView): { data: FloatArray; strides: readonly number[] } {
+  const bias = parseInput("bias", value);
+  if (bias.dtype !== x.dtype) throw new TypeError(`"bias" expected dtype ${x.dtype} as "x", got ${bias.dtype}`);
+  return { data: bias.data, strides: broadcastStrides("bias", bias.shape, bias.strides, x.shape) };
+}
+
+/** Checks a mask: bytes, not zero = keep, a shape that broadcasts to the input's. Returns its strides over that shape. */
+export function parseMask(value: unknown, shape: readonly number[]): { data: Uint8Array; strides: readonly number[] } {
+  const t = (ArrayBuffer.isView(value) ? { data: value, shape: [(value as { length?: number }).length ?? 0] } : value) as { data?: unknown; shape?: unknown; dims?: unknown; strides?: unknown } | null | undefined;
+  if (typeof t !== "object" || t === null || !(t.data instanceof Uint8Array || t.data instanceof Uint8ClampedArray || t.data instanceof Int8Array)) {
+    throw new TypeError(`"mask" expected a Uint8Array (not zero = keep) or a tensor of one, got ${describe(t?.data ?? value)}`);
+  }
+  const bytes = new Uint8Array(t.data.buffer, t.data.byteOffset, t.data.length);
+  // The shape rules are those of any tensor: check them on a signed view of the same bytes.
+  const view = toView("mask", { data: new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length), shape: t.shape ?? t.dims, strides: t.strides });
+  return { data: bytes, strides: broadcastStrides("mask", view.shape, view.strides, shape) };
+}
+
+/** Where a result goes: the caller's `out` after checking, or a new array. */
+export interface Output {
+  readonly data: FloatArray;
+  readonly strides: readonly number[];
+  /** What the call returns. */
+  readonly tensor: Tensor<"f32" | "f64">;
+}
+
+/** Checks `out` against the result's shape and dtype, and against overlapping what the call still has to read. */
+export function parseOutput(value: unknown, shape: readonly number[], dtype: "f32" | "f64", x: FloatView, others: readonly (ArrayBufferView | undefined)[]): Output {
+  if (value === undefined) {
+    const count = elementCount(shape);
+    const data = dtype === "f32" ? new Float32Array(count) : new Float64Array(count);
+    return { data, strides: contiguousStrides(shape), tensor: { data, shape, dtype } };
+  }
+  let out = parseInput("out", value);
+  if (out.dtype !== dtype) throw new TypeError(`"out" expected dtype ${dtype}, got ${out.dtype}`);
+  const flat = ArrayBuffer.isView(value);
+  if (flat) {
+    const count = elementCount(shape);
+    if (out.data.length !== count) throw new RangeError(`"out" expected ${count} elements for shape [${shape.join(", ")}], got ${out.data.length}`);
+    out = { ...out, shape, strides: contiguousStrides(shape) };
+  } else if (!sameShape(out.shape, shape)) throw new RangeError(`"out" expected shape [${shape.join(", ")}], got [${out.shape.join(", ")}]`);
+  if (selfOverlaps(out)) throw new RangeError(`"out" expected strides that give every element its own place, got [${out.strides.join(", ")}] for shape [${out.shape.join(", ")}]`);
+  const inPlace = out.data.buffer === x.data.buffer && out.data.byteOffset === x.data.byteOffset && sameShape(out.shape, x.shape) && sameShape(out.strides, x.strides);
+  if (!inPlace && overlaps(out.data, x.data)) throw new RangeError(`"out" overlaps "x" without being the same view of it`);
+  if (others.some((other) => other !== undefined && overlaps(out.data, other))) throw new RangeError(`"out" overlaps "bias" or "mask"`);
+  const tensor = flat ? { data: out.data, shape, dtype } : isTensor(value) ? value : { data: out.data, shape: out.shape, dtype, strides: out.strides };
+  return { data: out.data, strides: out.strides, tensor };
+}
+
+function isTensor(value: unknown): value is Tensor<"f32" | "f64"> {
+  return typeof value === "object" && value !== null && "shape" in value && "dtype" in value;
+}
+
+function overlaps(a: ArrayBufferView, b: ArrayBufferView): boolean {
+  return a.buffer === b.buffer && a.byteOffset < b.byteOffset + b.byteLength && b.byteOffset < a.byteOffset + a.byteLength;
+}
+
+/** Whether two index tuples of a view may name the same element. */
+function selfOverlaps(view: View): boolean {
+  const dims = view.shape.map((size, d) => ({ size, stride: view.strides[d] ?? 0 })).filter((dim) => dim.size > 1);
+  dims.sort((a, b) => a.stride - b.stride);
+  let reach = 1;
+  for (const { size, stride } of dims) {
+    if (stride < reach) return true;
+    reach = stride * (size - 1) + reach;
+  }
+  return false;
+}

@@ -1,0 +1,107 @@
+import { parseBias, parseInput, parseMask, parseOutput } from "./row-arguments.ts";
+import { BLOCK_ELEMENTS, type RowKernel } from "./backend/wasm/kernels.ts";
+import { runRows } from "./backend/wasm/rows.ts";
+import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
+import { checkOptions, parseChoice, parseFinite, parseFlag } from "./options.ts";
+import { planRows } from "./row-plan.ts";
+import { elementCount, parseAxis } from "./shape.ts";
+import type { DTypeOf, Tensor, TensorLike } from "./tensor.ts";
+
+/**
+ * How a row's softmax is computed:
+ * - `"standard"`: exp(x) / Σ exp(x). Overflows for x > 88.72.
+ * - `"safe"`: subtracts the row's max first; three passes over the row.
+ * - `"online"`: max and sum in one fused pass (Milakov and Gimelshein, arXiv:1805.02867), then normalize.
+ * - `"auto"`: the fastest that cannot overflow. Measured over rows of 1 to 4M elements that is `"online"`, always.
+ */
+export type SoftmaxAlgorithm = "auto" | "standard" | "safe" | "online";
+
+/** Options of {@link softmax}. */
+export interface SoftmaxOptions {
+  /** The dimension that sums to one; negatives count from the end. Default −1. */
+  readonly axis?: number;
+  readonly algorithm?: SoftmaxAlgorithm;
+  /** Multiplies the input first; a temperature T is `scale: 1 / T`. Default 1. */
+  readonly scale?: number;
+  /** Added after scaling; the input's dtype, broadcast to its shape. */
+  readonly bias?: TensorLike;
+  /** Bytes, not zero = keep, broadcast to the input's shape. Removed elements get probability 0 and are never looked at. */
+  readonly mask?: MaskLike;
+  /** Gives zeros, not NaN, for a row without any finite element. Default false, as PyTorch, NumPy and ONNX. */
+  readonly safe?: boolean;
+  /** Where the result goes: the input's shape and dtype, or a typed array of as many elements. May be the input itself. */
+  readonly out?: TensorLike;
+}
+
+/** A mask: bytes, or an object with bytes as `data` and a `shape` (or `dims`). */
+export type MaskLike = Uint8Array | { readonly data: Uint8Array; readonly shape?: readonly number[]; readonly dims?: readonly number[]; readonly strides?: readonly number[] };
+
+const KNOWN = new Set(["axis", "algorithm", "scale", "bias", "mask", "safe", "out"]);
+
+/**
+ * Softmax along one axis: exp(x) / Σ exp(x), rows summing to one.
+ *
+ * @param x - any shape up to eight dimensions, f32 (computed in f32) or f64 (in f64)
+ * @param options - see {@link SoftmaxOptions}
+ * @returns a tensor of the input's shape and dtype; `out` when given
+ * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit; nothing is written then
+ *
+ * @example
+ * ```ts
+ * const p = softmax(tensor(new Float32Array([1, 2, 3, 4]), [2, 2]));
+ * p.data; // [0.2689, 0.7311, 0.2689, 0.7311]
+ * ```
+ */
+export function softmax<T extends TensorLike>(x: T, options?: SoftmaxOptions): Tensor<DTypeOf<T>> {
+  return softmaxOn(defaultRuntime(), x, options) as Tensor<DTypeOf<T>>;
+}
+
+const SOFTMAX_F64 = 0;
+
+/** Softmax on a given instance of the kernels. @internal */
+export function softmaxOn(runtime: Runtime, input: TensorLike, options: SoftmaxOptions = {}): Tensor<"f32" | "f64"> {
+  checkOptions(options, KNOWN);
+  const x = parseInput("x", input);
+  const axis = parseAxis(options.axis ?? -1, x.shape.length);
+  const algorithm = parseChoice("algorithm", options.algorithm, ["auto", "standard", "safe", "online"]);
+  const scale = parseFinite("scale", options.scale, 1);
+  const safe = parseFlag("safe", options.safe) ? 1 : 0;
+  const bias = options.bias === undefined ? undefined : parseBias(options.bias, x);
+  const mask = options.mask === undefined ? undefined : parseMask(options.mask, x.shape);
+  const out = parseOutput(options.out, x.shape, x.dtype, x, [bias?.data, mask?.data]);
+  if (elementCount(x.shape) === 0) return out.tensor;
+
+  const plan = planRows(x.shape, [axis], { x: x.strides, y: out.strides, bias: bias?.strides, mask: mask?.strides });
+  const kernel = softmaxKernel(runtime, algorithm);
+  runRows(runtime, {
+    plan,
+    dtype: x.dtype,
+    x: x.data,
+    y: out.data,
+    reduces: false,
+    scale,
+    bias: bias?.data,
+    mask: mask?.data,
+    scratchBytes: Math.ceil(plan.colCount / BLOCK_ELEMENTS) * 4,
+    kernel:
+      x.dtype === "f32"
+        ? (_, from, to, rows, cols, fromStride, toStride, scratch) => kernel(from, to, rows, cols, fromStride, toStride, scratch, safe)
+        : ({ kernels }, from, to, rows, cols, fromStride, toStride) => kernels.rows_f64(from, to, rows, cols, fromStride, toStride, SOFTMAX_F64, safe),
+  });
+  return out.tensor;
+}
+
+function softmaxKernel(runtime: Runtime, algorithm: SoftmaxAlgorithm): RowKernel {
+  switch (algorithm) {
+    case "standard":
+      return runtime.kernels.softmax_standard_f32;
+    case "safe":
+      return runtime.kernels.softmax_safe_f32;
+    case "online":
+    case "auto":
+      return runtime.kernels.softmax_online_f32;
+    default:
+      return algorithm satisfies never;
+  }
+}
+

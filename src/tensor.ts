@@ -1,0 +1,127 @@
+import { describe } from "./errors.ts";
+import { contiguousStrides, elementCount, parseShape } from "./shape.ts";
+
+/** Storage types. Arithmetic on `f16`, `bf16` and `i8` is f32; `f64` is computed in f64. */
+export type DType = "f32" | "f64" | "f16" | "bf16" | "i8";
+
+/** The typed array that holds each dtype; `f16` and `bf16` are raw 16-bit patterns. */
+export interface DTypeData {
+  f32: Float32Array;
+  f64: Float64Array;
+  f16: Uint16Array;
+  bf16: Uint16Array;
+  i8: Int8Array;
+}
+
+/**
+ * A tensor is a plain value: numbers, a shape and, for a view, strides.
+ *
+ * @typeParam D - the dtype, which decides the type of `data`
+ */
+export interface Tensor<D extends DType = DType> {
+  /** The numbers. Element `[i, j, …]` is `data[i * strides[0] + j * strides[1] + …]`. */
+  readonly data: DTypeData[D];
+  /** The size of each dimension; `[]` is a scalar. */
+  readonly shape: readonly number[];
+  readonly dtype: D;
+  /** Distance between neighbours along each dimension, in elements, not negative. Row-major and gapless when absent. */
+  readonly strides?: readonly number[];
+}
+
+/** A float array of either width. */
+export type FloatArray = Float32Array | Float64Array;
+
+/**
+ * What every function accepts as a tensor: a typed array (one-dimensional), or any object with `data` and `shape`, or
+ * `data` and `dims` as in ONNX Runtime. The dtype follows from the typed array; a `Uint16Array` needs `dtype`.
+ */
+export type TensorLike = FloatArray | { readonly data: unknown; readonly shape?: readonly number[]; readonly dims?: readonly number[]; readonly dtype?: string; readonly strides?: readonly number[] };
+
+/** The dtype of what is passed in, so that f32 in gives f32 out. */
+export type DTypeOf<T> = T extends Float64Array | { readonly data: Float64Array } ? "f64" : "f32";
+
+/** A `Tensor` after checking: strides always present. */
+export interface View {
+  readonly data: DTypeData[DType];
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+}
+
+/**
+ * Gives a typed array a shape. Nothing is copied.
+ *
+ * @param data - the numbers, row-major unless `strides` is given
+ * @param shape - the size of each dimension; one-dimensional when absent
+ * @param options - `strides` in elements, and `dtype` where the array does not tell it (`Uint16Array`: "f16" or "bf16")
+ * @returns a tensor over the same memory
+ * @throws TypeError if `data` is not a typed array of a known dtype
+ * @throws RangeError if the shape does not fit the data
+ *
+ * @example
+ * ```ts
+ * const t = tensor(new Float32Array(6), [2, 3]);
+ * t.dtype; // "f32"
+ * ```
+ */
+export function tensor<A extends DTypeData[DType]>(
+  data: A,
+  shape?: readonly number[],
+  options: { readonly strides?: readonly number[]; readonly dtype?: DType } = {},
+): Tensor<A extends Float32Array ? "f32" : A extends Float64Array ? "f64" : A extends Int8Array ? "i8" : "f16" | "bf16"> {
+  const view = toView("data", { data, shape: shape ?? [(data as { length?: number }).length ?? 0], dtype: options.dtype, strides: options.strides });
+  if (options.strides === undefined && elementCount(view.shape) !== data.length) {
+    throw new RangeError(`"shape" [${view.shape.join(", ")}] has ${elementCount(view.shape)} elements, but "data" has ${data.length}`);
+  }
+  const base = { data, shape: view.shape, dtype: view.dtype };
+  return (options.strides === undefined ? base : { ...base, strides: view.strides }) as never;
+}
+
+/** Checks a tensor argument and fills in what it leaves out. `name` is the argument's, for messages. */
+export function toView(name: string, value: unknown): View {
+  if (ArrayBuffer.isView(value)) {
+    const data = value as unknown as DTypeData[DType];
+    return { data, dtype: dtypeOf(name, data, undefined), shape: [data.length], strides: [1] };
+  }
+  if (typeof value !== "object" || value === null) throw new TypeError(`"${name}" expected a typed array or a tensor, got ${describe(value)}`);
+  const t = value as { data?: unknown; shape?: unknown; dims?: unknown; dtype?: unknown; strides?: unknown };
+  const data = t.data;
+  if (!ArrayBuffer.isView(data)) {
+    const hint = Array.isArray(value) ? "; wrap it: Float32Array.from(…)" : "";
+    throw new TypeError(`"${name}" expected a typed array or a tensor with "data" and "shape", got ${describe(value)}${hint}`);
+  }
+  const array = data as unknown as DTypeData[DType];
+  const dtype = dtypeOf(name, array, t.dtype);
+  const shape = parseShape(name, t.shape ?? t.dims);
+  if (t.strides === undefined) {
+    const count = elementCount(shape);
+    if (array.length < count) throw new RangeError(`"${name}" of shape [${shape.join(", ")}] needs ${count} elements, but its data has ${array.length}`);
+    return { data: array, dtype, shape, strides: contiguousStrides(shape) };
+  }
+  const strides = parseStrides(name, t.strides, shape);
+  const extent = elementCount(shape) === 0 ? 0 : 1 + shape.reduce((sum, size, d) => sum + (size - 1) * (strides[d] ?? 0), 0);
+  if (array.length < extent) throw new RangeError(`"${name}" of shape [${shape.join(", ")}] with strides [${strides.join(", ")}] reaches element ${extent - 1}, but its data has ${array.length}`);
+  return { data: array, dtype, shape, strides };
+}
+
+function parseStrides(name: string, value: unknown, shape: readonly number[]): readonly number[] {
+  if (!Array.isArray(value) || value.length !== shape.length) throw new RangeError(`"${name}" expected one stride per dimension (${shape.length}), got ${describe(value)}`);
+  for (const s of value as unknown[]) {
+    if (typeof s !== "number" || !Number.isSafeInteger(s) || s < 0) throw new RangeError(`"${name}" expected strides that are non-negative integers, got ${describe(s)}`);
+  }
+  return value as number[];
+}
+
+function dtypeOf(name: string, data: ArrayBufferView, stated: unknown): DType {
+  const kind = Object.prototype.toString.call(data).slice(8, -1);
+  const known: readonly DType[] = kind === "Float32Array" ? ["f32"] : kind === "Float64Array" ? ["f64"] : kind === "Float16Array" ? ["f16"] : kind === "Uint16Array" ? ["f16", "bf16"] : kind === "Int8Array" ? ["i8"] : [];
+  const first = known[0];
+  if (first === undefined) throw new TypeError(`"${name}" expected float data (Float32Array, Float64Array), got ${kind}`);
+  if (stated === undefined) {
+    if (known.length > 1) throw new TypeError(`"${name}" is a Uint16Array: say dtype "f16" or "bf16"`);
+    return first;
+  }
+  const match = known.find((d) => d === stated);
+  if (match === undefined) throw new TypeError(`"${name}" expected dtype ${known.map((d) => `"${d}"`).join(" or ")} for a ${kind}, got ${describe(stated)}`);
+  return match;
+}

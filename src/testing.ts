@@ -1,0 +1,39 @@
+// For tests and benchmarks: both binaries in one process, and the kernels themselves. Not covered by semantic versioning.
+import { createRuntime } from "./backend/wasm/runtime.ts";
+import type { Kernels } from "./backend/wasm/kernels.ts";
+import type { ModuleMemory } from "./backend/wasm/memory.ts";
+import { hasRelaxedSimd, type Variant } from "./backend/wasm/features.ts";
+import { emptyOn, type ModuleTensor } from "./empty.ts";
+import { logSoftmaxOn, type LogSoftmaxOptions } from "./log-softmax.ts";
+import { logSumExpOn, type LogSumExpOptions } from "./log-sum-exp.ts";
+import { OnlineSoftmax } from "./online-softmax.ts";
+import { softmaxOn, type SoftmaxOptions } from "./softmax.ts";
+import type { Tensor, TensorLike } from "./tensor.ts";
+
+export type { Kernels, ModuleMemory, Variant };
+export { hasRelaxedSimd };
+
+/** The plain functions bound to an instance of their own. */
+export interface Instance {
+  readonly variant: Variant;
+  readonly kernels: Kernels;
+  readonly memory: ModuleMemory;
+  softmax(x: TensorLike, options?: SoftmaxOptions): Tensor<"f32" | "f64">;
+  logSoftmax(x: TensorLike, options?: LogSoftmaxOptions): Tensor<"f32" | "f64">;
+  logSumExp(x: TensorLike, options?: LogSumExpOptions): Tensor<"f32" | "f64">;
+  onlineSoftmax(rows?: number): OnlineSoftmax;
+  empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options?: { readonly dtype?: D }): ModuleTensor<D>;
+}
+
+/** Instantiates a binary of its own memory. */
+export function createInstance(variant?: Variant): Instance {
+  const runtime = createRuntime(variant);
+  return {
+    ...runtime,
+    softmax: (x, options) => softmaxOn(runtime, x, options),
+    logSoftmax: (x, options) => logSoftmaxOn(runtime, x, options),
+    logSumExp: (x, options) => logSumExpOn(runtime, x, options),
+    onlineSoftmax: (rows) => new OnlineSoftmax(rows, runtime),
+    empty: (shape, options) => emptyOn(runtime, shape, options),
+  };
+}
