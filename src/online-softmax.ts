@@ -104,7 +104,7 @@ export class OnlineSoftmax {
         for (let c = 0; c < cols; c += width) {
           const count = Math.min(width, cols - c);
           const col = { ...(plan.cols[0] ?? { x: 1, y: 0, bias: 0, mask: 0 }), size: count };
-          gather(this.#runtime, x.data, r * rowStride + c * colStride, n, rowStride, [col], "x", data);
+          gather(this.#runtime, x.data, r * rowStride + c * colStride, n, rowStride, [col], "x", data, count);
           kernels.online_absorb_f32(data, n, count, count * 4, states);
         }
         for (let i = 0; i < n; i++) {

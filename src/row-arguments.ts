@@ -58,7 +58,7 @@ export function parseOutput(value: unknown, shape: readonly number[], dtype: "f3
     if (out.data.length !== count) throw new RangeError(`"out" expected ${count} elements for shape [${shape.join(", ")}], got ${out.data.length}`);
     out = { ...out, shape, strides: contiguousStrides(shape) };
   } else if (!sameShape(out.shape, shape)) throw new RangeError(`"out" expected shape [${shape.join(", ")}], got [${out.shape.join(", ")}]`);
-  if (selfOverlaps(out)) throw new RangeError(`"out" expected strides that give every element its own place, got [${out.strides.join(", ")}] for shape [${out.shape.join(", ")}]`);
+  if (!flat && (value as { strides?: unknown }).strides !== undefined && selfOverlaps(out)) throw new RangeError(`"out" expected strides that give every element its own place, got [${out.strides.join(", ")}] for shape [${out.shape.join(", ")}]`);
   const inPlace = out.data.buffer === x.data.buffer && out.data.byteOffset === x.data.byteOffset && sameShape(out.shape, x.shape) && sameShape(out.strides, x.strides);
   if (!inPlace && overlaps(out.data, x.data)) throw new RangeError(`"out" overlaps "x" without being the same view of it`);
   if (others.some((other) => other !== undefined && overlaps(out.data, other))) throw new RangeError(`"out" overlaps "bias" or "mask"`);

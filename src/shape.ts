@@ -22,7 +22,10 @@ export function contiguousStrides(shape: readonly number[]): number[] {
 }
 
 export function sameShape(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((size, d) => size === b[d]);
+  if (a === b) return true;
+  if (a.length !== b.length) return false;
+  for (let d = 0; d < a.length; d++) if (a[d] !== b[d]) return false;
+  return true;
 }
 
 /** Checks a shape argument: at most eight dimensions, each a non-negative integer. */

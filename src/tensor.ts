@@ -112,9 +112,20 @@ function parseStrides(name: string, value: unknown, shape: readonly number[]): r
   return value as number[];
 }
 
+/** The dtypes that each kind of typed array may hold; where there are several, `dtype` has to say which. */
+const DTYPES_OF: Readonly<Record<string, readonly DType[]>> = {
+  Float32Array: ["f32"],
+  Float64Array: ["f64"],
+  Float16Array: ["f16"],
+  Uint16Array: ["f16", "bf16"],
+  Int8Array: ["i8"],
+};
+
 function dtypeOf(name: string, data: ArrayBufferView, stated: unknown): DType {
+  if (stated === undefined && data instanceof Float32Array) return "f32";
+  // By tag, so that arrays of another realm and Float16Array, which not every engine has, are recognised.
   const kind = Object.prototype.toString.call(data).slice(8, -1);
-  const known: readonly DType[] = kind === "Float32Array" ? ["f32"] : kind === "Float64Array" ? ["f64"] : kind === "Float16Array" ? ["f16"] : kind === "Uint16Array" ? ["f16", "bf16"] : kind === "Int8Array" ? ["i8"] : [];
+  const known = DTYPES_OF[kind] ?? [];
   const first = known[0];
   if (first === undefined) throw new TypeError(`"${name}" expected float data (Float32Array, Float64Array), got ${kind}`);
   if (stated === undefined) {

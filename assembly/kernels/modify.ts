@@ -23,7 +23,16 @@ export function modify_f32(x: usize, y: usize, rows: usize, cols: usize, xStride
   const removed = f32x4.splat(-Infinity);
   const bytes = cols << 2;
   for (; rows > 0; rows--, x += xStride, y += yStride, bias += biasStride, mask += maskStride) {
-    for (let i: usize = 0; i < bytes; i += 16) {
+    let i: usize = 0;
+    if (!bias && !mask) {
+      for (; i + 64 <= bytes; i += 64) {
+        v128.store(y + i, f32x4.mul(v128.load(x + i), factor));
+        v128.store(y + i, f32x4.mul(v128.load(x + i, 16), factor), 16);
+        v128.store(y + i, f32x4.mul(v128.load(x + i, 32), factor), 32);
+        v128.store(y + i, f32x4.mul(v128.load(x + i, 48), factor), 48);
+      }
+    }
+    for (; i < bytes; i += 16) {
       const bytesLeft = bytes - i;
       let v = f32x4.mul(loadUpTo16(x + i, bytesLeft, factor), factor);
       if (bias) v = f32x4.add(v, loadUpTo16(bias + i, bytesLeft, factor));

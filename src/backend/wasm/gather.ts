@@ -12,8 +12,8 @@ const MIN_TRANSPOSE = 64;
 
 type OperandName = "x" | "bias";
 
-/** Gathers `rows` rows whose first elements lie `rowStride` apart from `base`, into `address`. */
-export function gather(runtime: Runtime, data: FloatArray, base: number, rows: number, rowStride: number, cols: readonly PlanDim[], operand: OperandName, address: number): void {
+/** Gathers `rows` rows whose first elements lie `rowStride` apart from `base`, to `address`, `pitch` apart. In elements. */
+export function gather(runtime: Runtime, data: FloatArray, base: number, rows: number, rowStride: number, cols: readonly PlanDim[], operand: OperandName, address: number, pitch: number): void {
   const { memory, kernels } = runtime;
   const heap = data instanceof Float32Array ? memory.f32 : memory.f64;
   const to = address / data.BYTES_PER_ELEMENT;
@@ -21,34 +21,34 @@ export function gather(runtime: Runtime, data: FloatArray, base: number, rows: n
   const stride = col?.[operand] ?? 0;
   const count = countOf(cols);
   if (col !== undefined && stride === 1) {
-    copyRows(data, base, rowStride, heap, to, count, rows, count);
+    copyRows(data, base, rowStride, heap, to, pitch, rows, count);
   } else if (col !== undefined && rowStride === 1 && rows >= MIN_TRANSPOSE && data instanceof Float32Array) {
     const mark = memory.mark();
     const inModule = memory.addressOf(data);
     if (inModule >= 0) {
-      kernels.transpose_f32(inModule + base * 4, address, count, rows, stride * 4, count * 4);
+      kernels.transpose_f32(inModule + base * 4, address, count, rows, stride * 4, pitch * 4);
     } else {
       const columns = memory.take(count * rows * 4);
       copyRows(data, base, stride, memory.f32, columns / 4, rows, count, rows);
-      kernels.transpose_f32(columns, address, count, rows, rows * 4, count * 4);
+      kernels.transpose_f32(columns, address, count, rows, rows * 4, pitch * 4);
     }
     memory.release(mark);
   } else {
-    copyElements(data, base, rowStride, offsetsOf(cols, operand), heap, to, rows);
+    copyElements(data, base, rowStride, offsetsOf(cols, operand), heap, to, pitch, rows);
   }
 }
 
-/** As `gather`, for the bytes of a mask. */
+/** As `gather`, for the bytes of a mask, without gaps. */
 export function gatherBytes(runtime: Runtime, data: Uint8Array, base: number, rows: number, rowStride: number, cols: readonly PlanDim[], address: number): void {
   const heap = runtime.memory.u8;
   const col = cols.length === 1 ? cols[0] : undefined;
   const count = countOf(cols);
   if (col?.mask === 1) copyRows(data, base, rowStride, heap, address, count, rows, count);
-  else copyElements(data, base, rowStride, offsetsOf(cols, "mask"), heap, address, rows);
+  else copyElements(data, base, rowStride, offsetsOf(cols, "mask"), heap, address, count, rows);
 }
 
 /** The reverse of `gather`: rows from `address` to where the result belongs. */
-export function scatter(runtime: Runtime, data: FloatArray, base: number, rows: number, rowStride: number, cols: readonly PlanDim[], address: number): void {
+export function scatter(runtime: Runtime, data: FloatArray, base: number, rows: number, rowStride: number, cols: readonly PlanDim[], address: number, pitch: number): void {
   const { memory, kernels } = runtime;
   const from = address / data.BYTES_PER_ELEMENT;
   const col = cols.length === 1 ? cols[0] : undefined;
@@ -56,15 +56,15 @@ export function scatter(runtime: Runtime, data: FloatArray, base: number, rows: 
   const count = countOf(cols);
   const heap = data instanceof Float32Array ? memory.f32 : memory.f64;
   if (col !== undefined && stride === 1) {
-    copyRows(heap, from, count, data, base, rowStride, rows, count);
+    copyRows(heap, from, pitch, data, base, rowStride, rows, count);
   } else if (col !== undefined && rowStride === 1 && rows >= MIN_TRANSPOSE && data instanceof Float32Array) {
     const mark = memory.mark();
     const inModule = memory.addressOf(data);
     if (inModule >= 0) {
-      kernels.transpose_f32(address, inModule + base * 4, rows, count, count * 4, stride * 4);
+      kernels.transpose_f32(address, inModule + base * 4, rows, count, pitch * 4, stride * 4);
     } else {
       const columns = memory.take(count * rows * 4);
-      kernels.transpose_f32(address, columns, rows, count, count * 4, rows * 4);
+      kernels.transpose_f32(address, columns, rows, count, pitch * 4, rows * 4);
       copyRows(memory.f32, columns / 4, rows, data, base, stride, count, rows);
     }
     memory.release(mark);
@@ -72,7 +72,7 @@ export function scatter(runtime: Runtime, data: FloatArray, base: number, rows: 
     const offsets = offsetsOf(cols, "y");
     for (let r = 0; r < rows; r++) {
       const at = base + r * rowStride;
-      for (let c = 0; c < count; c++) data[at + (offsets[c] ?? 0)] = heap[from + r * count + c] ?? 0;
+      for (let c = 0; c < count; c++) data[at + (offsets[c] ?? 0)] = heap[from + r * pitch + c] ?? 0;
     }
   }
 }
@@ -94,17 +94,17 @@ function copyRows(src: Numbers, srcAt: number, srcStride: number, dst: Numbers, 
 }
 
 /** One by one, the shorter stride innermost so that reads stay close together. */
-function copyElements(src: Numbers, base: number, rowStride: number, offsets: Int32Array, dst: Numbers, to: number, rows: number): void {
+function copyElements(src: Numbers, base: number, rowStride: number, offsets: Int32Array, dst: Numbers, to: number, pitch: number, rows: number): void {
   const count = offsets.length;
   if (count > 1 && rowStride < (offsets[1] ?? 0)) {
     for (let c = 0; c < count; c++) {
       const at = base + (offsets[c] ?? 0);
-      for (let r = 0; r < rows; r++) dst[to + r * count + c] = src[at + r * rowStride] ?? 0;
+      for (let r = 0; r < rows; r++) dst[to + r * pitch + c] = src[at + r * rowStride] ?? 0;
     }
   } else {
     for (let r = 0; r < rows; r++) {
       const at = base + r * rowStride;
-      for (let c = 0; c < count; c++) dst[to + r * count + c] = src[at + (offsets[c] ?? 0)] ?? 0;
+      for (let c = 0; c < count; c++) dst[to + r * pitch + c] = src[at + (offsets[c] ?? 0)] ?? 0;
     }
   }
 }

@@ -26,9 +26,11 @@ export interface Mark {
  */
 export class ModuleMemory {
   readonly memory: WebAssembly.Memory;
+  /** Views of all of memory. Only this class grows it, and makes them anew when it does. */
   #f32!: Float32Array;
   #f64!: Float64Array;
   #u8!: Uint8Array;
+  #buffer!: ArrayBufferLike;
   #top = ARENA_START;
   /** Heap blocks the current calls borrowed for scratch. */
   readonly #borrowed: number[] = [];
@@ -45,7 +47,7 @@ export class ModuleMemory {
 
   /** Bytes of linear memory, all uses together. */
   get byteLength(): number {
-    return this.memory.buffer.byteLength;
+    return this.#u8.byteLength;
   }
 
   /** Bytes held by tensors and borrowed scratch. */
@@ -57,25 +59,22 @@ export class ModuleMemory {
 
   /** All of memory as f32. Growth detaches it: take it anew after every allocation. */
   get f32(): Float32Array {
-    if (this.#f32.buffer !== this.memory.buffer) this.#refresh();
     return this.#f32;
   }
 
   /** All of memory as f64; as for `f32`. */
   get f64(): Float64Array {
-    if (this.#f64.buffer !== this.memory.buffer) this.#refresh();
     return this.#f64;
   }
 
   /** All of memory as bytes; as for `f32`. */
   get u8(): Uint8Array {
-    if (this.#u8.buffer !== this.memory.buffer) this.#refresh();
     return this.#u8;
   }
 
   /** The address of an array that lies in this memory, or −1. */
   addressOf(data: ArrayBufferView): number {
-    return data.buffer === this.memory.buffer ? data.byteOffset : -1;
+    return data.buffer === this.#buffer ? data.byteOffset : -1;
   }
 
   mark(): Mark {
@@ -156,10 +155,12 @@ export class ModuleMemory {
       throw new BackendError(`WebAssembly memory cannot grow from ${this.#end} by ${pages * PAGE} bytes`, { cause });
     }
     this.#end += pages * PAGE;
+    this.#refresh();
   }
 
   #refresh(): void {
     const buffer = this.memory.buffer;
+    this.#buffer = buffer;
     this.#f32 = new Float32Array(buffer);
     this.#f64 = new Float64Array(buffer);
     this.#u8 = new Uint8Array(buffer);

@@ -22,8 +22,10 @@ export interface RowJob {
 
 /** Elements that travel through scratch at a time: input and output stay in the second-level cache between the copies. */
 const CHUNK_ELEMENTS = 1 << 16;
-/** A row taken across the memory order is gathered with this many of its neighbours, so that reads stay contiguous. */
-const MIN_CHUNK_ROWS = 16;
+/** Rows that lie across the memory order are gathered at least so many at a time, so that reads come in runs. */
+const MIN_CROSSING_ROWS = 256;
+/** Gap, in elements, between crossing rows in scratch: at a pitch of a power of two, transposing would hit one cache set. */
+const CROSSING_GAP = 16;
 
 /**
  * Runs a row operation. Rows that lie in module memory one after the other are used in place; all others are gathered into
@@ -40,13 +42,15 @@ export function runRows(runtime: Runtime, job: RowJob): void {
   const xInModule = memory.addressOf(x) >= 0 && (cols <= 1 || col?.x === 1);
   const yInModule = memory.addressOf(y) >= 0 && (reduces || cols <= 1 || col?.y === 1);
   const gathers = !xInModule || !yInModule || modified;
-  const chunk = gathers ? Math.min(inner.size, Math.max(Math.floor(CHUNK_ELEMENTS / Math.max(cols, 1)), inner.x < (col?.x ?? 0) ? MIN_CHUNK_ROWS : 1)) : inner.size;
+  const crossing = inner.x < (col?.x ?? 0) || inner.y < (col?.y ?? 0);
+  const pitch = crossing ? cols + CROSSING_GAP : cols;
+  const chunk = gathers ? Math.min(inner.size, Math.max(Math.floor(CHUNK_ELEMENTS / Math.max(cols, 1)), crossing ? MIN_CROSSING_ROWS : 1)) : inner.size;
 
   const mark = memory.mark();
   try {
     const scratch = memory.take(job.scratchBytes);
     const needsRows = !xInModule || (modified && (reduces || !yInModule)) || (!reduces && !yInModule);
-    const rowsAt = needsRows ? memory.take(chunk * cols * size) : 0;
+    const rowsAt = needsRows ? memory.take(chunk * pitch * size) : 0;
     const resultsAt = reduces && !yInModule ? memory.take(chunk * size) : 0;
     const biasAt = bias !== undefined ? memory.take((inner.bias === 0 ? 1 : chunk) * cols * size) : 0;
     const maskAt = mask !== undefined ? memory.take((inner.mask === 0 ? 1 : chunk) * cols) : 0;
@@ -58,14 +62,14 @@ export function runRows(runtime: Runtime, job: RowJob): void {
       for (let r = 0; r < inner.size; r += chunk) {
         const n = Math.min(chunk, inner.size - r);
         let from = rowsAt;
-        let fromStride = cols * size;
+        let fromStride = pitch * size;
         if (xInModule) {
           from = xBase + (xAt + r * inner.x) * size;
           fromStride = inner.x * size;
-        } else gather(runtime, x, xAt + r * inner.x, n, inner.x, plan.cols, "x", rowsAt);
+        } else gather(runtime, x, xAt + r * inner.x, n, inner.x, plan.cols, "x", rowsAt, pitch);
 
         let to = reduces ? resultsAt : rowsAt;
-        let toStride = reduces ? size : cols * size;
+        let toStride = reduces ? size : pitch * size;
         if (yInModule) {
           to = yBase + (yAt + r * inner.y) * size;
           toStride = inner.y * size;
@@ -73,17 +77,17 @@ export function runRows(runtime: Runtime, job: RowJob): void {
 
         if (modified) {
           const modify = job.dtype === "f32" ? kernels.modify_f32 : kernels.modify_f64;
-          if (bias !== undefined && (r === 0 || inner.bias !== 0)) gather(runtime, bias, bAt + r * inner.bias, inner.bias === 0 ? 1 : n, inner.bias, plan.cols, "bias", biasAt);
+          if (bias !== undefined && (r === 0 || inner.bias !== 0)) gather(runtime, bias, bAt + r * inner.bias, inner.bias === 0 ? 1 : n, inner.bias, plan.cols, "bias", biasAt, cols);
           if (mask !== undefined && (r === 0 || inner.mask !== 0)) gatherBytes(runtime, mask, mAt + r * inner.mask, inner.mask === 0 ? 1 : n, inner.mask, plan.cols, maskAt);
           const target = reduces || !yInModule ? rowsAt : to;
-          const targetStride = reduces || !yInModule ? cols * size : toStride;
+          const targetStride = reduces || !yInModule ? pitch * size : toStride;
           modify(from, target, n, cols, fromStride, targetStride, job.scale, biasAt, inner.bias === 0 ? 0 : cols * size, maskAt, inner.mask === 0 ? 0 : cols);
           from = target;
           fromStride = targetStride;
         }
 
         job.kernel(runtime, from, to, n, cols, fromStride, toStride, scratch);
-        if (!yInModule) scatter(runtime, y, yAt + r * inner.y, n, inner.y, reduces ? [] : plan.cols, to);
+        if (!yInModule) scatter(runtime, y, yAt + r * inner.y, n, inner.y, reduces ? [] : plan.cols, to, reduces ? 1 : pitch);
       }
     });
   } finally {
