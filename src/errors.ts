@@ -20,5 +20,6 @@ export function describe(value: unknown): string {
   if (typeof value === "string") return `"${value}"`;
   if (typeof value === "object") return (value.constructor as { name?: string } | undefined)?.name ?? "an object";
   if (typeof value === "function") return "a function";
-  return String(value as number | boolean | bigint | symbol);
+  // eslint-disable-next-line @typescript-eslint/no-base-to-string -- a number, boolean, bigint or symbol is left, which TypeScript cannot say of `unknown`
+  return String(value);
 }

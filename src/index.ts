@@ -1,7 +1,14 @@
+export { alibiSlopes } from "./alibi.ts";
+export { attention, scaledDotProductAttention, type AttentionOptions, type AttentionResultWithLse } from "./attention.ts";
+export { type Layout, type ScoreOptions } from "./attention-arguments.ts";
+export { attentionScores, type AttentionScoresOptions, type ScoreStage } from "./attention-scores.ts";
+export { attentionVarlen, type AttentionVarlenOptions } from "./attention-varlen.ts";
+export { createBlockMask, type BlockMask, type BlockMaskOptions, type MaskMod } from "./block-mask.ts";
 export { empty, type ModuleTensor } from "./empty.ts";
 export { BackendError, DisposedError, UnsupportedError } from "./errors.ts";
 export { logSoftmax, type LogSoftmaxOptions } from "./log-softmax.ts";
 export { logSumExp, type LogSumExpOptions } from "./log-sum-exp.ts";
+export { mergeStates, type PartialAttention } from "./merge-states.ts";
 export { OnlineSoftmax, type NormalizeOptions } from "./online-softmax.ts";
 export { softmax, type MaskLike, type SoftmaxAlgorithm, type SoftmaxOptions } from "./softmax.ts";
 export { tensor, type DType, type DTypeData, type DTypeOf, type FloatArray, type Tensor, type TensorLike } from "./tensor.ts";

@@ -42,7 +42,7 @@ export function logSoftmaxOn(runtime: Runtime, input: TensorLike, options: LogSo
   const safe = parseFlag("safe", options.safe) ? 1 : 0;
   const bias = options.bias === undefined ? undefined : parseBias(options.bias, x);
   const mask = options.mask === undefined ? undefined : parseMask(options.mask, x.shape);
-  const out = parseOutput(options.out, x.shape, x.dtype, x, [bias?.data, mask?.data]);
+  const out = parseOutput(options.out, x.shape, x.dtype, x, { bias: bias?.data, mask: mask?.data });
   if (elementCount(x.shape) === 0) return out.tensor;
 
   runRows(runtime, {
@@ -57,7 +57,8 @@ export function logSoftmaxOn(runtime: Runtime, input: TensorLike, options: LogSo
     scratchBytes: STATE_BYTES,
     kernel:
       x.dtype === "f32"
-        ? ({ kernels }, from, to, rows, cols, fromStride, toStride, scratch) => kernels.log_softmax_f32(from, to, rows, cols, fromStride, toStride, scratch, safe)
+        ? ({ kernels }, from, to, rows, cols, fromStride, toStride, scratch) =>
+            kernels.log_softmax_f32(from, to, rows, cols, fromStride, toStride, scratch, safe)
         : ({ kernels }, from, to, rows, cols, fromStride, toStride) => kernels.rows_f64(from, to, rows, cols, fromStride, toStride, LOG_SOFTMAX_F64, safe),
   });
   return out.tensor;

@@ -50,12 +50,12 @@ export function logSumExpOn(runtime: Runtime, input: TensorLike, options: LogSum
   const mask = options.mask === undefined ? undefined : parseMask(options.mask, x.shape);
   const kept = x.shape.map((size, d) => (axes.includes(d) ? 1 : size));
   const shape = keepDims ? kept : kept.filter((_, d) => !axes.includes(d));
-  const out = parseOutput(options.out, shape, x.dtype, x, [bias?.data, mask?.data]);
+  const out = parseOutput(options.out, shape, x.dtype, x, { bias: bias?.data, mask: mask?.data });
   if (elementCount(shape) === 0) return out.tensor;
 
   // The result's strides over the input's dimensions, 0 along reduced ones.
   let next = 0;
-  const yStrides = x.shape.map((_, d) => (axes.includes(d) ? (next += keepDims ? 1 : 0, 0) : (out.strides[next++] ?? 0)));
+  const yStrides = x.shape.map((_, d) => (axes.includes(d) ? ((next += keepDims ? 1 : 0), 0) : (out.strides[next++] ?? 0)));
   runRows(runtime, {
     plan: planRows(x.shape, axes, { x: x.strides, y: yStrides, bias: bias?.strides, mask: mask?.strides }),
     dtype: x.dtype,

@@ -153,7 +153,7 @@ export class OnlineSoftmax {
     const safe = parseFlag("safe", options.safe) ? 1 : 0;
     const given = parseInput("block", block);
     const x = this.#blockOf("block", block);
-    const out = parseOutput(options.out, given.shape, "f32", given, []);
+    const out = parseOutput(options.out, given.shape, "f32", given, {});
     const tensor = out.tensor as Tensor<"f32">;
     if ((x.shape[1] ?? 0) === 0) return tensor;
     const { memory } = this.#runtime;
@@ -189,7 +189,8 @@ export class OnlineSoftmax {
     const x = parseInput(name, block);
     if (x.dtype !== "f32") throw new TypeError(`"${name}" expected dtype f32, got ${x.dtype}`);
     if (x.shape.length === 1 && this.rows === 1) return { ...x, shape: [1, x.shape[0] ?? 0], strides: [0, x.strides[0] ?? 0] };
-    if (x.shape.length !== 2 || x.shape[0] !== this.rows) throw new RangeError(`"${name}" expected shape [${this.rows}, n]${this.rows === 1 ? " or [n]" : ""}, got [${x.shape.join(", ")}]`);
+    if (x.shape.length !== 2 || x.shape[0] !== this.rows)
+      throw new RangeError(`"${name}" expected shape [${this.rows}, n]${this.rows === 1 ? " or [n]" : ""}, got [${x.shape.join(", ")}]`);
     return x;
   }
 

@@ -25,7 +25,8 @@ export function parseBias(value: unknown, x: FloatView): { data: FloatArray; str
 
 /** Checks a mask: bytes, not zero = keep, a shape that broadcasts to the input's. Returns its strides over that shape. */
 export function parseMask(value: unknown, shape: readonly number[]): { data: Uint8Array; strides: readonly number[] } {
-  const t = (ArrayBuffer.isView(value) ? { data: value, shape: [(value as { length?: number }).length ?? 0] } : value) as { data?: unknown; shape?: unknown; dims?: unknown; strides?: unknown } | null | undefined;
+  const t = (ArrayBuffer.isView(value) ? { data: value, shape: [(value as { length?: number }).length ?? 0] } : value) as
+    { data?: unknown; shape?: unknown; dims?: unknown; strides?: unknown } | null | undefined;
   if (typeof t !== "object" || t === null || !(t.data instanceof Uint8Array || t.data instanceof Uint8ClampedArray || t.data instanceof Int8Array)) {
     throw new TypeError(`"mask" expected a Uint8Array (not zero = keep) or a tensor of one, got ${describe(t?.data ?? value)}`);
   }
@@ -43,8 +44,17 @@ export interface Output {
   readonly tensor: Tensor<"f32" | "f64">;
 }
 
-/** Checks `out` against the result's shape and dtype, and against overlapping what the call still has to read. */
-export function parseOutput(value: unknown, shape: readonly number[], dtype: "f32" | "f64", x: FloatView, others: readonly (ArrayBufferView | undefined)[]): Output {
+/**
+ * Checks `out` against the result's shape and dtype, and against overlapping what the call reads: `inPlace`, if given, may be
+ * the very same view, the arrays of `reads` may not be touched at all.
+ */
+export function parseOutput(
+  value: unknown,
+  shape: readonly number[],
+  dtype: "f32" | "f64",
+  inPlace: FloatView | undefined,
+  reads: Readonly<Record<string, ArrayBufferView | undefined>>,
+): Output {
   if (value === undefined) {
     const count = elementCount(shape);
     const data = dtype === "f32" ? new Float32Array(count) : new Float64Array(count);
@@ -58,16 +68,25 @@ export function parseOutput(value: unknown, shape: readonly number[], dtype: "f3
     if (out.data.length !== count) throw new RangeError(`"out" expected ${count} elements for shape [${shape.join(", ")}], got ${out.data.length}`);
     out = { ...out, shape, strides: contiguousStrides(shape) };
   } else if (!sameShape(out.shape, shape)) throw new RangeError(`"out" expected shape [${shape.join(", ")}], got [${out.shape.join(", ")}]`);
-  if (!flat && (value as { strides?: unknown }).strides !== undefined && selfOverlaps(out)) throw new RangeError(`"out" expected strides that give every element its own place, got [${out.strides.join(", ")}] for shape [${out.shape.join(", ")}]`);
-  const inPlace = out.data.buffer === x.data.buffer && out.data.byteOffset === x.data.byteOffset && sameShape(out.shape, x.shape) && sameShape(out.strides, x.strides);
-  if (!inPlace && overlaps(out.data, x.data)) throw new RangeError(`"out" overlaps "x" without being the same view of it`);
-  if (others.some((other) => other !== undefined && overlaps(out.data, other))) throw new RangeError(`"out" overlaps "bias" or "mask"`);
+  if (!flat && (value as { strides?: unknown }).strides !== undefined && selfOverlaps(out))
+    throw new RangeError(`"out" expected strides that give every element its own place, got [${out.strides.join(", ")}] for shape [${out.shape.join(", ")}]`);
+  if (inPlace !== undefined && overlaps(out.data, inPlace.data) && !sameView(out, inPlace)) {
+    throw new RangeError(`"out" overlaps the input without being the same view of it`);
+  }
+  for (const name in reads) {
+    const read = reads[name];
+    if (read !== undefined && overlaps(out.data, read)) throw new RangeError(`"out" overlaps "${name}"`);
+  }
   const tensor = flat ? { data: out.data, shape, dtype } : isTensor(value) ? value : { data: out.data, shape: out.shape, dtype, strides: out.strides };
   return { data: out.data, strides: out.strides, tensor };
 }
 
 function isTensor(value: unknown): value is Tensor<"f32" | "f64"> {
   return typeof value === "object" && value !== null && "shape" in value && "dtype" in value;
+}
+
+function sameView(a: FloatView, b: FloatView): boolean {
+  return a.data.buffer === b.data.buffer && a.data.byteOffset === b.data.byteOffset && sameShape(a.shape, b.shape) && sameShape(a.strides, b.strides);
 }
 
 function overlaps(a: ArrayBufferView, b: ArrayBufferView): boolean {

@@ -45,7 +45,7 @@ export function planRows(shape: readonly number[], reduced: readonly number[], s
 function append(dims: PlanDim[], inner: PlanDim): void {
   const outer = dims.at(-1);
   const n = inner.size;
-  if (outer !== undefined && outer.x === n * inner.x && outer.y === n * inner.y && outer.bias === n * inner.bias && outer.mask === n * inner.mask) {
+  if (outer?.x === n * inner.x && outer.y === n * inner.y && outer.bias === n * inner.bias && outer.mask === n * inner.mask) {
     dims[dims.length - 1] = { ...inner, size: outer.size * n };
   } else dims.push(inner);
 }

@@ -33,7 +33,8 @@ export function parseShape(name: string, value: unknown): readonly number[] {
   if (!Array.isArray(value)) throw new TypeError(`"${name}" expected a shape (an array of sizes), got ${describe(value)}`);
   if (value.length > MAX_RANK) throw new RangeError(`"${name}" expected at most ${MAX_RANK} dimensions, got ${value.length}`);
   for (const size of value as unknown[]) {
-    if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0) throw new RangeError(`"${name}" expected sizes that are non-negative integers, got ${describe(value)}`);
+    if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0)
+      throw new RangeError(`"${name}" expected sizes that are non-negative integers, got ${describe(value)}`);
   }
   return value as number[];
 }
@@ -42,7 +43,8 @@ export function parseShape(name: string, value: unknown): readonly number[] {
 export function parseAxis(value: unknown, rank: number): number {
   if (typeof value !== "number") throw new TypeError(`"axis" expected an integer, got ${describe(value)}`);
   const span = Math.max(rank, 1);
-  if (!Number.isInteger(value) || value < -span || value >= span) throw new RangeError(`"axis" expected an integer from ${-span} to ${span - 1} for ${rank} dimensions, got ${value}`);
+  if (!Number.isInteger(value) || value < -span || value >= span)
+    throw new RangeError(`"axis" expected an integer from ${-span} to ${span - 1} for ${rank} dimensions, got ${value}`);
   return value < 0 ? value + span : value;
 }
 

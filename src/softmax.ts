@@ -34,7 +34,8 @@ export interface SoftmaxOptions {
 }
 
 /** A mask: bytes, or an object with bytes as `data` and a `shape` (or `dims`). */
-export type MaskLike = Uint8Array | { readonly data: Uint8Array; readonly shape?: readonly number[]; readonly dims?: readonly number[]; readonly strides?: readonly number[] };
+export type MaskLike =
+  Uint8Array | { readonly data: Uint8Array; readonly shape?: readonly number[]; readonly dims?: readonly number[]; readonly strides?: readonly number[] };
 
 const KNOWN = new Set(["axis", "algorithm", "scale", "bias", "mask", "safe", "out"]);
 
@@ -68,7 +69,7 @@ export function softmaxOn(runtime: Runtime, input: TensorLike, options: SoftmaxO
   const safe = parseFlag("safe", options.safe) ? 1 : 0;
   const bias = options.bias === undefined ? undefined : parseBias(options.bias, x);
   const mask = options.mask === undefined ? undefined : parseMask(options.mask, x.shape);
-  const out = parseOutput(options.out, x.shape, x.dtype, x, [bias?.data, mask?.data]);
+  const out = parseOutput(options.out, x.shape, x.dtype, x, { bias: bias?.data, mask: mask?.data });
   if (elementCount(x.shape) === 0) return out.tensor;
 
   const plan = planRows(x.shape, [axis], { x: x.strides, y: out.strides, bias: bias?.strides, mask: mask?.strides });
@@ -104,4 +105,3 @@ function softmaxKernel(runtime: Runtime, algorithm: SoftmaxAlgorithm): RowKernel
       return algorithm satisfies never;
   }
 }
-

@@ -35,7 +35,15 @@ export type FloatArray = Float32Array | Float64Array;
  * What every function accepts as a tensor: a typed array (one-dimensional), or any object with `data` and `shape`, or
  * `data` and `dims` as in ONNX Runtime. The dtype follows from the typed array; a `Uint16Array` needs `dtype`.
  */
-export type TensorLike = FloatArray | { readonly data: unknown; readonly shape?: readonly number[]; readonly dims?: readonly number[]; readonly dtype?: string; readonly strides?: readonly number[] };
+export type TensorLike =
+  | FloatArray
+  | {
+      readonly data: unknown;
+      readonly shape?: readonly number[];
+      readonly dims?: readonly number[];
+      readonly dtype?: string;
+      readonly strides?: readonly number[];
+    };
 
 /** The dtype of what is passed in, so that f32 in gives f32 out. */
 export type DTypeOf<T> = T extends Float64Array | { readonly data: Float64Array } ? "f64" : "f32";
@@ -100,14 +108,19 @@ export function toView(name: string, value: unknown): View {
   }
   const strides = parseStrides(name, t.strides, shape);
   const extent = elementCount(shape) === 0 ? 0 : 1 + shape.reduce((sum, size, d) => sum + (size - 1) * (strides[d] ?? 0), 0);
-  if (array.length < extent) throw new RangeError(`"${name}" of shape [${shape.join(", ")}] with strides [${strides.join(", ")}] reaches element ${extent - 1}, but its data has ${array.length}`);
+  if (array.length < extent)
+    throw new RangeError(
+      `"${name}" of shape [${shape.join(", ")}] with strides [${strides.join(", ")}] reaches element ${extent - 1}, but its data has ${array.length}`,
+    );
   return { data: array, dtype, shape, strides };
 }
 
 function parseStrides(name: string, value: unknown, shape: readonly number[]): readonly number[] {
-  if (!Array.isArray(value) || value.length !== shape.length) throw new RangeError(`"${name}" expected one stride per dimension (${shape.length}), got ${describe(value)}`);
+  if (!Array.isArray(value) || value.length !== shape.length)
+    throw new RangeError(`"${name}" expected one stride per dimension (${shape.length}), got ${describe(value)}`);
   for (const s of value as unknown[]) {
-    if (typeof s !== "number" || !Number.isSafeInteger(s) || s < 0) throw new RangeError(`"${name}" expected strides that are non-negative integers, got ${describe(s)}`);
+    if (typeof s !== "number" || !Number.isSafeInteger(s) || s < 0)
+      throw new RangeError(`"${name}" expected strides that are non-negative integers, got ${describe(s)}`);
   }
   return value as number[];
 }

@@ -1,4 +1,7 @@
 // For tests and benchmarks: both binaries in one process, and the kernels themselves. Not covered by semantic versioning.
+import { type AttentionOptions, type AttentionResultWithLse, attentionOn } from "./attention.ts";
+import { type AttentionScoresOptions, attentionScoresOn } from "./attention-scores.ts";
+import { type AttentionVarlenOptions, attentionVarlenOn } from "./attention-varlen.ts";
 import { createRuntime } from "./backend/wasm/runtime.ts";
 import type { Kernels } from "./backend/wasm/kernels.ts";
 import type { ModuleMemory } from "./backend/wasm/memory.ts";
@@ -22,6 +25,10 @@ export interface Instance {
   logSoftmax(x: TensorLike, options?: LogSoftmaxOptions): Tensor<"f32" | "f64">;
   logSumExp(x: TensorLike, options?: LogSumExpOptions): Tensor<"f32" | "f64">;
   onlineSoftmax(rows?: number): OnlineSoftmax;
+  attention(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionOptions & { readonly returnLse: true }): AttentionResultWithLse;
+  attention(q: TensorLike, k: TensorLike, v: TensorLike, options?: AttentionOptions & { readonly returnLse?: false }): Tensor<"f32">;
+  attentionVarlen(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionVarlenOptions): Tensor<"f32"> | AttentionResultWithLse;
+  attentionScores(q: TensorLike, k: TensorLike, options?: AttentionScoresOptions): Tensor<"f32">;
   empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options?: { readonly dtype?: D }): ModuleTensor<D>;
 }
 
@@ -33,6 +40,9 @@ export function createInstance(variant?: Variant): Instance {
     softmax: (x, options) => softmaxOn(runtime, x, options),
     logSoftmax: (x, options) => logSoftmaxOn(runtime, x, options),
     logSumExp: (x, options) => logSumExpOn(runtime, x, options),
+    attention: ((q: TensorLike, k: TensorLike, v: TensorLike, options?: AttentionOptions) => attentionOn(runtime, q, k, v, options)) as Instance["attention"],
+    attentionVarlen: (q, k, v, options) => attentionVarlenOn(runtime, q, k, v, options),
+    attentionScores: (q, k, options) => attentionScoresOn(runtime, q, k, options),
     onlineSoftmax: (rows) => new OnlineSoftmax(rows, runtime),
     empty: (shape, options) => emptyOn(runtime, shape, options),
   };

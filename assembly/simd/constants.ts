@@ -18,7 +18,16 @@ const TABLE: usize = memory.data<f32>([
   -87.33654022216797, //    EXP_MIN the smallest f32 whose exponential is a normal number
   88.72283172607422, //     EXP_MAX the largest f32 whose exponential is finite
   Infinity, //              INF
-  -3.4028234663852886e38, // FLOOR
+  -3.4028234663852886e38, // LOWEST  FLOOR, as a constant of the table
+  -Infinity, //             NEG_INF
+  2.0, //                   EXP_TWO
+  0.625, //                 TANH_SMALL below it tanh is a polynomial
+  10.0, //                  TANH_MAX  from here on tanh is 1 in f32
+  -0.3333328366279602, //   T3 … T11: minimax for (tanh(x)/x − 1)/x² in x² on |x| ≤ 0.625, relative error 5e-9 (Remez)
+  0.13331492245197296,
+  -0.05374351516366005,
+  0.020650634542107582,
+  -0.005717091262340546,
 ], 16);
 
 export const MAGIC: usize = 0;
@@ -35,6 +44,15 @@ export const EXP_MIN: usize = 40;
 export const EXP_MAX: usize = 44;
 export const INF: usize = 48;
 export const LOWEST: usize = 52;
+export const NEG_INF: usize = 56;
+export const EXP_TWO: usize = 60;
+export const TANH_SMALL: usize = 64;
+export const TANH_MAX: usize = 68;
+export const T3: usize = 72;
+export const T5: usize = 76;
+export const T7: usize = 80;
+export const T9: usize = 84;
+export const T11: usize = 88;
 
 /** A constant of the table in all four lanes. */
 @inline export function constant(offset: usize): v128 {

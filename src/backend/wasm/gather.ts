@@ -13,7 +13,17 @@ const MIN_TRANSPOSE = 64;
 type OperandName = "x" | "bias";
 
 /** Gathers `rows` rows whose first elements lie `rowStride` apart from `base`, to `address`, `pitch` apart. In elements. */
-export function gather(runtime: Runtime, data: FloatArray, base: number, rows: number, rowStride: number, cols: readonly PlanDim[], operand: OperandName, address: number, pitch: number): void {
+export function gather(
+  runtime: Runtime,
+  data: FloatArray,
+  base: number,
+  rows: number,
+  rowStride: number,
+  cols: readonly PlanDim[],
+  operand: OperandName,
+  address: number,
+  pitch: number,
+): void {
   const { memory, kernels } = runtime;
   const heap = data instanceof Float32Array ? memory.f32 : memory.f64;
   const to = address / data.BYTES_PER_ELEMENT;
@@ -39,7 +49,15 @@ export function gather(runtime: Runtime, data: FloatArray, base: number, rows: n
 }
 
 /** As `gather`, for the bytes of a mask, without gaps. */
-export function gatherBytes(runtime: Runtime, data: Uint8Array, base: number, rows: number, rowStride: number, cols: readonly PlanDim[], address: number): void {
+export function gatherBytes(
+  runtime: Runtime,
+  data: Uint8Array,
+  base: number,
+  rows: number,
+  rowStride: number,
+  cols: readonly PlanDim[],
+  address: number,
+): void {
   const heap = runtime.memory.u8;
   const col = cols.length === 1 ? cols[0] : undefined;
   const count = countOf(cols);
@@ -48,7 +66,16 @@ export function gatherBytes(runtime: Runtime, data: Uint8Array, base: number, ro
 }
 
 /** The reverse of `gather`: rows from `address` to where the result belongs. */
-export function scatter(runtime: Runtime, data: FloatArray, base: number, rows: number, rowStride: number, cols: readonly PlanDim[], address: number, pitch: number): void {
+export function scatter(
+  runtime: Runtime,
+  data: FloatArray,
+  base: number,
+  rows: number,
+  rowStride: number,
+  cols: readonly PlanDim[],
+  address: number,
+  pitch: number,
+): void {
   const { memory, kernels } = runtime;
   const from = address / data.BYTES_PER_ELEMENT;
   const col = cols.length === 1 ? cols[0] : undefined;

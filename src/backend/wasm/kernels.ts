@@ -13,6 +13,37 @@ export interface Kernels {
   readonly modify_f64: ModifyKernel;
   readonly online_absorb_f32: (x: number, rows: number, cols: number, stride: number, states: number) => void;
   readonly online_normalize_f32: (x: number, y: number, rows: number, cols: number, xStride: number, yStride: number, states: number, safe: number) => void;
+  readonly attention_block_f32: (
+    table: number,
+    rows: number,
+    k: number,
+    kStride: number,
+    v: number,
+    vStride: number,
+    keyStart: number,
+    keyEnd: number,
+    dim: number,
+    valueDim: number,
+    scale: number,
+    softcap: number,
+    tiles: number,
+    scratch: number,
+    flags: number,
+  ) => void;
+  readonly attention_scores_f32: (
+    table: number,
+    rows: number,
+    k: number,
+    kStride: number,
+    keyStart: number,
+    keyEnd: number,
+    dim: number,
+    scale: number,
+    softcap: number,
+    tiles: number,
+    scratch: number,
+    stage: number,
+  ) => void;
   readonly transpose_f32: (src: number, dst: number, rows: number, cols: number, srcStride: number, dstStride: number) => void;
   readonly exp_f32: (x: number, y: number, count: number) => void;
   readonly exp_f64: (x: number, y: number, count: number) => void;

@@ -29,6 +29,7 @@ export class ModuleMemory {
   /** Views of all of memory. Only this class grows it, and makes them anew when it does. */
   #f32!: Float32Array;
   #f64!: Float64Array;
+  #i32!: Int32Array;
   #u8!: Uint8Array;
   #buffer!: ArrayBufferLike;
   #top = ARENA_START;
@@ -65,6 +66,11 @@ export class ModuleMemory {
   /** All of memory as f64; as for `f32`. */
   get f64(): Float64Array {
     return this.#f64;
+  }
+
+  /** All of memory as i32; as for `f32`. */
+  get i32(): Int32Array {
+    return this.#i32;
   }
 
   /** All of memory as bytes; as for `f32`. */
@@ -135,7 +141,7 @@ export class ModuleMemory {
     const before = this.#free[index - 1];
     const after = this.#free[index];
     const joinsBefore = before !== undefined && before.start + before.bytes === start;
-    const joinsAfter = after !== undefined && start + bytes === after.start;
+    const joinsAfter = after?.start === start + bytes;
     if (joinsBefore && joinsAfter) {
       before.bytes += bytes + after.bytes;
       this.#free.splice(index, 1);
@@ -163,6 +169,7 @@ export class ModuleMemory {
     this.#buffer = buffer;
     this.#f32 = new Float32Array(buffer);
     this.#f64 = new Float64Array(buffer);
+    this.#i32 = new Int32Array(buffer);
     this.#u8 = new Uint8Array(buffer);
   }
 }

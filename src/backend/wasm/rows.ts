@@ -77,8 +77,10 @@ export function runRows(runtime: Runtime, job: RowJob): void {
 
         if (modified) {
           const modify = job.dtype === "f32" ? kernels.modify_f32 : kernels.modify_f64;
-          if (bias !== undefined && (r === 0 || inner.bias !== 0)) gather(runtime, bias, bAt + r * inner.bias, inner.bias === 0 ? 1 : n, inner.bias, plan.cols, "bias", biasAt, cols);
-          if (mask !== undefined && (r === 0 || inner.mask !== 0)) gatherBytes(runtime, mask, mAt + r * inner.mask, inner.mask === 0 ? 1 : n, inner.mask, plan.cols, maskAt);
+          if (bias !== undefined && (r === 0 || inner.bias !== 0))
+            gather(runtime, bias, bAt + r * inner.bias, inner.bias === 0 ? 1 : n, inner.bias, plan.cols, "bias", biasAt, cols);
+          if (mask !== undefined && (r === 0 || inner.mask !== 0))
+            gatherBytes(runtime, mask, mAt + r * inner.mask, inner.mask === 0 ? 1 : n, inner.mask, plan.cols, maskAt);
           const target = reduces || !yInModule ? rowsAt : to;
           const targetStride = reduces || !yInModule ? pitch * size : toStride;
           modify(from, target, n, cols, fromStride, targetStride, job.scale, biasAt, inner.bias === 0 ? 0 : cols * size, maskAt, inner.mask === 0 ? 0 : cols);

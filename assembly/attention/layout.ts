@@ -1,0 +1,44 @@
+// Where everything lies during a call. A block is up to 64 rows that attend to the same keys: 64 queries of one head, or the
+// few queries of all heads that share a key/value head. Rows are described by a table of columns, so that four rows load as
+// one vector; src/backend/wasm/attention-layout.ts holds the same numbers.
+
+/** Rows of a block, and keys of a tile. */
+export const BLOCK_ROWS: usize = 64;
+export const TILE_KEYS: usize = 64;
+/** Keys after which a decode state is merged into the total: the unit of work that threads share. */
+export const CHUNK_KEYS: usize = 1024;
+
+/** Bytes of one column of the row table. */
+const COLUMN: usize = BLOCK_ROWS << 2;
+export const ROW_QUERY: usize = 0 * COLUMN; // address of the query
+export const ROW_OUT: usize = 1 * COLUMN; //   address of the output row
+export const ROW_LSE: usize = 2 * COLUMN; //   address of the log-sum-exp, or 0
+export const ROW_MASK: usize = 3 * COLUMN; //  address of the mask byte of key 0, or 0
+export const ROW_BIAS: usize = 4 * COLUMN; //  address of the bias of key 0, or 0
+export const ROW_LOW: usize = 5 * COLUMN; //   i32: first visible key
+export const ROW_HIGH: usize = 6 * COLUMN; //  i32: one past the last visible key; LOW = HIGH = 0 for none
+export const ROW_POSITION: usize = 7 * COLUMN; // f32: position among the keys, for ALiBi
+export const ROW_SLOPE: usize = 8 * COLUMN; // f32: ALiBi slope
+export const ROW_SINK: usize = 9 * COLUMN; //  f32: sink logit, −inf for none
+
+// Scratch: running max and sum per row, the same for the merged total, then a score tile, a tile for the last columns of V,
+// the packed queries and the accumulators. `keys` of a score tile run down, rows across:
+//
+//            row 0  row 1  …  row 7
+//   key t      s      s         s      32 bytes (16 for four rows)
+//   key t+1    s      s         s
+export const STATE_MAX: usize = 0 * COLUMN;
+export const STATE_SUM: usize = 1 * COLUMN;
+export const TOTAL_MAX: usize = 2 * COLUMN;
+export const TOTAL_SUM: usize = 3 * COLUMN;
+export const GROUP_LOW: usize = 4 * COLUMN;
+export const GROUP_HIGH: usize = 5 * COLUMN;
+export const TOUCHED: usize = 6 * COLUMN; // where reads ahead leave what they read
+export const SCORES: usize = 7 * COLUMN;
+export const VALUE_TAIL: usize = SCORES + TILE_KEYS * 32;
+export const PACKED_QUERIES: usize = VALUE_TAIL + TILE_KEYS * 32;
+
+/** Bytes of one accumulator row: the value dimension rounded up to eight. */
+@inline export function accumulatorStride(valueDim: usize): usize {
+  return ((valueDim + 7) & ~7) << 2;
+}

@@ -1,0 +1,93 @@
+import { exp4, expBounded, expScalar } from "../math/exp";
+import { log } from "../math/log";
+import { FLOOR, LOWEST, NEG_INF, constant } from "../simd/constants";
+
+// The state of flash attention: per row a running max m, a sum l = Σ exp(s − m) and an accumulator o = Σ exp(s − m) · v.
+// Four verbs: start, absorb a tile, merge with another state, finish. Four rows are four lanes.
+
+/** m = FLOOR, l = 0 for four rows. Accumulators are cleared by the caller. */
+@inline export function start(max: usize, sum: usize): void {
+  v128.store(max, constant(LOWEST));
+  v128.store(sum, f32x4.splat(0));
+}
+
+/** o = o · factor over `bytes`. */
+@inline function rescale(o: usize, bytes: usize, factor: f32): void {
+  const f = f32x4.splat(factor);
+  for (const end = o + bytes; o < end; o += 32) {
+    v128.store(o, f32x4.mul(v128.load(o), f));
+    v128.store(o, f32x4.mul(v128.load(o, 16), f), 16);
+  }
+}
+
+/**
+ * Folds one column of a score tile into the state of four rows: `keys` keys (a multiple of four), PITCH bytes apart. The
+ * scores become exp(s − m), ready to multiply V. Accumulators are touched only in rows whose max moved.
+ */
+@inline function absorbColumn(s: usize, keys: usize, max: usize, sum: usize, o: usize, oStride: usize, PITCH: usize): void {
+  const end = s + keys * PITCH;
+  let m0 = v128.load(max), m1 = m0;
+  const old = m0;
+  for (let p = s; p < end; p += 4 * PITCH) {
+    m0 = f32x4.pmax(m0, v128.load(p));
+    m1 = f32x4.pmax(m1, v128.load(p + PITCH));
+    m0 = f32x4.pmax(m0, v128.load(p + 2 * PITCH));
+    m1 = f32x4.pmax(m1, v128.load(p + 3 * PITCH));
+  }
+  const m = f32x4.pmax(m0, m1);
+  let l = v128.load(sum);
+  if (v128.any_true(f32x4.gt(m, old))) {
+    v128.store(max, m);
+    const c = expBounded(f32x4.sub(old, m));
+    l = f32x4.mul(l, c);
+    let f = f32x4.extract_lane(c, 0);
+    if (f != 1) rescale(o, oStride, f);
+    f = f32x4.extract_lane(c, 1);
+    if (f != 1) rescale(o + oStride, oStride, f);
+    f = f32x4.extract_lane(c, 2);
+    if (f != 1) rescale(o + 2 * oStride, oStride, f);
+    f = f32x4.extract_lane(c, 3);
+    if (f != 1) rescale(o + 3 * oStride, oStride, f);
+  }
+  let tile = f32x4.splat(0);
+  for (; s < end; s += 4 * PITCH) tile = f32x4.add(tile, exp4(s, s, PITCH, m, true, true, false));
+  v128.store(sum, f32x4.add(l, tile));
+}
+
+/** Folds a score tile into the state of a group of eight rows (pitch 32) or four (16). */
+export function absorb(s: usize, pitch: usize, keys: usize, max: usize, sum: usize, o: usize, oStride: usize): void {
+  if (pitch == 32) {
+    absorbColumn(s, keys, max, sum, o, oStride, 32);
+    absorbColumn(s + 16, keys, max + 16, sum + 16, o + 4 * oStride, oStride, 32);
+  } else {
+    absorbColumn(s, keys, max, sum, o, oStride, 16);
+  }
+}
+
+/** Merges the state of one row into another's: (m, l, o) of `a` becomes that of both. No multiply-add across the two. */
+export function merge(aMax: usize, aSum: usize, a: usize, bMax: usize, bSum: usize, b: usize, bytes: usize): void {
+  const ma = load<f32>(aMax), mb = load<f32>(bMax);
+  const m = max(ma, mb);
+  const wa = expScalar(ma - m), wb = expScalar(mb - m);
+  store<f32>(aMax, m);
+  store<f32>(aSum, load<f32>(aSum) * wa + load<f32>(bSum) * wb);
+  const va = f32x4.splat(wa), vb = f32x4.splat(wb);
+  for (let i: usize = 0; i < bytes; i += 16) v128.store(a + i, f32x4.add(f32x4.mul(v128.load(a + i), va), f32x4.mul(v128.load(b + i), vb)));
+}
+
+/** What o has to be multiplied with to become the output, given a sink (−inf: none). 0 when no key was visible. */
+@inline export function finishFactor(m: f32, l: f32, sink: f32): f32 {
+  if (l == 0) return 0;
+  if (sink == -Infinity) return <f32>1.0 / l;
+  const top = max(m, sink);
+  const w = expScalar(m - top);
+  return w / (l * w + expScalar(sink - top));
+}
+
+/** ln of the sum of the exponentials of all scores, and of the sink. */
+@inline export function finishLse(m: f32, l: f32, sink: f32): f32 {
+  if (l == 0) return sink;
+  if (sink == -Infinity) return <f32>(<f64>m + log(<f64>l));
+  const top = max(m, sink);
+  return <f32>(<f64>top + log(<f64>l * <f64>expScalar(m - top) + <f64>expScalar(sink - top)));
+}

@@ -1,0 +1,310 @@
+import { BlockMask } from "./block-mask.ts";
+import { UnsupportedError, describe } from "./errors.ts";
+import type { KeyRangeRule } from "./key-range.ts";
+import { checkOptions, parseChoice, parseFinite, parseFlag } from "./options.ts";
+import { type FloatView, type Output, parseInput, parseMask, parseOutput } from "./row-arguments.ts";
+import { broadcastStrides } from "./shape.ts";
+import type { MaskLike } from "./softmax.ts";
+import type { TensorLike } from "./tensor.ts";
+
+/** Where the head dimension stands: `"bhld"` is [B, H, L, E] (PyTorch, ONNX), `"blhd"` is [B, L, H, E] (flash-attn, JAX). */
+export type Layout = "bhld" | "blhd";
+
+/** What decides a score, the same for every function that computes attention. */
+export interface ScoreOptions {
+  /** Multiplies q·k. Default 1/√E. */
+  readonly scale?: number;
+  /**
+   * A query sees no later key. `true` or `"lower-right"` aligns the last query with the last key (decoding with a cache),
+   * `"upper-left"` the first with the first (PyTorch's `is_causal`).
+   */
+  readonly causal?: boolean | "lower-right" | "upper-left";
+  /** Keys before and after a query's position that it may see, inclusive; `Infinity` is open. A window of W tokens is [W − 1, 0]. */
+  readonly windowSize?: readonly [left: number, right: number];
+  /** Position of the first query among the keys, one for all or one per batch; overrides what `causal` implies. */
+  readonly queryOffset?: number | readonly number[] | Int32Array;
+  /** c · tanh(score / c) before anything is added. 0 is off. */
+  readonly softcap?: number;
+  /** One slope per query head: −slope · |query position − key| is added. */
+  readonly alibiSlopes?: Float32Array | readonly number[];
+  /** Added to the scores; float, broadcast to [B, Hq, L, S]. −inf masks. */
+  readonly bias?: TensorLike;
+  /** Bytes, not zero = attend, broadcast to [B, Hq, L, S]. */
+  readonly mask?: MaskLike;
+  /** Tiles of 64 × 64 that are skipped, masked or open. */
+  readonly blockMask?: BlockMask;
+  /** One logit per query head that takes part in the sum and has no value. */
+  readonly sinks?: Float32Array | readonly number[];
+  /** Keys in use, one per batch; those behind are never read. */
+  readonly kvLengths?: Int32Array | readonly number[];
+  /** Queries in use, one per batch; rows behind them give 0 and a log-sum-exp of −inf. */
+  readonly qLengths?: Int32Array | readonly number[];
+  readonly layout?: Layout;
+}
+
+/** The largest head dimension of queries, keys and values. */
+export const MAX_DIM = 512;
+
+const SCORE_OPTIONS = ["scale", "causal", "windowSize", "queryOffset", "softcap", "alibiSlopes", "bias", "mask", "blockMask", "sinks", "kvLengths", "qLengths", "layout"] as const;
+const ATTENTION_OPTIONS = new Set<string>([...SCORE_OPTIONS, "out", "returnLse"]);
+const SCORES_OPTIONS = new Set<string>([...SCORE_OPTIONS, "stage"]);
+
+/** A tensor of heads: strides in elements along batch, head, row (query or key) and head dimension. */
+export interface HeadView {
+  readonly data: Float32Array;
+  readonly batch: number;
+  readonly head: number;
+  readonly row: number;
+  readonly dim: number;
+}
+
+/** An addend or mask over [B, Hq, L, S]. */
+export interface ScoreView<A> {
+  readonly data: A;
+  readonly batch: number;
+  readonly head: number;
+  readonly row: number;
+  readonly key: number;
+}
+
+/** One sequence of a call: where its rows start and how many there are. */
+export interface Sequence {
+  readonly batch: number;
+  /** First row in the query's (key's) tensor, beyond the batch stride; only ragged batches use it. */
+  readonly queryStart: number;
+  readonly keyStart: number;
+  /** Rows that the output has, and how many of them are queries in use. */
+  readonly rows: number;
+  readonly queryLength: number;
+  readonly keyLength: number;
+  /** Position of query 0 among the keys. */
+  readonly offset: number;
+}
+
+/** A checked call, the same for every backend. */
+export interface AttentionCall {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly dim: number;
+  readonly valueDim: number;
+  readonly q: HeadView;
+  readonly k: HeadView;
+  readonly v: HeadView;
+  readonly sequences: readonly Sequence[];
+  readonly rule: KeyRangeRule;
+  readonly scale: number;
+  readonly softcap: number;
+  readonly slopes: Float32Array | undefined;
+  readonly sinks: Float32Array | undefined;
+  readonly bias: ScoreView<Float32Array> | undefined;
+  readonly mask: ScoreView<Uint8Array> | undefined;
+  readonly blockMask: BlockMask | undefined;
+}
+
+/** Sizes of a padded batch, whatever its rank and layout. */
+interface Sizes {
+  readonly rank: number;
+  readonly batch: number;
+  readonly heads: number;
+  readonly length: number;
+  readonly dim: number;
+}
+
+/** Checks `q`, `k`, `v` and every option that decides a score. `v` is absent for `attentionScores`. */
+export function parseScores(q: FloatView, k: FloatView, v: FloatView | undefined, options: ScoreOptions): AttentionCall & { readonly sizes: Sizes; readonly keyLength: number } {
+  const layout = parseChoice<Layout>("layout", options.layout, ["bhld", "blhd"]);
+  const rank = q.shape.length;
+  if (rank < 2 || rank > 4) throw new RangeError(`"q" expected 2 to 4 dimensions, got shape [${q.shape.join(", ")}]`);
+  const qs = sizesOf(q, layout);
+  const ks = sizesOf(sameRank("k", k, rank), layout);
+  const vs = v === undefined ? ks : sizesOf(sameRank("v", v, rank), layout);
+  if (ks.batch !== qs.batch) throw new RangeError(`"k" expected batch ${qs.batch} as in "q", got ${ks.batch}`);
+  if (ks.dim !== qs.dim) throw new RangeError(`"k" expected last dimension ${qs.dim} as in "q", got ${ks.dim}`);
+  if (vs.batch !== qs.batch) throw new RangeError(`"v" expected batch ${qs.batch} as in "q", got ${vs.batch}`);
+  if (vs.heads !== ks.heads) throw new RangeError(`"v" expected ${ks.heads} heads as in "k", got ${vs.heads}`);
+  if (vs.length !== ks.length) throw new RangeError(`"v" expected length ${ks.length} as in "k", got ${vs.length}`);
+  checkHeads(qs.heads, ks.heads);
+  checkDim("q", qs.dim);
+  if (v !== undefined) checkDim("v", vs.dim);
+
+  const kvLengths = parseLengths("kvLengths", options.kvLengths, qs.batch, ks.length);
+  const qLengths = parseLengths("qLengths", options.qLengths, qs.batch, qs.length);
+  const offsets = parseOffsets(options.queryOffset, qs.batch);
+  const causal = parseCausal(options.causal);
+  const sequences = Array.from({ length: qs.batch }, (_, batch): Sequence => {
+    const keyLength = kvLengths?.[batch] ?? ks.length;
+    const queryLength = qLengths?.[batch] ?? qs.length;
+    const offset = offsets?.[batch] ?? (causal === "upper-left" ? 0 : keyLength - queryLength);
+    return { batch, queryStart: 0, keyStart: 0, rows: qs.length, queryLength, keyLength, offset };
+  });
+  const target = [qs.batch, qs.heads, qs.length, ks.length];
+  return {
+    ...parseModifiers(options, qs.heads, qs.dim, causal !== "none"),
+    heads: qs.heads,
+    kvHeads: ks.heads,
+    dim: qs.dim,
+    valueDim: vs.dim,
+    q: headView(q, layout),
+    k: headView(k, layout),
+    v: headView(v ?? k, layout),
+    sequences,
+    bias: options.bias === undefined ? undefined : scoreBias(options.bias, target),
+    mask: options.mask === undefined ? undefined : scoreMask(options.mask, target),
+    blockMask: options.blockMask === undefined ? undefined : checkBlockMask(options.blockMask, target),
+    sizes: qs,
+    keyLength: ks.length,
+  };
+}
+
+/** The options that are the same for padded and ragged batches. */
+export function parseModifiers(options: ScoreOptions, heads: number, dim: number, causal: boolean): Pick<AttentionCall, "rule" | "scale" | "softcap" | "slopes" | "sinks"> {
+  const softcap = parseFinite("softcap", options.softcap, 0);
+  if (softcap < 0) throw new RangeError(`"softcap" expected a number that is not negative, got ${softcap}`);
+  const [windowLeft, windowRight] = parseWindow(options.windowSize);
+  return {
+    rule: { causal, windowLeft, windowRight },
+    scale: parseFinite("scale", options.scale, 1 / Math.sqrt(Math.max(dim, 1))),
+    softcap,
+    slopes: parsePerHead("alibiSlopes", options.alibiSlopes, heads, false),
+    sinks: parsePerHead("sinks", options.sinks, heads, true),
+  };
+}
+
+/** Checks an f32 input of attention. */
+export function parseHeads(name: string, value: unknown): FloatView {
+  const view = parseInput(name, value);
+  if (view.dtype !== "f32") throw new TypeError(`"${name}" expected dtype f32, got ${view.dtype}; attention computes f32`);
+  return view;
+}
+
+export function checkAttentionOptions(options: unknown): void {
+  checkOptions(options, ATTENTION_OPTIONS);
+}
+
+export function checkScoresOptions(options: unknown): void {
+  checkOptions(options, SCORES_OPTIONS);
+}
+
+export function checkHeads(heads: number, kvHeads: number): void {
+  if (kvHeads === 0 ? heads !== 0 : heads % kvHeads !== 0) throw new RangeError(`"k" expected a number of heads that divides the ${heads} of "q", got ${kvHeads}`);
+}
+
+export function parseCausal(value: unknown): "none" | "lower-right" | "upper-left" {
+  if (value === undefined || value === false) return "none";
+  if (value === true) return "lower-right";
+  if (value === "lower-right" || value === "upper-left") return value;
+  const message = `"causal" expected true, false, "lower-right" or "upper-left", got ${describe(value)}`;
+  throw typeof value === "string" ? new RangeError(message) : new TypeError(message);
+}
+
+/** Checks where the result goes. Attention does not run in place. */
+export function parseAttentionOutput(out: unknown, shape: readonly number[], call: AttentionCall): Output {
+  return parseOutput(out, shape, "f32", undefined, { q: call.q.data, k: call.k.data, v: call.v.data, bias: call.bias?.data, mask: call.mask?.data });
+}
+
+/** Strides of an output tensor like those of the query. */
+export function headViewOf(output: Output, rank: number, layout: Layout): HeadView {
+  return strideView(output.data as Float32Array, output.strides, rank, layout);
+}
+
+export function headView(view: FloatView, layout: Layout): HeadView {
+  return strideView(view.data as Float32Array, view.strides, view.shape.length, layout);
+}
+
+function strideView(data: Float32Array, strides: readonly number[], rank: number, layout: Layout): HeadView {
+  const s = [0, 0, 0, 0];
+  for (let d = 0; d < rank; d++) s[4 - rank + d] = strides[d] ?? 0;
+  const [batch = 0, second = 0, third = 0, dim = 0] = s;
+  // Two dimensions are [L, E] in either layout.
+  return layout === "bhld" || rank === 2 ? { data, batch, head: second, row: third, dim } : { data, batch, head: third, row: second, dim };
+}
+
+function sizesOf(view: FloatView, layout: Layout): Sizes {
+  const rank = view.shape.length;
+  const s = [1, 1, 1, 1];
+  for (let d = 0; d < rank; d++) s[4 - rank + d] = view.shape[d] ?? 0;
+  const [batch = 1, second = 1, third = 1, dim = 1] = s;
+  return layout === "bhld" || rank === 2 ? { rank, batch, heads: second, length: third, dim } : { rank, batch, heads: third, length: second, dim };
+}
+
+function sameRank(name: string, view: FloatView, rank: number): FloatView {
+  if (view.shape.length !== rank) throw new RangeError(`"${name}" expected ${rank} dimensions as "q", got shape [${view.shape.join(", ")}]`);
+  return view;
+}
+
+function parseLengths(name: string, value: unknown, batch: number, max: number): readonly number[] | undefined {
+  if (value === undefined) return undefined;
+  const lengths = parseIntegers(name, value);
+  if (lengths.length !== batch) throw new RangeError(`"${name}" expected one length per batch (${batch}), got ${lengths.length}`);
+  for (const n of lengths) if (n < 0 || n > max) throw new RangeError(`"${name}" expected lengths from 0 to ${max}, got ${n}`);
+  return lengths;
+}
+
+function parseOffsets(value: unknown, batch: number): readonly number[] | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value === "number") {
+    if (!Number.isSafeInteger(value)) throw new RangeError(`"queryOffset" expected an integer, got ${value}`);
+    return new Array<number>(batch).fill(value);
+  }
+  const offsets = parseIntegers("queryOffset", value);
+  if (offsets.length !== batch) throw new RangeError(`"queryOffset" expected one offset per batch (${batch}), got ${offsets.length}`);
+  return offsets;
+}
+
+/** Integers from an array or Int32Array. */
+export function parseIntegers(name: string, value: unknown): readonly number[] {
+  if (!Array.isArray(value) && !(value instanceof Int32Array)) throw new TypeError(`"${name}" expected an Int32Array or an array of integers, got ${describe(value)}`);
+  const numbers = Array.from(value as ArrayLike<unknown>);
+  for (const n of numbers) if (typeof n !== "number" || !Number.isSafeInteger(n)) throw new RangeError(`"${name}" expected integers, got ${describe(n)}`);
+  return numbers as number[];
+}
+
+function parseWindow(value: unknown): readonly [number, number] {
+  if (value === undefined) return [Infinity, Infinity];
+  if (!Array.isArray(value) || value.length !== 2) throw new TypeError(`"windowSize" expected [left, right], got ${describe(value)}`);
+  for (const n of value as unknown[]) {
+    if (typeof n !== "number" || n < 0 || (n !== Infinity && !Number.isSafeInteger(n))) throw new RangeError(`"windowSize" expected non-negative integers or Infinity, got ${describe(value)}`);
+  }
+  return value as [number, number];
+}
+
+function parsePerHead(name: string, value: unknown, heads: number, allowMinusInfinity: boolean): Float32Array | undefined {
+  if (value === undefined) return undefined;
+  if (!Array.isArray(value) && !(value instanceof Float32Array)) throw new TypeError(`"${name}" expected a Float32Array or an array of numbers, got ${describe(value)}`);
+  if (value.length !== heads) throw new RangeError(`"${name}" expected one number per query head (${heads}), got ${value.length}`);
+  const numbers = Float32Array.from(value as ArrayLike<number>);
+  for (const n of numbers) {
+    if (!Number.isFinite(n) && !(allowMinusInfinity && n === -Infinity)) throw new RangeError(`"${name}" expected finite numbers${allowMinusInfinity ? " or −Infinity" : ""}, got ${n}`);
+  }
+  return numbers;
+}
+
+function scoreBias(value: unknown, target: readonly number[]): ScoreView<Float32Array> {
+  const bias = parseInput("bias", value);
+  if (bias.dtype !== "f32") throw new TypeError(`"bias" expected dtype f32, got ${bias.dtype}`);
+  return scoreView(bias.data as Float32Array, broadcastStrides("bias", bias.shape, bias.strides, target));
+}
+
+function scoreMask(value: unknown, target: readonly number[]): ScoreView<Uint8Array> {
+  const mask = parseMask(value, target);
+  return scoreView(mask.data, mask.strides);
+}
+
+function scoreView<A>(data: A, strides: readonly number[]): ScoreView<A> {
+  const [batch = 0, head = 0, row = 0, key = 0] = strides;
+  return { data, batch, head, row, key };
+}
+
+function checkBlockMask(value: unknown, target: readonly number[]): BlockMask {
+  if (!(value instanceof BlockMask)) throw new TypeError(`"blockMask" expected what createBlockMask returns, got ${describe(value)}`);
+  const [batch = 0, heads = 0, queries = 0, keys = 0] = target;
+  const fits = (value.batch === 1 || value.batch === batch) && (value.heads === 1 || value.heads === heads) && value.queryLength === queries && value.keyLength === keys;
+  if (!fits) throw new RangeError(`"blockMask" expected [${target.join(", ")}] (or 1 for batch or heads), got [${value.batch}, ${value.heads}, ${value.queryLength}, ${value.keyLength}]`);
+  return value;
+}
+
+/** Checks a head dimension; the kernels' scratch bounds it. */
+export function checkDim(name: string, dim: number): void {
+  if (dim < 1) throw new RangeError(`"${name}" expected a last dimension of at least 1, got ${dim}`);
+  if (dim > MAX_DIM) throw new UnsupportedError(`"${name}" expected a last dimension of at most ${MAX_DIM}, got ${dim}`);
+}

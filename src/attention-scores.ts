@@ -1,0 +1,64 @@
+import { type ScoreOptions, checkScoresOptions, parseHeads, parseScores } from "./attention-arguments.ts";
+import { STAGE_MASKED, STAGE_RAW, STAGE_SOFTCAPPED, runScores } from "./backend/wasm/attention-scores.ts";
+import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
+import { logSumExpOn } from "./log-sum-exp.ts";
+import { parseChoice } from "./options.ts";
+import { elementCount } from "./shape.ts";
+import { softmaxOn } from "./softmax.ts";
+import type { Tensor, TensorLike } from "./tensor.ts";
+
+/**
+ * How far a score is taken: `"raw"` scale·q·k, `"softcapped"`, `"masked"` with ALiBi, bias and −inf where nothing is seen, or
+ * `"probabilities"`, which sum to one with the sink and are 0 in rows that see nothing.
+ */
+export type ScoreStage = "raw" | "softcapped" | "masked" | "probabilities";
+
+/** Options of {@link attentionScores}. */
+export interface AttentionScoresOptions extends ScoreOptions {
+  /** Default "probabilities". */
+  readonly stage?: ScoreStage;
+}
+
+/**
+ * The L × S matrix that `attention` never forms, for pictures and debugging. Raw and softcapped scores are those of all keys,
+ * also of the ones that lengths, causality or masks hide later.
+ *
+ * @param q - queries [B, Hq, L, E]; fewer leading dimensions are fine; f32
+ * @param k - keys [B, Hkv, S, E]
+ * @param options - those of `attention` that decide a score, and `stage`
+ * @returns [B, Hq, L, S] (heads before length in both layouts), without the dimensions that q lacks
+ * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit
+ *
+ * @example
+ * ```ts
+ * const q = tensor(new Float32Array([1, 0, 0, 1]), [2, 2]);
+ * attentionScores(q, q, { stage: "raw", scale: 1 }).data; // [1, 0, 0, 1]
+ * ```
+ */
+export function attentionScores(q: TensorLike, k: TensorLike, options?: AttentionScoresOptions): Tensor<"f32"> {
+  return attentionScoresOn(defaultRuntime(), q, k, options);
+}
+
+/** Scores on a given instance of the kernels. @internal */
+export function attentionScoresOn(runtime: Runtime, queries: TensorLike, keys: TensorLike, options: AttentionScoresOptions = {}): Tensor<"f32"> {
+  checkScoresOptions(options);
+  const stage = parseChoice<ScoreStage>("stage", options.stage, ["probabilities", "raw", "softcapped", "masked"]);
+  const call = parseScores(parseHeads("q", queries), parseHeads("k", keys), undefined, options);
+  const { sizes, keyLength, heads, sinks } = call;
+  const data = new Float32Array(sizes.batch * heads * sizes.length * keyLength);
+  if (data.length > 0) runScores(runtime, call, keyLength, stage === "raw" ? STAGE_RAW : stage === "softcapped" ? STAGE_SOFTCAPPED : STAGE_MASKED, data);
+  const scores: Tensor<"f32"> = { data, shape: [sizes.batch, heads, sizes.length, keyLength].slice(4 - sizes.rank), dtype: "f32" };
+  if (stage !== "probabilities" || elementCount(scores.shape) === 0) return scores;
+
+  const lse = sinks === undefined ? undefined : logSumExpOn(runtime, scores);
+  softmaxOn(runtime, scores, { safe: true, out: scores });
+  if (lse === undefined || sinks === undefined) return scores;
+  // A sink takes its share of every row: the rest keep exp(lse) / (exp(lse) + exp(sink)).
+  lse.data.forEach((rowLse, row) => {
+    const sink = sinks[Math.floor(row / sizes.length) % heads] ?? -Infinity;
+    if (sink === -Infinity) return;
+    const share = 1 / (1 + Math.exp(sink - rowLse));
+    for (let j = 0; j < keyLength; j++) data[row * keyLength + j] = (data[row * keyLength + j] ?? 0) * share;
+  });
+  return scores;
+}

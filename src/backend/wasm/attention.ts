@@ -1,0 +1,132 @@
+import type { AttentionCall, HeadView, Sequence } from "../../attention-arguments.ts";
+import { visibleKeys } from "../../key-range.ts";
+import { BLOCK_ROWS, CHUNKED, FIRST, LAST } from "./attention-layout.ts";
+import { BlockOperands, type Row, STAGED_KEYS, type Strided, copyOut } from "./attention-operands.ts";
+import type { Runtime } from "./runtime.ts";
+
+/** Where a call's results go. `lse` is addressed like the query's rows: batch, head and row strides in elements. */
+export interface AttentionResult {
+  readonly out: HeadView;
+  readonly lse: { readonly data: Float32Array; readonly batch: number; readonly head: number; readonly row: number } | undefined;
+}
+
+/**
+ * Whether the queries of all heads that share a key/value head go through one block (decode: every key is read once for all of
+ * them, in chunks of constant size that merge) or each head has blocks of its own (prefill).
+ */
+export function usesDecode(call: AttentionCall, sequence: Sequence): boolean {
+  return sequence.rows * (call.heads / call.kvHeads) <= BLOCK_ROWS && call.blockMask === undefined;
+}
+
+/** Runs a call block by block. Scratch is constant; plain keys and values are copied one head at a time, the visible part of it. */
+export function runAttention(runtime: Runtime, call: AttentionCall, result: AttentionResult): void {
+  const { memory } = runtime;
+  const mark = memory.mark();
+  try {
+    const runner = new AttentionRunner(runtime, call, result);
+    for (const sequence of call.sequences) runner.run(sequence);
+  } finally {
+    memory.release(mark);
+  }
+}
+
+class AttentionRunner {
+  readonly #runtime: Runtime;
+  readonly #call: AttentionCall;
+  readonly #result: AttentionResult;
+  readonly #operands: BlockOperands;
+  /** Address of a block's outputs in scratch, or 0 when they are written in place. */
+  readonly #outputs: number;
+  /** Address of a block's log-sum-exps in scratch, or 0 when nobody wants them. */
+  readonly #lses: number;
+
+  constructor(runtime: Runtime, call: AttentionCall, result: AttentionResult) {
+    const { memory } = runtime;
+    this.#runtime = runtime;
+    this.#call = call;
+    this.#result = result;
+    this.#operands = new BlockOperands(runtime, call, (sequence) => visibleKeys(sequence, call.rule));
+    const inPlace = result.out.dim === 1 && memory.addressOf(result.out.data) >= 0;
+    this.#outputs = inPlace ? 0 : memory.take(BLOCK_ROWS * call.valueDim * 4);
+    this.#lses = result.lse === undefined ? 0 : memory.take(BLOCK_ROWS * 4);
+  }
+
+  run(sequence: Sequence): void {
+    const { heads, kvHeads } = this.#call;
+    const group = heads / kvHeads;
+    const decode = usesDecode(this.#call, sequence);
+    const rows: Row[] = [];
+    for (let kvHead = 0; kvHead < kvHeads; kvHead++) {
+      const keys = this.#operands.keys(sequence, kvHead);
+      const values = this.#operands.values(sequence, kvHead);
+      for (let head = kvHead * group; head < (kvHead + 1) * group; head++) {
+        for (let query = 0; query < sequence.rows; query++) {
+          rows.push({ head, query });
+          if (rows.length === BLOCK_ROWS && !decode) this.#runBlock(sequence, rows, keys, values, 0);
+        }
+        if (rows.length > 0 && !decode) this.#runBlock(sequence, rows, keys, values, 0);
+      }
+      if (rows.length > 0) this.#runBlock(sequence, rows, keys, values, CHUNKED);
+    }
+  }
+
+  /** Computes a block and empties `rows`. */
+  #runBlock(sequence: Sequence, rows: Row[], keys: Strided, values: Strided, mode: number): void {
+    const operands = this.#operands;
+    const { kernels } = this.#runtime;
+    const { dim, valueDim, scale, softcap } = this.#call;
+    const [low, high] = operands.describe(sequence, rows);
+    this.#setResults(sequence, rows);
+    // Parts begin at multiples of the staged length, so that tiles and chunks lie where one call would have them.
+    const start = Math.floor(low / STAGED_KEYS) * STAGED_KEYS;
+    let from = start;
+    do {
+      const to = operands.staged ? Math.min(from + STAGED_KEYS, high) : high;
+      if (operands.staged) operands.stage(sequence, rows, from, to);
+      const flags = mode | (from === start ? FIRST : 0) | (to === high ? LAST : 0);
+      kernels.attention_block_f32(
+        operands.table,
+        rows.length,
+        keys.address,
+        keys.stride,
+        values.address,
+        values.stride,
+        from,
+        to,
+        dim,
+        valueDim,
+        scale,
+        softcap,
+        operands.tilesFrom(from),
+        operands.scratch,
+        flags,
+      );
+      from = to;
+    } while (from < high);
+    this.#copyResults(sequence, rows);
+    rows.length = 0;
+  }
+
+  #setResults(sequence: Sequence, rows: readonly Row[]): void {
+    const base = this.#outputs === 0 ? this.#runtime.memory.addressOf(this.#result.out.data) : 0;
+    rows.forEach((row, r) => {
+      const out = this.#outputs === 0 ? base + this.#outOffset(sequence, row) * 4 : this.#outputs + r * this.#call.valueDim * 4;
+      this.#operands.setResult(r, out, this.#lses === 0 ? 0 : this.#lses + r * 4);
+    });
+  }
+
+  #copyResults(sequence: Sequence, rows: readonly Row[]): void {
+    const { out, lse } = this.#result;
+    const { valueDim } = this.#call;
+    const heap = this.#runtime.memory.f32;
+    rows.forEach((row, r) => {
+      if (this.#outputs !== 0) copyOut(heap, this.#outputs / 4 + r * valueDim, out.data, this.#outOffset(sequence, row), out.dim, valueDim);
+      if (lse !== undefined) lse.data[sequence.batch * lse.batch + row.head * lse.head + (sequence.queryStart + row.query) * lse.row] = heap[this.#lses / 4 + r] ?? 0;
+    });
+  }
+
+  #outOffset(sequence: Sequence, row: Row): number {
+    const { out } = this.#result;
+    return sequence.batch * out.batch + row.head * out.head + (sequence.queryStart + row.query) * out.row;
+  }
+}
