@@ -18,5 +18,7 @@ export function alibiSlopes(heads: number, maxBias = 8): Float32Array {
   if (!Number.isSafeInteger(heads) || heads < 1) throw new RangeError(`"heads" expected a positive integer, got ${describe(heads)}`);
   if (!Number.isFinite(maxBias) || maxBias <= 0) throw new RangeError(`"maxBias" expected a positive number, got ${describe(maxBias)}`);
   const power = 2 ** Math.floor(Math.log2(heads));
-  return Float32Array.from({ length: heads }, (_, h) => (h < power ? 2 ** ((-maxBias * (h + 1)) / power) : 2 ** ((-maxBias * (2 * (h - power) + 1)) / (2 * power))));
+  return Float32Array.from({ length: heads }, (_, h) =>
+    h < power ? 2 ** ((-maxBias * (h + 1)) / power) : 2 ** ((-maxBias * (2 * (h - power) + 1)) / (2 * power)),
+  );
 }

@@ -1,11 +1,11 @@
 import { BlockMask } from "./block-mask.ts";
 import { UnsupportedError, describe } from "./errors.ts";
 import type { KeyRangeRule } from "./key-range.ts";
-import { checkOptions, parseChoice, parseFinite, parseFlag } from "./options.ts";
+import { checkOptions, parseChoice, parseFinite } from "./options.ts";
 import { type FloatView, type Output, parseInput, parseMask, parseOutput } from "./row-arguments.ts";
 import { broadcastStrides } from "./shape.ts";
 import type { MaskLike } from "./softmax.ts";
-import type { TensorLike } from "./tensor.ts";
+import { type TensorLike, kindOf } from "./tensor.ts";
 
 /** Where the head dimension stands: `"bhld"` is [B, H, L, E] (PyTorch, ONNX), `"blhd"` is [B, L, H, E] (flash-attn, JAX). */
 export type Layout = "bhld" | "blhd";
@@ -43,9 +43,23 @@ export interface ScoreOptions {
 }
 
 /** The largest head dimension of queries, keys and values. */
-export const MAX_DIM = 512;
+export const MAX_DIM = 1024;
 
-const SCORE_OPTIONS = ["scale", "causal", "windowSize", "queryOffset", "softcap", "alibiSlopes", "bias", "mask", "blockMask", "sinks", "kvLengths", "qLengths", "layout"] as const;
+const SCORE_OPTIONS = [
+  "scale",
+  "causal",
+  "windowSize",
+  "queryOffset",
+  "softcap",
+  "alibiSlopes",
+  "bias",
+  "mask",
+  "blockMask",
+  "sinks",
+  "kvLengths",
+  "qLengths",
+  "layout",
+] as const;
 const ATTENTION_OPTIONS = new Set<string>([...SCORE_OPTIONS, "out", "returnLse"]);
 const SCORES_OPTIONS = new Set<string>([...SCORE_OPTIONS, "stage"]);
 
@@ -111,7 +125,12 @@ interface Sizes {
 }
 
 /** Checks `q`, `k`, `v` and every option that decides a score. `v` is absent for `attentionScores`. */
-export function parseScores(q: FloatView, k: FloatView, v: FloatView | undefined, options: ScoreOptions): AttentionCall & { readonly sizes: Sizes; readonly keyLength: number } {
+export function parseScores(
+  q: FloatView,
+  k: FloatView,
+  v: FloatView | undefined,
+  options: ScoreOptions,
+): AttentionCall & { readonly sizes: Sizes; readonly keyLength: number } {
   const layout = parseChoice<Layout>("layout", options.layout, ["bhld", "blhd"]);
   const rank = q.shape.length;
   if (rank < 2 || rank > 4) throw new RangeError(`"q" expected 2 to 4 dimensions, got shape [${q.shape.join(", ")}]`);
@@ -157,7 +176,12 @@ export function parseScores(q: FloatView, k: FloatView, v: FloatView | undefined
 }
 
 /** The options that are the same for padded and ragged batches. */
-export function parseModifiers(options: ScoreOptions, heads: number, dim: number, causal: boolean): Pick<AttentionCall, "rule" | "scale" | "softcap" | "slopes" | "sinks"> {
+export function parseModifiers(
+  options: ScoreOptions,
+  heads: number,
+  dim: number,
+  causal: boolean,
+): Pick<AttentionCall, "rule" | "scale" | "softcap" | "slopes" | "sinks"> {
   const softcap = parseFinite("softcap", options.softcap, 0);
   if (softcap < 0) throw new RangeError(`"softcap" expected a number that is not negative, got ${softcap}`);
   const [windowLeft, windowRight] = parseWindow(options.windowSize);
@@ -186,7 +210,8 @@ export function checkScoresOptions(options: unknown): void {
 }
 
 export function checkHeads(heads: number, kvHeads: number): void {
-  if (kvHeads === 0 ? heads !== 0 : heads % kvHeads !== 0) throw new RangeError(`"k" expected a number of heads that divides the ${heads} of "q", got ${kvHeads}`);
+  if (kvHeads === 0 ? heads !== 0 : heads % kvHeads !== 0)
+    throw new RangeError(`"k" expected a number of heads that divides the ${heads} of "q", got ${kvHeads}`);
 }
 
 export function parseCausal(value: unknown): "none" | "lower-right" | "upper-left" {
@@ -253,7 +278,8 @@ function parseOffsets(value: unknown, batch: number): readonly number[] | undefi
 
 /** Integers from an array or Int32Array. */
 export function parseIntegers(name: string, value: unknown): readonly number[] {
-  if (!Array.isArray(value) && !(value instanceof Int32Array)) throw new TypeError(`"${name}" expected an Int32Array or an array of integers, got ${describe(value)}`);
+  if (!Array.isArray(value) && kindOf(value) !== "Int32Array")
+    throw new TypeError(`"${name}" expected an Int32Array or an array of integers, got ${describe(value)}`);
   const numbers = Array.from(value as ArrayLike<unknown>);
   for (const n of numbers) if (typeof n !== "number" || !Number.isSafeInteger(n)) throw new RangeError(`"${name}" expected integers, got ${describe(n)}`);
   return numbers as number[];
@@ -263,18 +289,21 @@ function parseWindow(value: unknown): readonly [number, number] {
   if (value === undefined) return [Infinity, Infinity];
   if (!Array.isArray(value) || value.length !== 2) throw new TypeError(`"windowSize" expected [left, right], got ${describe(value)}`);
   for (const n of value as unknown[]) {
-    if (typeof n !== "number" || n < 0 || (n !== Infinity && !Number.isSafeInteger(n))) throw new RangeError(`"windowSize" expected non-negative integers or Infinity, got ${describe(value)}`);
+    if (typeof n !== "number" || n < 0 || (n !== Infinity && !Number.isSafeInteger(n)))
+      throw new RangeError(`"windowSize" expected non-negative integers or Infinity, got ${describe(value)}`);
   }
   return value as [number, number];
 }
 
 function parsePerHead(name: string, value: unknown, heads: number, allowMinusInfinity: boolean): Float32Array | undefined {
   if (value === undefined) return undefined;
-  if (!Array.isArray(value) && !(value instanceof Float32Array)) throw new TypeError(`"${name}" expected a Float32Array or an array of numbers, got ${describe(value)}`);
-  if (value.length !== heads) throw new RangeError(`"${name}" expected one number per query head (${heads}), got ${value.length}`);
+  if (!Array.isArray(value) && kindOf(value) !== "Float32Array")
+    throw new TypeError(`"${name}" expected a Float32Array or an array of numbers, got ${describe(value)}`);
   const numbers = Float32Array.from(value as ArrayLike<number>);
+  if (numbers.length !== heads) throw new RangeError(`"${name}" expected one number per query head (${heads}), got ${numbers.length}`);
   for (const n of numbers) {
-    if (!Number.isFinite(n) && !(allowMinusInfinity && n === -Infinity)) throw new RangeError(`"${name}" expected finite numbers${allowMinusInfinity ? " or −Infinity" : ""}, got ${n}`);
+    if (!Number.isFinite(n) && !(allowMinusInfinity && n === -Infinity))
+      throw new RangeError(`"${name}" expected finite numbers${allowMinusInfinity ? " or −Infinity" : ""}, got ${n}`);
   }
   return numbers;
 }
@@ -298,8 +327,12 @@ function scoreView<A>(data: A, strides: readonly number[]): ScoreView<A> {
 function checkBlockMask(value: unknown, target: readonly number[]): BlockMask {
   if (!(value instanceof BlockMask)) throw new TypeError(`"blockMask" expected what createBlockMask returns, got ${describe(value)}`);
   const [batch = 0, heads = 0, queries = 0, keys = 0] = target;
-  const fits = (value.batch === 1 || value.batch === batch) && (value.heads === 1 || value.heads === heads) && value.queryLength === queries && value.keyLength === keys;
-  if (!fits) throw new RangeError(`"blockMask" expected [${target.join(", ")}] (or 1 for batch or heads), got [${value.batch}, ${value.heads}, ${value.queryLength}, ${value.keyLength}]`);
+  const fits =
+    (value.batch === 1 || value.batch === batch) && (value.heads === 1 || value.heads === heads) && value.queryLength === queries && value.keyLength === keys;
+  if (!fits)
+    throw new RangeError(
+      `"blockMask" expected [${target.join(", ")}] (or 1 for batch or heads), got [${value.batch}, ${value.heads}, ${value.queryLength}, ${value.keyLength}]`,
+    );
   return value;
 }
 

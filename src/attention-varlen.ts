@@ -47,7 +47,12 @@ const KNOWN = new Set(["scale", "causal", "windowSize", "softcap", "alibiSlopes"
  * attentionVarlen(x, x, x, { cuSeqlensQ: [0, 1, 3], scale: 0 }).data; // [1, 2.5, 2.5]
  * ```
  */
-export function attentionVarlen(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionVarlenOptions & { readonly returnLse: true }): AttentionResultWithLse;
+export function attentionVarlen(
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options: AttentionVarlenOptions & { readonly returnLse: true },
+): AttentionResultWithLse;
 export function attentionVarlen(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionVarlenOptions & { readonly returnLse?: false }): Tensor<"f32">;
 export function attentionVarlen(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionVarlenOptions): Tensor<"f32"> | AttentionResultWithLse;
 export function attentionVarlen(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionVarlenOptions): Tensor<"f32"> | AttentionResultWithLse {
@@ -66,7 +71,11 @@ export function attentionVarlenOn(
   const q = parseHeads("q", queries);
   const k = parseHeads("k", keys);
   const v = parseHeads("v", values);
-  for (const [name, view] of [["q", q], ["k", k], ["v", v]] as const) {
+  for (const [name, view] of [
+    ["q", q],
+    ["k", k],
+    ["v", v],
+  ] as const) {
     if (view.shape.length !== 3) throw new RangeError(`"${name}" expected shape [total, heads, dim], got [${view.shape.join(", ")}]`);
   }
   const [total = 0, heads = 0, dim = 0] = q.shape;
@@ -82,11 +91,13 @@ export function attentionVarlenOn(
   const causal = parseCausal(options.causal);
   // Without cuSeqlensK the keys are cut like the queries, and must be as many.
   const startsQ = parseStarts("cuSeqlensQ", options.cuSeqlensQ, total);
-  const startsK = options.cuSeqlensK === undefined ? parseStarts("cuSeqlensQ", options.cuSeqlensQ, totalK) : parseStarts("cuSeqlensK", options.cuSeqlensK, totalK);
+  const startsK =
+    options.cuSeqlensK === undefined ? parseStarts("cuSeqlensQ", options.cuSeqlensQ, totalK) : parseStarts("cuSeqlensK", options.cuSeqlensK, totalK);
   if (startsK.length !== startsQ.length) throw new RangeError(`"cuSeqlensK" expected ${startsQ.length} entries as "cuSeqlensQ", got ${startsK.length}`);
   const batch = startsQ.length - 1;
   const offsets = typeof options.queryOffset === "number" ? new Array<number>(batch).fill(options.queryOffset) : options.queryOffset;
-  if (offsets !== undefined && parseIntegers("queryOffset", Array.from(offsets)).length !== batch) throw new RangeError(`"queryOffset" expected one offset per sequence (${batch}), got ${offsets.length}`);
+  if (offsets !== undefined && parseIntegers("queryOffset", Array.from(offsets)).length !== batch)
+    throw new RangeError(`"queryOffset" expected one offset per sequence (${batch}), got ${offsets.length}`);
 
   const call: AttentionCall = {
     ...parseModifiers(options, heads, dim, causal !== "none"),

@@ -1,11 +1,4 @@
-import {
-  type ScoreOptions,
-  checkAttentionOptions,
-  headViewOf,
-  parseAttentionOutput,
-  parseHeads,
-  parseScores,
-} from "./attention-arguments.ts";
+import { type ScoreOptions, checkAttentionOptions, headViewOf, parseAttentionOutput, parseHeads, parseScores } from "./attention-arguments.ts";
 import { runAttention } from "./backend/wasm/attention.ts";
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
 import { parseFlag } from "./options.ts";
@@ -35,9 +28,9 @@ export interface AttentionResultWithLse {
  * that sees no key gives 0 and a log-sum-exp of −inf. Keys and values that no query may see under lengths, causality, window or
  * block mask are never read; within a tile of 64 keys that is partly visible, a NaN among the values may reach a row.
  *
- * @param q - queries [B, Hq, L, E]; fewer leading dimensions are fine; f32, E at most 512
+ * @param q - queries [B, Hq, L, E]; fewer leading dimensions are fine; f32, E at most 1024
  * @param k - keys [B, Hkv, S, E]; Hkv divides Hq, query head h uses key head floor(h · Hkv / Hq)
- * @param v - values [B, Hkv, S, Ev], Ev at most 512
+ * @param v - values [B, Hkv, S, Ev], Ev at most 1024
  * @param options - see {@link AttentionOptions}
  * @returns [B, Hq, L, Ev], of the query's rank and layout; with `returnLse` both output and log-sum-exp
  * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit; nothing is written then
@@ -60,7 +53,13 @@ export function attention(q: TensorLike, k: TensorLike, v: TensorLike, options?:
 export const scaledDotProductAttention: typeof attention = attention;
 
 /** Attention on a given instance of the kernels. @internal */
-export function attentionOn(runtime: Runtime, queries: TensorLike, keys: TensorLike, values: TensorLike, options: AttentionOptions = {}): Tensor<"f32"> | AttentionResultWithLse {
+export function attentionOn(
+  runtime: Runtime,
+  queries: TensorLike,
+  keys: TensorLike,
+  values: TensorLike,
+  options: AttentionOptions = {},
+): Tensor<"f32"> | AttentionResultWithLse {
   checkAttentionOptions(options);
   const q = parseHeads("q", queries);
   const k = parseHeads("k", keys);

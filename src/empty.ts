@@ -1,6 +1,6 @@
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
 import { DisposedError } from "./errors.ts";
-import { parseChoice } from "./options.ts";
+import { checkOptions, parseChoice } from "./options.ts";
 import { elementCount, parseShape } from "./shape.ts";
 import type { DTypeData, Tensor } from "./tensor.ts";
 
@@ -15,6 +15,8 @@ export interface ModuleTensor<D extends "f32" | "f64" = "f32" | "f64"> extends T
   dispose(): void;
   [Symbol.dispose](): void;
 }
+
+const EMPTY_OPTIONS = new Set(["dtype"]);
 
 /**
  * Makes an uninitialised tensor in module memory, where kernels work without copying in or out: for inputs that are filled
@@ -38,6 +40,7 @@ export function empty<D extends "f32" | "f64" = "f32">(shape: readonly number[],
 
 /** An uninitialised tensor in the memory of a given instance of the kernels. @internal */
 export function emptyOn<D extends "f32" | "f64" = "f32">(runtime: Runtime, shape: readonly number[], options: { readonly dtype?: D } = {}): ModuleTensor<D> {
+  checkOptions(options, EMPTY_OPTIONS);
   const dtype = parseChoice<"f32" | "f64">("dtype", options.dtype, ["f32", "f64"]);
   return new EmptyTensor(runtime, [...parseShape("shape", shape)], dtype) as unknown as ModuleTensor<D>;
 }

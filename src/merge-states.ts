@@ -30,13 +30,17 @@ const KNOWN = new Set(["layout"]);
  * mergeStates([one, two]).out.data; // [2, 3]
  * ```
  */
-export function mergeStates(parts: readonly PartialAttention[], options: { readonly layout?: Layout } = {}): { readonly out: Tensor<"f32">; readonly lse: Tensor<"f32"> } {
+export function mergeStates(
+  parts: readonly PartialAttention[],
+  options: { readonly layout?: Layout } = {},
+): { readonly out: Tensor<"f32">; readonly lse: Tensor<"f32"> } {
   checkOptions(options, KNOWN);
   const layout = parseChoice<Layout>("layout", options.layout, ["bhld", "blhd"]);
   if (!Array.isArray(parts)) throw new TypeError(`"parts" expected an array of { out, lse }, got ${describe(parts)}`);
-  const states = (parts as readonly PartialAttention[]).map((part, i) => {
+  const states = (parts as readonly unknown[]).map((part, i) => {
     if (typeof part !== "object" || part === null) throw new TypeError(`"parts[${i}]" expected { out, lse }, got ${describe(part)}`);
-    return { out: parseF32(`parts[${i}].out`, part.out), lse: parseF32(`parts[${i}].lse`, part.lse) };
+    const { out, lse } = part as Partial<PartialAttention>;
+    return { out: parseF32(`parts[${i}].out`, out), lse: parseF32(`parts[${i}].lse`, lse) };
   });
   const first = states[0];
   if (first === undefined) throw new RangeError(`"parts" expected at least one state, got none`);
@@ -45,7 +49,8 @@ export function mergeStates(parts: readonly PartialAttention[], options: { reado
   const rows = rowsOf(shape, layout);
   states.forEach(({ out, lse }, i) => {
     if (!sameShape(out.shape, shape)) throw new RangeError(`"parts[${i}].out" expected shape [${shape.join(", ")}], got [${out.shape.join(", ")}]`);
-    if (!sameShape(lse.shape, rows.lseShape)) throw new RangeError(`"parts[${i}].lse" expected shape [${rows.lseShape.join(", ")}], got [${lse.shape.join(", ")}]`);
+    if (!sameShape(lse.shape, rows.lseShape))
+      throw new RangeError(`"parts[${i}].lse" expected shape [${rows.lseShape.join(", ")}], got [${lse.shape.join(", ")}]`);
   });
 
   const dim = shape.at(-1) ?? 0;

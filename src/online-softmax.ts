@@ -94,6 +94,7 @@ export class OnlineSoftmax {
     const width = Math.min(cols, CHUNK_ELEMENTS);
     const height = Math.min(rows, Math.max(1, Math.floor(CHUNK_ELEMENTS / width)));
     const [rowStride, colStride] = [x.strides[0] ?? 0, x.strides[1] ?? 0];
+    const held = memory.hold(x.data);
     const mark = memory.mark();
     try {
       const data = memory.take(height * width * 4);
@@ -104,7 +105,11 @@ export class OnlineSoftmax {
         for (let c = 0; c < cols; c += width) {
           const count = Math.min(width, cols - c);
           const col = { ...(plan.cols[0] ?? { x: 1, y: 0, bias: 0, mask: 0 }), size: count };
-          gather(this.#runtime, x.data, r * rowStride + c * colStride, n, rowStride, [col], "x", data, count);
+          gather(
+            this.#runtime,
+            { data: held(), base: r * rowStride + c * colStride, rows: n, rowStride, cols: [col], operand: "x" },
+            { address: data, pitch: count, columns: 0 },
+          );
           kernels.online_absorb_f32(data, n, count, count * 4, states);
         }
         for (let i = 0; i < n; i++) {
@@ -159,6 +164,7 @@ export class OnlineSoftmax {
     const { memory } = this.#runtime;
     const yStrides = given.shape.length === 1 ? [0, out.strides[0] ?? 0] : out.strides;
     let row = 0;
+    const [heldBlock, heldOut] = [memory.hold(x.data), memory.hold(out.data)];
     const mark = memory.mark();
     try {
       const states = memory.take(this.rows * STATE_BYTES);
@@ -166,8 +172,8 @@ export class OnlineSoftmax {
       runRows(this.#runtime, {
         plan: planRows(x.shape, [1], { x: x.strides, y: yStrides }),
         dtype: "f32",
-        x: x.data,
-        y: out.data,
+        x: heldBlock(),
+        y: heldOut(),
         reduces: false,
         scale: 1,
         bias: undefined,

@@ -1,7 +1,6 @@
-import { UnsupportedError } from "./errors.ts";
+import { UnsupportedError, describe } from "./errors.ts";
 import { broadcastStrides, contiguousStrides, elementCount, sameShape } from "./shape.ts";
-import { describe } from "./errors.ts";
-import { type FloatArray, type Tensor, type View, toView } from "./tensor.ts";
+import { type FloatArray, type Tensor, type View, kindOf, toView } from "./tensor.ts";
 
 /** A checked input or output of a row operation. */
 export interface FloatView extends View {
@@ -23,17 +22,23 @@ export function parseBias(value: unknown, x: FloatView): { data: FloatArray; str
   return { data: bias.data, strides: broadcastStrides("bias", bias.shape, bias.strides, x.shape) };
 }
 
+const MASK_KINDS = new Set(["Uint8Array", "Uint8ClampedArray", "Int8Array"]);
+
 /** Checks a mask: bytes, not zero = keep, a shape that broadcasts to the input's. Returns its strides over that shape. */
 export function parseMask(value: unknown, shape: readonly number[]): { data: Uint8Array; strides: readonly number[] } {
   const t = (ArrayBuffer.isView(value) ? { data: value, shape: [(value as { length?: number }).length ?? 0] } : value) as
     { data?: unknown; shape?: unknown; dims?: unknown; strides?: unknown } | null | undefined;
-  if (typeof t !== "object" || t === null || !(t.data instanceof Uint8Array || t.data instanceof Uint8ClampedArray || t.data instanceof Int8Array)) {
+  if (typeof t !== "object" || t === null || !isBytes(t.data)) {
     throw new TypeError(`"mask" expected a Uint8Array (not zero = keep) or a tensor of one, got ${describe(t?.data ?? value)}`);
   }
   const bytes = new Uint8Array(t.data.buffer, t.data.byteOffset, t.data.length);
   // The shape rules are those of any tensor: check them on a signed view of the same bytes.
   const view = toView("mask", { data: new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length), shape: t.shape ?? t.dims, strides: t.strides });
   return { data: bytes, strides: broadcastStrides("mask", view.shape, view.strides, shape) };
+}
+
+function isBytes(data: unknown): data is Uint8Array {
+  return MASK_KINDS.has(kindOf(data));
 }
 
 /** Where a result goes: the caller's `out` after checking, or a new array. */

@@ -1,4 +1,5 @@
 import { describe } from "./errors.ts";
+import { checkOptions } from "./options.ts";
 import { contiguousStrides, elementCount, parseShape } from "./shape.ts";
 
 /** Storage types. Arithmetic on `f16`, `bf16` and `i8` is f32; `f64` is computed in f64. */
@@ -56,6 +57,8 @@ export interface View {
   readonly strides: readonly number[];
 }
 
+const TENSOR_OPTIONS = new Set(["strides", "dtype"]);
+
 /**
  * Gives a typed array a shape. Nothing is copied.
  *
@@ -77,6 +80,7 @@ export function tensor<A extends DTypeData[DType]>(
   shape?: readonly number[],
   options: { readonly strides?: readonly number[]; readonly dtype?: DType } = {},
 ): Tensor<A extends Float32Array ? "f32" : A extends Float64Array ? "f64" : A extends Int8Array ? "i8" : "f16" | "bf16"> {
+  checkOptions(options, TENSOR_OPTIONS);
   const view = toView("data", { data, shape: shape ?? [(data as { length?: number }).length ?? 0], dtype: options.dtype, strides: options.strides });
   if (options.strides === undefined && elementCount(view.shape) !== data.length) {
     throw new RangeError(`"shape" [${view.shape.join(", ")}] has ${elementCount(view.shape)} elements, but "data" has ${data.length}`);
@@ -134,10 +138,14 @@ const DTYPES_OF: Readonly<Record<string, readonly DType[]>> = {
   Int8Array: ["i8"],
 };
 
+/** The name of a value's class by its tag, so that arrays of another realm, and Float16Array where it is missing, are recognised. */
+export function kindOf(value: unknown): string {
+  return Object.prototype.toString.call(value).slice(8, -1);
+}
+
 function dtypeOf(name: string, data: ArrayBufferView, stated: unknown): DType {
   if (stated === undefined && data instanceof Float32Array) return "f32";
-  // By tag, so that arrays of another realm and Float16Array, which not every engine has, are recognised.
-  const kind = Object.prototype.toString.call(data).slice(8, -1);
+  const kind = kindOf(data);
   const known = DTYPES_OF[kind] ?? [];
   const first = known[0];
   if (first === undefined) throw new TypeError(`"${name}" expected float data (Float32Array, Float64Array), got ${kind}`);

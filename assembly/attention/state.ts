@@ -50,7 +50,7 @@ import { FLOOR, LOWEST, NEG_INF, constant } from "../simd/constants";
     if (f != 1) rescale(o + 3 * oStride, oStride, f);
   }
   let tile = f32x4.splat(0);
-  for (; s < end; s += 4 * PITCH) tile = f32x4.add(tile, exp4(s, s, PITCH, m, true, true, false));
+  for (; s < end; s += 4 * PITCH) tile = f32x4.add(tile, exp4(s, s, PITCH, m, true, false));
   v128.store(sum, f32x4.add(l, tile));
 }
 

@@ -1,4 +1,4 @@
-import { BLOCK, blockExpShift, blockScale } from "../rows/block";
+import { BLOCK, blockExpFull, blockScale } from "../rows/block";
 import { STATE, absorb } from "../rows/state";
 
 /** Folds a block of `rows` × `cols` f32 into `rows` row states (rows/state.ts). `stride` is in bytes. */
@@ -13,7 +13,7 @@ export function online_normalize_f32(x: usize, y: usize, rows: usize, cols: usiz
     const m = load<f32>(states);
     const l = load<f64>(states, 8);
     const factor: f32 = m == Infinity ? NaN : safe && l == 0 ? 0 : <f32>(1.0 / l);
-    for (let b: usize = 0; b < bytes; b += BLOCK) blockExpShift(x + b, y + b, min(BLOCK, bytes - b), m);
+    for (let b: usize = 0; b < bytes; b += BLOCK) blockExpFull(x + b, y + b, min(BLOCK, bytes - b), m);
     blockScale(y, bytes, factor);
   }
 }

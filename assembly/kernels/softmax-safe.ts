@@ -1,4 +1,4 @@
-import { BLOCK, blockExpShift, blockMax, blockScale, reciprocal } from "../rows/block";
+import { BLOCK, blockExp, blockMax, blockScale, reciprocal } from "../rows/block";
 
 /**
  * Safe softmax for `rows` rows of `cols` f32 in three passes: max, exponentials and their sum, normalize.
@@ -9,7 +9,7 @@ export function softmax_safe_f32(x: usize, y: usize, rows: usize, cols: usize, x
   for (; rows > 0; rows--, x += xStride, y += yStride) {
     const m = blockMax(x, bytes);
     let sum: f64 = 0;
-    for (let b: usize = 0; b < bytes; b += BLOCK) sum += <f64>blockExpShift(x + b, y + b, min(BLOCK, bytes - b), m);
+    for (let b: usize = 0; b < bytes; b += BLOCK) sum += <f64>blockExp(x + b, y + b, min(BLOCK, bytes - b), m);
     blockScale(y, bytes, reciprocal(sum, safe));
   }
 }

@@ -1,4 +1,4 @@
-import { BLOCK, blockExp, blockScale, reciprocal } from "../rows/block";
+import { BLOCK, blockExpFull, blockScale, reciprocal } from "../rows/block";
 
 /**
  * Standard softmax, exp(x)/Σexp(x), for `rows` rows of `cols` f32. Overflows above 88.72 exactly as the formula does.
@@ -8,7 +8,7 @@ export function softmax_standard_f32(x: usize, y: usize, rows: usize, cols: usiz
   const bytes = cols << 2;
   for (; rows > 0; rows--, x += xStride, y += yStride) {
     let sum: f64 = 0;
-    for (let b: usize = 0; b < bytes; b += BLOCK) sum += <f64>blockExp(x + b, y + b, min(BLOCK, bytes - b));
+    for (let b: usize = 0; b < bytes; b += BLOCK) sum += <f64>blockExpFull(x + b, y + b, min(BLOCK, bytes - b), 0);
     // Through f32, so that the sum overflows as it does in the formula.
     blockScale(y, bytes, reciprocal(<f64>(<f32>sum), safe));
   }

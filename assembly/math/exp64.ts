@@ -27,6 +27,6 @@ import { madd64, nmadd64 } from "../simd/fma";
   p = madd64(p, t, taylor(3));
   p = madd64(p, t, taylor(2));
   p = madd64(p, t, taylor(1));
-  p = madd64(p, t, taylor(0));
-  return v128.andnot(i64x2.add(p, i64x2.shl(r, 52)), f64x2.lt(x, constant64(EXP_MIN64)));
+  const power = i64x2.shl(r, 52);
+  return v128.andnot(madd64(f64x2.mul(t, power), p, power), f64x2.lt(x, constant64(EXP_MIN64)));
 }

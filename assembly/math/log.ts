@@ -10,7 +10,8 @@ export function log(x: f64): f64 {
   // 0x3FE6A09E667F3BCD is √½: subtracting it makes the exponent change where f passes √½.
   const k = (bits - 0x3FE6A09E667F3BCD) >> 52;
   const f = reinterpret<f64>(bits - (k << 52));
-  const s = (f - 1.0) / (f + 1.0);
+  const g = f - 1.0; // exact
+  const s = g / (2.0 + g);
   const z = s * s;
   let p: f64 = 1.0 / 23.0;
   p = p * z + 1.0 / 21.0;
@@ -24,6 +25,8 @@ export function log(x: f64): f64 {
   p = p * z + 1.0 / 5.0;
   p = p * z + 1.0 / 3.0;
   const n = <f64>k;
-  // ln 2 in two parts; the first has 33 bits, so n times it is exact.
-  return n * 0.6931471803691238 + (2.0 * s + (2.0 * s * (z * p) + n * 1.9082149292705877e-10));
+  // 2s + 2s·z·p, rewritten as g − (g²/2 − s · (g²/2 + 2z·p)): its leading term is exact, the rounded s only corrects it.
+  // ln 2 comes in two parts; the first has 33 bits, so n times it is exact.
+  const half = 0.5 * g * g;
+  return n * 0.6931471803691238 - (half - (s * (half + 2.0 * z * p) + n * 1.9082149292705877e-10) - g);
 }

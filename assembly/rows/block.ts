@@ -26,49 +26,54 @@ export function blockMax(x: usize, bytes: usize): f32 {
 /** The max that `blockExpNext` found in the coming block. */
 export let nextMax: f32 = FLOOR;
 
-/** `y = exp(x)` over `bytes`, on the whole of f32; returns the sum. */
-export function blockExp(x: usize, y: usize, bytes: usize): f32 {
-  return expLoop(x, y, bytes, 0, 0, true, false, true, false);
+/** `y = exp(x − shift)` over `bytes`, on the whole of f32: may overflow. Returns the sum. */
+export function blockExpFull(x: usize, y: usize, bytes: usize, shift: f32): f32 {
+  return expLoop(x, y, bytes, shift, 0, true, true, false);
 }
 
-/** `y = exp(x − max)` over `bytes`; returns the sum. */
-export function blockExpShift(x: usize, y: usize, bytes: usize, max: f32): f32 {
-  return expLoop(x, y, bytes, max, 0, true, true, false, false);
+/** `y = exp(x − max)` over `bytes`, where `max` is the largest of them; returns the sum. */
+export function blockExp(x: usize, y: usize, bytes: usize, max: f32): f32 {
+  return expLoop(x, y, bytes, max, 0, true, false, false);
 }
 
 /**
- * As blockExpShift, and leaves the max of as many bytes at `next` in `nextMax`: the loads of the coming block hide behind the
+ * As blockExp, and leaves the max of as many bytes at `next` in `nextMax`: the loads of the coming block hide behind the
  * arithmetic of this one, which is what makes the online pass a single one.
  */
 export function blockExpNext(x: usize, y: usize, bytes: usize, max: f32, next: usize): f32 {
-  return expLoop(x, y, bytes, max, next, true, true, false, true);
+  return expLoop(x, y, bytes, max, next, true, false, true);
 }
 
 /** Σ exp(x − max) over `bytes`; stores nothing. */
 export function blockExpSum(x: usize, bytes: usize, max: f32): f32 {
-  return expLoop(x, 0, bytes, max, 0, false, true, false, false);
+  return expLoop(x, 0, bytes, max, 0, false, false, false);
 }
 
 /** The loop of the four above; the flags are constants and cost nothing at run time. */
-@inline function expLoop(x: usize, y: usize, bytes: usize, max: f32, next: usize, STORE: bool, SHIFT: bool, FULL: bool, NEXT: bool): f32 {
+@inline function expLoop(x: usize, y: usize, bytes: usize, max: f32, next: usize, STORE: bool, FULL: bool, NEXT: bool): f32 {
   const m = f32x4.splat(max);
   const end = x + bytes;
   let sum = f32x4.splat(0);
   let ahead = constant(LOWEST);
-  for (const main = x + (bytes & ~63); x < main; x += 64) {
-    sum = f32x4.add(sum, exp4(x, y, 16, m, STORE, SHIFT, FULL));
-    if (NEXT) {
-      ahead = f32x4.pmax(ahead, f32x4.pmax(f32x4.pmax(v128.load(next), v128.load(next, 16)), f32x4.pmax(v128.load(next, 32), v128.load(next, 48))));
-      next += 64;
+  const main = x + (bytes & ~63);
+  while (x < main) {
+    // Eight rounds to a partial sum: adding equal numbers to one accumulator 64 times would lose a digit.
+    let partial = f32x4.splat(0);
+    for (const stop = min(x + 512, main); x < stop; x += 64) {
+      partial = f32x4.add(partial, exp4(x, y, 16, m, STORE, FULL));
+      if (NEXT) {
+        ahead = f32x4.pmax(ahead, f32x4.pmax(f32x4.pmax(v128.load(next), v128.load(next, 16)), f32x4.pmax(v128.load(next, 32), v128.load(next, 48))));
+        next += 64;
+      }
+      if (STORE) y += 64;
     }
-    if (STORE) y += 64;
+    sum = f32x4.add(sum, partial);
   }
   // −inf in the padding lanes of the last vector: their exponential is exactly 0.
   const pad = f32x4.splat(-Infinity);
   while (x < end) {
     const bytesLeft = end - x;
-    let v = loadUpTo16(x, bytesLeft, pad);
-    if (SHIFT) v = f32x4.sub(v, m);
+    const v = f32x4.sub(loadUpTo16(x, bytesLeft, pad), m);
     const e = FULL ? exp(v) : expBounded(v);
     sum = f32x4.add(sum, e);
     if (STORE) storeUpTo16(y, bytesLeft, e);

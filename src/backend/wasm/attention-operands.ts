@@ -17,6 +17,7 @@ import {
   TILE_KEYS,
   blockScratchBytes,
 } from "./attention-layout.ts";
+import type { ModuleMemory } from "./memory.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** Keys whose bias, mask or tile bytes are copied into module memory at a time, so that scratch does not grow with them. */
@@ -61,22 +62,24 @@ export class BlockOperands {
   readonly #tiles: number;
   readonly #tileBytes: number;
 
-  constructor(runtime: Runtime, call: AttentionCall, spanOf: (sequence: Sequence) => KeySpan) {
+  /** Takes its scratch; a caller that needs more takes it before, so that no view of the call is detached afterwards. */
+  constructor(runtime: Runtime, held: HeldCall, spanOf: (sequence: Sequence) => KeySpan) {
     const { memory } = runtime;
+    const { call, inPlace } = held;
     this.#runtime = runtime;
-    this.#call = call;
     this.#spanOf = spanOf;
     let longest = 0;
     for (const sequence of call.sequences) longest = Math.max(longest, spanOf(sequence).count);
     this.table = memory.take(ROW_TABLE_BYTES);
     this.scratch = memory.take(blockScratchBytes(call.dim, call.valueDim));
-    this.#queries = this.#inPlace(call.q) ? 0 : memory.take(BLOCK_ROWS * call.dim * 4);
-    this.#keys = this.#inPlace(call.k) ? 0 : memory.take(longest * call.dim * 4);
-    this.#values = this.#inPlace(call.v) ? 0 : memory.take(longest * call.valueDim * 4);
-    this.#bias = call.bias === undefined || this.#readsInPlace(call.bias) ? 0 : memory.take(BLOCK_ROWS * STAGED_KEYS * 4);
-    this.#mask = call.mask === undefined || this.#readsInPlace(call.mask) ? 0 : memory.take(BLOCK_ROWS * STAGED_KEYS);
+    this.#queries = inPlace.q ? 0 : memory.take(BLOCK_ROWS * call.dim * 4);
+    this.#keys = inPlace.k ? 0 : memory.take(longest * call.dim * 4);
+    this.#values = inPlace.v ? 0 : memory.take(longest * call.valueDim * 4);
+    this.#bias = call.bias === undefined || inPlace.bias ? 0 : memory.take(BLOCK_ROWS * STAGED_KEYS * 4);
+    this.#mask = call.mask === undefined || inPlace.mask ? 0 : memory.take(BLOCK_ROWS * STAGED_KEYS);
     this.#tiles = call.blockMask === undefined ? 0 : memory.take((STAGED_KEYS / TILE_KEYS) * 4);
     this.#tileBytes = call.blockMask === undefined ? 0 : memory.take(STAGED_KEYS * BLOCK_ROWS);
+    this.#call = held.settle();
   }
 
   /** Whether a block has to be run in parts of STAGED_KEYS keys, with `stage` before each. */
@@ -104,6 +107,9 @@ export class BlockOperands {
     const floats = memory.f32;
     const words = memory.i32;
     const at = this.table / 4;
+    const queryBase = memory.addressOf(q.data);
+    const biasBase = bias === undefined || this.#bias !== 0 ? -1 : memory.addressOf(bias.data);
+    const maskBase = mask === undefined || this.#mask !== 0 ? -1 : memory.addressOf(mask.data);
     let lowest = Infinity;
     let highest = 0;
     for (let r = 0; r < rows.length; r++) {
@@ -115,7 +121,7 @@ export class BlockOperands {
         highest = Math.max(highest, high);
       }
       const source = sequence.batch * q.batch + head * q.head + (sequence.queryStart + query) * q.row;
-      if (this.#queries === 0) words[at + ROW_QUERY + r] = memory.addressOf(q.data) + source * 4;
+      if (this.#queries === 0) words[at + ROW_QUERY + r] = queryBase + source * 4;
       else {
         words[at + ROW_QUERY + r] = this.#queries + r * dim * 4;
         copyIn(q.data, source, q.dim, floats, this.#queries / 4 + r * dim, dim);
@@ -124,9 +130,10 @@ export class BlockOperands {
       words[at + ROW_HIGH + r] = high;
       floats[at + ROW_POSITION + r] = position;
       floats[at + ROW_SLOPE + r] = slopes?.[head] ?? 0;
-      floats[at + ROW_SINK + r] = sinks?.[head] ?? -Infinity;
-      words[at + ROW_BIAS + r] = bias === undefined || this.#bias !== 0 ? 0 : memory.addressOf(bias.data) + scoreOffset(bias, sequence, head, query) * 4;
-      words[at + ROW_MASK + r] = mask === undefined || this.#mask !== 0 ? 0 : memory.addressOf(mask.data) + scoreOffset(mask, sequence, head, query);
+      // A row behind its batch's queries is no row: it has no sink either.
+      floats[at + ROW_SINK + r] = query < sequence.queryLength ? (sinks?.[head] ?? -Infinity) : -Infinity;
+      words[at + ROW_BIAS + r] = bias === undefined || biasBase < 0 ? 0 : biasBase + scoreOffset(bias, sequence, head, query) * 4;
+      words[at + ROW_MASK + r] = mask === undefined || maskBase < 0 ? 0 : maskBase + scoreOffset(mask, sequence, head, query);
     }
     // Lanes without a row see nothing; their addresses must still be readable.
     for (let r = rows.length; r < roundUpToLanes(rows.length); r++) {
@@ -186,14 +193,37 @@ export class BlockOperands {
     else for (let j = 0; j < count; j++) copyIn(view.data, base + (low + j) * view.row, view.dim, memory.f32, copy / 4 + j * dim, dim);
     return { address: copy - low * dim * 4, stride: dim * 4 };
   }
+}
 
-  #inPlace(view: HeadView): boolean {
-    return view.dim === 1 && this.#runtime.memory.addressOf(view.data) >= 0;
-  }
+/** A call from before scratch was taken: growth may detach its views of module memory. */
+export interface HeldCall {
+  readonly call: AttentionCall;
+  /** Which operands the kernels read where they are. */
+  readonly inPlace: { readonly q: boolean; readonly k: boolean; readonly v: boolean; readonly bias: boolean; readonly mask: boolean };
+  /** The call with current views, after the last allocation. */
+  settle(): AttentionCall;
+}
 
-  #readsInPlace(view: ScoreView<Float32Array | Uint8Array>): boolean {
-    return view.key === 1 && this.#runtime.memory.addressOf(view.data) >= 0;
-  }
+/** Notes where a call's operands lie. */
+export function holdCall(memory: ModuleMemory, call: AttentionCall): HeldCall {
+  const { q, k, v, bias, mask } = call;
+  const [qData, kData, vData] = [memory.hold(q.data), memory.hold(k.data), memory.hold(v.data)];
+  const biasData = bias && memory.hold(bias.data);
+  const maskData = mask && memory.hold(mask.data);
+  const heads = (view: HeadView): boolean => view.dim === 1 && memory.addressOf(view.data) >= 0;
+  const scores = (view: ScoreView<Float32Array | Uint8Array> | undefined): boolean => view?.key === 1 && memory.addressOf(view.data) >= 0;
+  return {
+    call,
+    inPlace: { q: heads(q), k: heads(k), v: heads(v), bias: scores(bias), mask: scores(mask) },
+    settle: () => ({
+      ...call,
+      q: { ...q, data: qData() },
+      k: { ...k, data: kData() },
+      v: { ...v, data: vData() },
+      bias: bias && biasData && { ...bias, data: biasData() },
+      mask: mask && maskData && { ...mask, data: maskData() },
+    }),
+  };
 }
 
 function roundUpToLanes(rows: number): number {

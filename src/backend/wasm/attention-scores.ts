@@ -1,6 +1,6 @@
 import type { AttentionCall } from "../../attention-arguments.ts";
 import { BLOCK_ROWS } from "./attention-layout.ts";
-import { BlockOperands, type Row, STAGED_KEYS, copyOut } from "./attention-operands.ts";
+import { BlockOperands, type Row, STAGED_KEYS, copyOut, holdCall } from "./attention-operands.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** How far `runScores` takes a score, as the kernel numbers it. */
@@ -14,8 +14,9 @@ export function runScores(runtime: Runtime, call: AttentionCall, keyLength: numb
   const group = call.heads / call.kvHeads;
   const mark = memory.mark();
   try {
-    const operands = new BlockOperands(runtime, call, () => ({ low: 0, count: keyLength }));
+    const held = holdCall(memory, call);
     const scores = memory.take(BLOCK_ROWS * STAGED_KEYS * 4);
+    const operands = new BlockOperands(runtime, held, () => ({ low: 0, count: keyLength }));
     for (const sequence of call.sequences) {
       for (let head = 0; head < call.heads; head++) {
         const keys = operands.keys(sequence, Math.floor(head / group));

@@ -1,7 +1,7 @@
 import type { AttentionCall, HeadView, Sequence } from "../../attention-arguments.ts";
 import { visibleKeys } from "../../key-range.ts";
 import { BLOCK_ROWS, CHUNKED, FIRST, LAST } from "./attention-layout.ts";
-import { BlockOperands, type Row, STAGED_KEYS, type Strided, copyOut } from "./attention-operands.ts";
+import { BlockOperands, type Row, STAGED_KEYS, type Strided, copyOut, holdCall } from "./attention-operands.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** Where a call's results go. `lse` is addressed like the query's rows: batch, head and row strides in elements. */
@@ -44,11 +44,13 @@ class AttentionRunner {
     const { memory } = runtime;
     this.#runtime = runtime;
     this.#call = call;
-    this.#result = result;
-    this.#operands = new BlockOperands(runtime, call, (sequence) => visibleKeys(sequence, call.rule));
+    const held = holdCall(memory, call);
+    const out = memory.hold(result.out.data);
     const inPlace = result.out.dim === 1 && memory.addressOf(result.out.data) >= 0;
     this.#outputs = inPlace ? 0 : memory.take(BLOCK_ROWS * call.valueDim * 4);
     this.#lses = result.lse === undefined ? 0 : memory.take(BLOCK_ROWS * 4);
+    this.#operands = new BlockOperands(runtime, held, (sequence) => visibleKeys(sequence, call.rule));
+    this.#result = { ...result, out: { ...result.out, data: out() } };
   }
 
   run(sequence: Sequence): void {
@@ -108,10 +110,11 @@ class AttentionRunner {
   }
 
   #setResults(sequence: Sequence, rows: readonly Row[]): void {
-    const base = this.#outputs === 0 ? this.#runtime.memory.addressOf(this.#result.out.data) : 0;
+    const inPlace = this.#outputs === 0;
+    const base = inPlace ? this.#runtime.memory.addressOf(this.#result.out.data) : this.#outputs;
     rows.forEach((row, r) => {
-      const out = this.#outputs === 0 ? base + this.#outOffset(sequence, row) * 4 : this.#outputs + r * this.#call.valueDim * 4;
-      this.#operands.setResult(r, out, this.#lses === 0 ? 0 : this.#lses + r * 4);
+      const offset = inPlace ? this.#outOffset(sequence, row) : r * this.#call.valueDim;
+      this.#operands.setResult(r, base + offset * 4, this.#lses === 0 ? 0 : this.#lses + r * 4);
     });
   }
 
@@ -121,7 +124,8 @@ class AttentionRunner {
     const heap = this.#runtime.memory.f32;
     rows.forEach((row, r) => {
       if (this.#outputs !== 0) copyOut(heap, this.#outputs / 4 + r * valueDim, out.data, this.#outOffset(sequence, row), out.dim, valueDim);
-      if (lse !== undefined) lse.data[sequence.batch * lse.batch + row.head * lse.head + (sequence.queryStart + row.query) * lse.row] = heap[this.#lses / 4 + r] ?? 0;
+      if (lse !== undefined)
+        lse.data[sequence.batch * lse.batch + row.head * lse.head + (sequence.queryStart + row.query) * lse.row] = heap[this.#lses / 4 + r] ?? 0;
     });
   }
 

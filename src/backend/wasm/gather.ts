@@ -10,101 +10,85 @@ const MIN_BLOCK_COPY = 32;
 /** Below this many rows a loop beats copying columns and transposing them. */
 const MIN_TRANSPOSE = 64;
 
-type OperandName = "x" | "bias";
-
-/** Gathers `rows` rows whose first elements lie `rowStride` apart from `base`, to `address`, `pitch` apart. In elements. */
-export function gather(
-  runtime: Runtime,
-  data: FloatArray,
-  base: number,
-  rows: number,
-  rowStride: number,
-  cols: readonly PlanDim[],
-  operand: OperandName,
-  address: number,
-  pitch: number,
-): void {
-  const { memory, kernels } = runtime;
-  const heap = data instanceof Float32Array ? memory.f32 : memory.f64;
-  const to = address / data.BYTES_PER_ELEMENT;
-  const col = cols.length === 1 ? cols[0] : undefined;
-  const stride = col?.[operand] ?? 0;
-  const count = countOf(cols);
-  if (col !== undefined && stride === 1) {
-    copyRows(data, base, rowStride, heap, to, pitch, rows, count);
-  } else if (col !== undefined && rowStride === 1 && rows >= MIN_TRANSPOSE && data instanceof Float32Array) {
-    const mark = memory.mark();
-    const inModule = memory.addressOf(data);
-    if (inModule >= 0) {
-      kernels.transpose_f32(inModule + base * 4, address, count, rows, stride * 4, pitch * 4);
-    } else {
-      const columns = memory.take(count * rows * 4);
-      copyRows(data, base, stride, memory.f32, columns / 4, rows, count, rows);
-      kernels.transpose_f32(columns, address, count, rows, rows * 4, pitch * 4);
-    }
-    memory.release(mark);
-  } else {
-    copyElements(data, base, rowStride, offsetsOf(cols, operand), heap, to, pitch, rows);
-  }
-}
-
-/** As `gather`, for the bytes of a mask, without gaps. */
-export function gatherBytes(
-  runtime: Runtime,
-  data: Uint8Array,
-  base: number,
-  rows: number,
-  rowStride: number,
-  cols: readonly PlanDim[],
-  address: number,
-): void {
-  const heap = runtime.memory.u8;
-  const col = cols.length === 1 ? cols[0] : undefined;
-  const count = countOf(cols);
-  if (col?.mask === 1) copyRows(data, base, rowStride, heap, address, count, rows, count);
-  else copyElements(data, base, rowStride, offsetsOf(cols, "mask"), heap, address, count, rows);
-}
-
-/** The reverse of `gather`: rows from `address` to where the result belongs. */
-export function scatter(
-  runtime: Runtime,
-  data: FloatArray,
-  base: number,
-  rows: number,
-  rowStride: number,
-  cols: readonly PlanDim[],
-  address: number,
-  pitch: number,
-): void {
-  const { memory, kernels } = runtime;
-  const from = address / data.BYTES_PER_ELEMENT;
-  const col = cols.length === 1 ? cols[0] : undefined;
-  const stride = col?.y ?? 0;
-  const count = countOf(cols);
-  const heap = data instanceof Float32Array ? memory.f32 : memory.f64;
-  if (col !== undefined && stride === 1) {
-    copyRows(heap, from, pitch, data, base, rowStride, rows, count);
-  } else if (col !== undefined && rowStride === 1 && rows >= MIN_TRANSPOSE && data instanceof Float32Array) {
-    const mark = memory.mark();
-    const inModule = memory.addressOf(data);
-    if (inModule >= 0) {
-      kernels.transpose_f32(address, inModule + base * 4, rows, count, pitch * 4, stride * 4);
-    } else {
-      const columns = memory.take(count * rows * 4);
-      kernels.transpose_f32(address, columns, rows, count, pitch * 4, rows * 4);
-      copyRows(memory.f32, columns / 4, rows, data, base, stride, count, rows);
-    }
-    memory.release(mark);
-  } else {
-    const offsets = offsetsOf(cols, "y");
-    for (let r = 0; r < rows; r++) {
-      const at = base + r * rowStride;
-      for (let c = 0; c < count; c++) data[at + (offsets[c] ?? 0)] = heap[from + r * pitch + c] ?? 0;
-    }
-  }
-}
-
 type Numbers = FloatArray | Uint8Array;
+
+/** Rows anywhere: `rows` of them, their first elements `rowStride` apart from `base`, each spanning `cols`. In elements. */
+export interface OutsideRows<A extends Numbers = Numbers> {
+  readonly data: A;
+  readonly base: number;
+  readonly rows: number;
+  readonly rowStride: number;
+  readonly cols: readonly PlanDim[];
+  /** Whose strides of `cols` apply. */
+  readonly operand: "x" | "y" | "bias" | "mask";
+}
+
+/** Rows in scratch, one after the other, `pitch` elements apart. */
+export interface ScratchRows {
+  readonly address: number;
+  readonly pitch: number;
+  /** Address of room for transposing, as many elements as the rows hold; 0 if nothing crosses the memory order. */
+  readonly columns: number;
+}
+
+/** Copies rows into scratch. */
+export function gather({ memory, kernels }: Runtime, from: OutsideRows, to: ScratchRows): void {
+  const { data, base, rows, rowStride } = from;
+  const heap = heapOf(memory, data);
+  const at = to.address / data.BYTES_PER_ELEMENT;
+  const stride = singleStride(from);
+  const count = countOf(from.cols);
+  if (stride === 1) {
+    copyRows(data, base, rowStride, heap, at, to.pitch, rows, count);
+  } else if (transposes(from, to, stride)) {
+    const inModule = memory.addressOf(data);
+    if (inModule >= 0) kernels.transpose_f32(inModule + base * 4, to.address, count, rows, stride * 4, to.pitch * 4);
+    else {
+      copyRows(data, base, stride, heap, to.columns / 4, rows, count, rows);
+      kernels.transpose_f32(to.columns, to.address, count, rows, rows * 4, to.pitch * 4);
+    }
+  } else copyElements(data, base, rowStride, offsetsOf(from), heap, at, to.pitch, rows);
+}
+
+/** Copies rows out of scratch to where a result belongs. */
+export function scatter({ memory, kernels }: Runtime, from: ScratchRows, to: OutsideRows): void {
+  const { data, base, rows, rowStride } = to;
+  const heap = heapOf(memory, data);
+  const at = from.address / data.BYTES_PER_ELEMENT;
+  const stride = singleStride(to);
+  const count = countOf(to.cols);
+  if (stride === 1) {
+    copyRows(heap, at, from.pitch, data, base, rowStride, rows, count);
+  } else if (transposes(to, from, stride)) {
+    const inModule = memory.addressOf(data);
+    if (inModule >= 0) kernels.transpose_f32(from.address, inModule + base * 4, rows, count, from.pitch * 4, stride * 4);
+    else {
+      kernels.transpose_f32(from.address, from.columns, rows, count, from.pitch * 4, rows * 4);
+      copyRows(heap, from.columns / 4, rows, data, base, stride, count, rows);
+    }
+  } else {
+    const offsets = offsetsOf(to);
+    for (let r = 0; r < rows; r++) {
+      const row = base + r * rowStride;
+      for (let c = 0; c < count; c++) data[row + (offsets[c] ?? 0)] = heap[at + r * from.pitch + c] ?? 0;
+    }
+  }
+}
+
+function heapOf(memory: Runtime["memory"], data: Numbers): Numbers {
+  // By size, not by class: arrays may come from another realm.
+  return data.BYTES_PER_ELEMENT === 4 ? memory.f32 : data.BYTES_PER_ELEMENT === 1 ? memory.u8 : memory.f64;
+}
+
+/** The stride along the columns when they are one dimension, else 0. */
+function singleStride({ cols, operand }: OutsideRows): number {
+  return cols.length === 1 ? (cols[0]?.[operand] ?? 0) : 0;
+}
+
+/** Whether columns are contiguous and long enough to be copied as such. */
+function transposes({ data, rows, rowStride }: OutsideRows, { columns }: ScratchRows, stride: number): boolean {
+  return columns !== 0 && stride !== 0 && rowStride === 1 && rows >= MIN_TRANSPOSE && data.BYTES_PER_ELEMENT === 4;
+}
 
 /** `rows` runs of `count` neighbours. */
 function copyRows(src: Numbers, srcAt: number, srcStride: number, dst: Numbers, dstAt: number, dstStride: number, rows: number, count: number): void {
@@ -137,7 +121,7 @@ function copyElements(src: Numbers, base: number, rowStride: number, offsets: In
 }
 
 /** The distance of every element of a row from its first. */
-function offsetsOf(cols: readonly PlanDim[], operand: "x" | "y" | "bias" | "mask"): Int32Array {
+function offsetsOf({ cols, operand }: OutsideRows): Int32Array {
   const offsets = new Int32Array(countOf(cols));
   let filled = 1;
   for (let d = cols.length - 1; d >= 0; d--) {

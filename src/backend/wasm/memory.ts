@@ -83,6 +83,19 @@ export class ModuleMemory {
     return data.buffer === this.#buffer ? data.byteOffset : -1;
   }
 
+  /**
+   * A view that survives growth: call it for the current view of `data`, after the last allocation. Growth detaches views of this
+   * memory, the caller's included, in the middle of a call that takes scratch.
+   */
+  hold<A extends Float32Array | Float64Array | Uint8Array>(data: A): () => A {
+    if (data.buffer !== this.#buffer) return () => data;
+    const { byteOffset, length } = data;
+    return () =>
+      data.length === length
+        ? data
+        : new (data.constructor as new (buffer: ArrayBufferLike, byteOffset: number, length: number) => A)(this.#buffer, byteOffset, length);
+  }
+
   mark(): Mark {
     return { top: this.#top, borrowed: this.#borrowed.length };
   }

@@ -1,6 +1,6 @@
 import type { RowPlan } from "../../row-plan.ts";
 import type { FloatArray } from "../../tensor.ts";
-import { gather, gatherBytes, scatter } from "./gather.ts";
+import { gather, scatter } from "./gather.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** A row operation ready to run: everything checked, `y` allocated. */
@@ -32,29 +32,31 @@ const CROSSING_GAP = 16;
  * scratch, chunk by chunk, so scratch does not grow with the number of rows.
  */
 export function runRows(runtime: Runtime, job: RowJob): void {
-  const { plan, x, y, bias, mask, reduces } = job;
+  const { plan, reduces } = job;
   const { memory, kernels } = runtime;
   const cols = plan.colCount;
   const size = job.dtype === "f32" ? 4 : 8;
   const col = plan.cols.length === 1 ? plan.cols[0] : undefined;
   const inner = plan.rows.at(-1) ?? { size: 1, x: 0, y: 0, bias: 0, mask: 0 };
-  const modified = bias !== undefined || mask !== undefined || job.scale !== 1;
-  const xInModule = memory.addressOf(x) >= 0 && (cols <= 1 || col?.x === 1);
-  const yInModule = memory.addressOf(y) >= 0 && (reduces || cols <= 1 || col?.y === 1);
+  const modified = job.bias !== undefined || job.mask !== undefined || job.scale !== 1;
+  const xInModule = memory.addressOf(job.x) >= 0 && (cols <= 1 || col?.x === 1);
+  const yInModule = memory.addressOf(job.y) >= 0 && (reduces || cols <= 1 || col?.y === 1);
   const gathers = !xInModule || !yInModule || modified;
   const crossing = inner.x < (col?.x ?? 0) || inner.y < (col?.y ?? 0);
   const pitch = crossing ? cols + CROSSING_GAP : cols;
   const chunk = gathers ? Math.min(inner.size, Math.max(Math.floor(CHUNK_ELEMENTS / Math.max(cols, 1)), crossing ? MIN_CROSSING_ROWS : 1)) : inner.size;
 
+  const held = { x: memory.hold(job.x), y: memory.hold(job.y), bias: job.bias && memory.hold(job.bias), mask: job.mask && memory.hold(job.mask) };
   const mark = memory.mark();
   try {
     const scratch = memory.take(job.scratchBytes);
     const needsRows = !xInModule || (modified && (reduces || !yInModule)) || (!reduces && !yInModule);
     const rowsAt = needsRows ? memory.take(chunk * pitch * size) : 0;
     const resultsAt = reduces && !yInModule ? memory.take(chunk * size) : 0;
-    const biasAt = bias !== undefined ? memory.take((inner.bias === 0 ? 1 : chunk) * cols * size) : 0;
-    const maskAt = mask !== undefined ? memory.take((inner.mask === 0 ? 1 : chunk) * cols) : 0;
-    // Taken after the last allocation: growth moves both.
+    const biasAt = job.bias !== undefined ? memory.take((inner.bias === 0 ? 1 : chunk) * cols * size) : 0;
+    const maskAt = job.mask !== undefined ? memory.take((inner.mask === 0 ? 1 : chunk) * cols) : 0;
+    const columns = crossing && gathers ? memory.take(chunk * cols * size) : 0;
+    const [x, y, bias, mask] = [held.x(), held.y(), held.bias?.(), held.mask?.()];
     const xBase = memory.addressOf(x);
     const yBase = memory.addressOf(y);
 
@@ -66,7 +68,12 @@ export function runRows(runtime: Runtime, job: RowJob): void {
         if (xInModule) {
           from = xBase + (xAt + r * inner.x) * size;
           fromStride = inner.x * size;
-        } else gather(runtime, x, xAt + r * inner.x, n, inner.x, plan.cols, "x", rowsAt, pitch);
+        } else
+          gather(
+            runtime,
+            { data: x, base: xAt + r * inner.x, rows: n, rowStride: inner.x, cols: plan.cols, operand: "x" },
+            { address: rowsAt, pitch, columns },
+          );
 
         let to = reduces ? resultsAt : rowsAt;
         let toStride = reduces ? size : pitch * size;
@@ -77,10 +84,22 @@ export function runRows(runtime: Runtime, job: RowJob): void {
 
         if (modified) {
           const modify = job.dtype === "f32" ? kernels.modify_f32 : kernels.modify_f64;
-          if (bias !== undefined && (r === 0 || inner.bias !== 0))
-            gather(runtime, bias, bAt + r * inner.bias, inner.bias === 0 ? 1 : n, inner.bias, plan.cols, "bias", biasAt, cols);
-          if (mask !== undefined && (r === 0 || inner.mask !== 0))
-            gatherBytes(runtime, mask, mAt + r * inner.mask, inner.mask === 0 ? 1 : n, inner.mask, plan.cols, maskAt);
+          if (bias !== undefined && (r === 0 || inner.bias !== 0)) {
+            const rows = inner.bias === 0 ? 1 : n;
+            gather(
+              runtime,
+              { data: bias, base: bAt + r * inner.bias, rows, rowStride: inner.bias, cols: plan.cols, operand: "bias" },
+              { address: biasAt, pitch: cols, columns },
+            );
+          }
+          if (mask !== undefined && (r === 0 || inner.mask !== 0)) {
+            const rows = inner.mask === 0 ? 1 : n;
+            gather(
+              runtime,
+              { data: mask, base: mAt + r * inner.mask, rows, rowStride: inner.mask, cols: plan.cols, operand: "mask" },
+              { address: maskAt, pitch: cols, columns },
+            );
+          }
           const target = reduces || !yInModule ? rowsAt : to;
           const targetStride = reduces || !yInModule ? pitch * size : toStride;
           modify(from, target, n, cols, fromStride, targetStride, job.scale, biasAt, inner.bias === 0 ? 0 : cols * size, maskAt, inner.mask === 0 ? 0 : cols);
@@ -89,7 +108,10 @@ export function runRows(runtime: Runtime, job: RowJob): void {
         }
 
         job.kernel(runtime, from, to, n, cols, fromStride, toStride, scratch);
-        if (!yInModule) scatter(runtime, y, yAt + r * inner.y, n, inner.y, reduces ? [] : plan.cols, to, reduces ? 1 : pitch);
+        if (!yInModule) {
+          const results = { address: to, pitch: reduces ? 1 : pitch, columns };
+          scatter(runtime, results, { data: y, base: yAt + r * inner.y, rows: n, rowStride: inner.y, cols: reduces ? [] : plan.cols, operand: "y" });
+        }
       }
     });
   } finally {

@@ -1,0 +1,74 @@
+import type { Variant } from "../src/testing.ts";
+
+/** One implementation, set up on one input: what is outside the timing has been done. */
+export interface Runner {
+  /** One call. Gives a promise only where the implementation does. */
+  run(): unknown;
+  /** What the last call produced. */
+  read(): Float32Array | Promise<Float32Array>;
+  /** Overwrites the output, so that a result left there before cannot pass verification. Absent where each call makes its own. */
+  clear?(): void;
+  dispose?(): void;
+}
+
+/** Who an implementation belongs to; `limit` is a loop that no softmax can beat, such as a plain copy of the same bytes. */
+export type Group = "onepass" | "javascript" | "peer" | "limit";
+
+/** An implementation that takes part in a case. */
+export interface Contender<Input> {
+  readonly name: string;
+  readonly group: Group;
+  /** Which binary of onepass runs. */
+  readonly variant?: Variant;
+  /** The one that ratios are taken of. One per case. */
+  readonly lead?: boolean;
+  /** Where the numbers live and similar, in a few words. */
+  readonly note?: string;
+  /** What it must do on the case's hot input: give the right result, or overflow because its formula does. Default "right". */
+  readonly whenHot?: "right" | "overflow";
+  /** Largest error that passes verification, on a given input; see verify.ts. */
+  tolerance(input: Input): number;
+  /** The right result where it is not the case's: that of a copy is the input. */
+  expected?(input: Input): Float64Array;
+  prepare(input: Input): Runner | Promise<Runner>;
+}
+
+/** One shape of one operation. */
+export interface BenchCase<Input = unknown> {
+  readonly name: string;
+  /** Where the shape comes from. */
+  readonly what: string;
+  /** Work of one call: in the suite's unit (elements, floating-point operations), and the bytes that must be read and written. */
+  readonly work: { readonly amount: number; readonly bytes: number };
+  /** Calls per timed sample, for calls too short to time alone. Default 1. */
+  readonly batch?: number;
+  /** Rates that the machine allows at most, from loops measured apart. A contender of group `limit` adds its own. */
+  readonly limits: readonly Limit[];
+  /** What is timed. */
+  input(): Input;
+  /** Verified only: values for which exp overflows unless the max is subtracted. */
+  hotInput?(input: Input): Input;
+  /** The right result, in float64. */
+  reference(input: Input): Float64Array;
+  /** Errors are relative to the reference's value, or to this where the value is smaller. */
+  readonly errorFloor: number;
+  contenders(): readonly Contender<Input>[];
+}
+
+/** A rate that cannot be exceeded, in units of the suite's amount per second. */
+export interface Limit {
+  readonly name: string;
+  readonly rate: number;
+}
+
+/** Cases of one operation, shown together. */
+export interface Suite<Input = unknown> {
+  readonly id: string;
+  readonly title: string;
+  readonly about: string;
+  /** What 10⁹ of the work's amount per second is called: "Gelem/s", "GFLOP/s". */
+  readonly unit: string;
+  /** Whether a reader compares rates, or times per call. */
+  readonly compares: "rate" | "time";
+  readonly cases: readonly BenchCase<Input>[];
+}

@@ -1,0 +1,16 @@
+import { createInstance, hasRelaxedSimd, type Instance } from "../src/testing.ts";
+import type { Machine } from "./machine/limits.ts";
+import type { ReadyPeer } from "./peers/peer.ts";
+
+/** What the suites build their contenders from. */
+export interface Context {
+  /** The binaries that this engine runs, the fastest first. */
+  readonly instances: readonly Instance[];
+  readonly machine: Machine;
+  readonly peers: readonly ReadyPeer[];
+}
+
+/** One instance of each binary that runs here. */
+export function createInstances(): readonly Instance[] {
+  return hasRelaxedSimd() ? [createInstance("relaxed"), createInstance("baseline")] : [createInstance("baseline")];
+}

@@ -1,0 +1,25 @@
+// The benchmark's front door: reads the command line, makes sure there is something to measure, and starts.
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { HELP, parseArguments, type Arguments } from "./arguments.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+function readArguments(): Arguments {
+  try {
+    return parseArguments(process.argv.slice(2));
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${HELP}`);
+    process.exit(2);
+  }
+}
+
+const args = readArguments();
+if (args.help) console.log(HELP);
+else if (!existsSync(`${root}dist/index.js`) || !existsSync(`${root}src/backend/wasm/generated/binaries.ts`)) {
+  console.error('The package is not built yet. "npm run bench" builds it first.');
+  process.exitCode = 2;
+} else {
+  const { runBenchmark } = await import("./benchmark.ts");
+  process.exitCode = await runBenchmark(args, root);
+}

@@ -1,0 +1,40 @@
+/** Rows of f32, one after the other. */
+export interface Rows {
+  readonly x: Float32Array;
+  readonly rows: number;
+  readonly cols: number;
+}
+
+/** Standard deviation of the inputs: about that of a language model's logits. */
+const SPREAD = 4;
+/** Added to make an input hot: exp(100) is far above the largest f32. */
+const HEAT = 100;
+
+/** Normally distributed rows; the same ones each time. */
+export function normalRows(rows: number, cols: number): Rows {
+  const x = new Float32Array(rows * cols);
+  const random = uniform(rows * 31 + cols);
+  for (let i = 0; i < x.length; i += 2) {
+    const radius = SPREAD * Math.sqrt(-2 * Math.log(1 - random()));
+    const angle = 2 * Math.PI * random();
+    x[i] = radius * Math.cos(angle);
+    if (i + 1 < x.length) x[i + 1] = radius * Math.sin(angle);
+  }
+  return { x, rows, cols };
+}
+
+/** The same rows, moved to where exp overflows: softmax is the same up to rounding, if the max is subtracted. */
+export function hotRows({ x, rows, cols }: Rows): Rows {
+  return { x: x.map((value) => value + HEAT), rows, cols };
+}
+
+/** Uniform numbers in [0, 1) from a seed (mulberry32). */
+function uniform(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}

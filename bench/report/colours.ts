@@ -1,0 +1,32 @@
+import type { Measurement } from "./results.ts";
+
+// Chart colours that stand out from a white and from a dark page alike. Blues are ours.
+
+const OWN: Readonly<Record<string, string>> = { standard: "#a9c3ee", safe: "#7aa2e6", online: "#4a80da" };
+const LEAD = "#2463c9";
+const BASELINE = "#8b7bd0";
+const PLAIN_ARRAYS = "#3f95b5";
+const OTHERS: Readonly<Record<string, string>> = {
+  "plain JavaScript": "#959ba3",
+  "onnxruntime-web": "#e07f35",
+  "tfjs-backend-wasm": "#cf9f1c",
+  "jax-js": "#43a06c",
+  "onnxruntime-node": "#c24b63",
+};
+const UNKNOWN = "#777777";
+
+/** The colour of one contender, the same in every chart. */
+export function colourOf({ name, group, variant, lead }: Pick<Measurement, "name" | "group" | "variant" | "lead">): string {
+  if (group !== "onepass") return OTHERS[name] ?? UNKNOWN;
+  if (lead) return LEAD;
+  if (variant === "baseline") return BASELINE;
+  return OWN[name] ?? PLAIN_ARRAYS;
+}
+
+/** Faster and slower than what one compares with. */
+export const FASTER = "#2f8f5b";
+export const SLOWER = "#d0662f";
+
+/** Placeholders that become the page's text colour, and a faint form of it, once a chart is drawn. */
+export const INK = "#010203";
+export const FAINT = "#040506";

@@ -1,0 +1,97 @@
+import { drawGroups, drawPanel, type Bar, type Series } from "./charts.ts";
+import { colourOf, FASTER, SLOWER } from "./colours.ts";
+import { labelOf, leadOf, limitOf, ratioTo, rivalsOf } from "./derive.ts";
+import { digits, times } from "./format.ts";
+import type { BenchReport, CaseResult, Measurement, SuiteResult } from "./results.ts";
+
+/** A drawing with its heading. */
+export interface Figure {
+  readonly heading: string;
+  readonly note: string;
+  readonly svg: string;
+}
+
+/** Of the baseline binary only the lead's algorithm is drawn; the tables have all. */
+function isDrawn(result: CaseResult, m: Measurement): boolean {
+  const lead = leadOf(result);
+  return m.group !== "limit" && (m.group !== "onepass" || m.variant === lead?.variant || m.name === lead?.name);
+}
+
+/** The variant is only said where it is not the usual one. */
+function shortLabel(result: CaseResult, m: Measurement): string {
+  return m.variant === leadOf(result)?.variant ? m.name : labelOf(m);
+}
+
+/** One panel of throughputs per case, all on one scale. */
+export function throughputFigures(suite: SuiteResult): readonly Figure[] {
+  const drawn = suite.cases.map((result) => result.measurements.filter((m) => isDrawn(result, m)));
+  const labelWidth = widthOf(suite.cases.flatMap((result, i) => (drawn[i] ?? []).map((m) => shortLabel(result, m))));
+  const limits = suite.cases.map((result) => (limitOf(result)?.rate ?? 0) / 1e9);
+  const to = 1.02 * Math.max(...limits, ...drawn.flat().map(({ rate }) => rate / 1e9));
+  return suite.cases.flatMap((result, i) => {
+    const bars = (drawn[i] ?? []).map((m): Bar => ({
+      label: shortLabel(result, m),
+      value: m.rate / 1e9,
+      text: digits(m.rate / 1e9),
+      colour: colourOf(m),
+      bold: m.lead,
+    }));
+    if (bars.length === 0) return [];
+    const limit = limitOf(result);
+    const line = limit === undefined ? {} : { line: { at: limit.rate / 1e9, name: `limit: ${limit.name}` } };
+    return [
+      {
+        heading: result.name,
+        note: result.what,
+        svg: drawPanel({ title: `${suite.title}, ${result.name}: ${suite.unit}`, bars, from: 0, to, labelWidth, ...line }),
+      },
+    ];
+  });
+}
+
+/** One panel per rival: how many times as fast the lead is, by case. */
+export function ratioFigures(suite: SuiteResult): readonly Figure[] {
+  const labelWidth = widthOf(suite.cases.map(({ name }) => name));
+  const all = rivalsOf(suite).map((rival) => {
+    const bars = suite.cases.flatMap((result): Bar[] => {
+      const ratio = ratioTo(
+        result,
+        result.measurements.find(({ name }) => name === rival),
+      );
+      return ratio === undefined ? [] : [{ label: result.name, value: ratio, text: times(ratio), colour: ratio >= 1 ? FASTER : SLOWER }];
+    });
+    return { rival, bars };
+  });
+  const ratios = all.flatMap(({ bars }) => bars.map(({ value }) => value));
+  const from = Math.min(0.9, ...ratios.map((ratio) => ratio * 0.9));
+  const to = Math.max(2, ...ratios);
+  return all.map(({ rival, bars }) => ({
+    heading: `against ${rival}`,
+    note: "",
+    svg: drawPanel({ title: `onepass against ${rival}`, bars, from, to, logarithmic: true, line: { at: 1, name: "same speed" }, labelWidth }),
+  }));
+}
+
+/** One picture for the README: the lead, plain JavaScript and other libraries on every shape. */
+export function overview(suite: SuiteResult, { environment }: BenchReport): string | undefined {
+  const lead = suite.cases.map(leadOf).find((m) => m !== undefined);
+  if (lead === undefined) return undefined;
+  const seriesOf = (name: string, find: (result: CaseResult) => Measurement | undefined): Series => {
+    const found = suite.cases.map(find);
+    const any = found.find((m) => m !== undefined);
+    return { name, colour: any === undefined ? "" : colourOf(any), values: found.map((m) => (m === undefined ? null : Number((m.rate / 1e9).toFixed(4)))) };
+  };
+  const rivals = rivalsOf(suite).map((rival) => seriesOf(rival, ({ measurements }) => measurements.find(({ name }) => name === rival)));
+  return drawGroups(
+    `${suite.title}: ${suite.unit}, higher is better`,
+    `one thread, f32, ${environment.cpu}, Node ${environment.node}`,
+    suite.unit,
+    suite.cases.map(({ name }) => name),
+    [seriesOf("onepass", leadOf), ...rivals],
+  );
+}
+
+/** Room for labels at the panels' font size. */
+function widthOf(labels: readonly string[]): number {
+  return Math.min(190, Math.max(60, ...labels.map((label) => 12 + label.length * 6.7)));
+}

@@ -1,0 +1,102 @@
+import { failuresOf, leadOf, limitOf, standings } from "./derive.ts";
+import { escape } from "./escape.ts";
+import { overview, ratioFigures, throughputFigures, type Figure } from "./figures.ts";
+import { digits, duration, percent, times } from "./format.ts";
+import { notes } from "./notes.ts";
+import { PAGE_STYLE } from "./page-style.ts";
+import type { BenchReport, SuiteResult } from "./results.ts";
+import { storyCards } from "./story.ts";
+import { machineTable, startUpTable, suiteTables } from "./tables.ts";
+
+/** A picture of all cases together is worth its space from here on; fewer are seen at a glance in their panels. */
+const OVERVIEW_CASES = 7;
+
+/** The report as one HTML file that asks nothing of the network. */
+export function htmlReport(report: BenchReport): string {
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>onepass benchmark</title>
+<style>${PAGE_STYLE}</style>
+</head>
+<body>
+<main>
+${opening(report)}
+${report.suites.map((suite) => suiteSection(suite, report)).join("\n")}
+${report.startUp.length === 0 ? "" : `<h2>From import to the first result</h2><p>In a fresh process each time, median.</p>${startUpTable(report)}`}
+<h2>What this machine can do</h2>
+<p>Loops that do one thing each, in WebAssembly, on one thread, measured in the same run. They are the scale for everything above.</p>
+${machineTable(report)}
+<h2>Notes</h2>
+<ul>${notes(report)
+    .map((note) => `<li>${escape(note)}</li>`)
+    .join("\n")}</ul>
+<h2>All figures</h2>
+<p class="soft">GB/s count the bytes that must be read and written once. “± rounds” is half the spread between rounds. Raw data: report.json.</p>
+${report.suites.map((suite) => `<h3>${escape(suite.title)}</h3>${suiteTables(suite)}`).join("\n")}
+</main>
+</body>
+</html>
+`;
+}
+
+function opening(report: BenchReport): string {
+  const { environment: e, peers } = report;
+  const failures = failuresOf(report);
+  const versions = peers.map(({ name, version, unavailable }) => (unavailable === undefined ? `${name} ${version}` : `without ${name} (${unavailable})`));
+  return `<h1>onepass: how fast is softmax in JavaScript?</h1>
+<p class="intro">Softmax turns scores into probabilities: the last step of every classifier and language model, and the heart of attention. This report times
+onepass, whose kernels are WebAssembly SIMD, on shapes from real models, and compares it with a plain JavaScript loop${peers.length === 0 ? "" : ", with other libraries"} and with what the
+machine can do at all. One thread, f32. Every result was checked against float64 first${failures.length === 0 ? "; all were right" : ""}.</p>
+${failures.length === 0 ? "" : `<p class="wrong">${failures.map(escape).join("<br>")}</p>`}
+<p class="soft">${escape(e.cpu)}, ${e.cores} cores, ${e.memoryGiB} GiB · Node ${e.node} (V8 ${e.v8}), ${e.platform} · ${e.date.slice(0, 16).replace("T", " ")} UTC · took ${duration(report.seconds * 1000)}${e.quick ? " · <b>quick mode, rough figures</b>" : ""}${versions.length === 0 ? "" : `<br>${escape(versions.join(" · "))}`}</p>
+${headlines(report)}
+<h2>How softmax evolved</h2>
+<p>Three ways to compute the same thing; onepass has a real kernel for each. Its default, <code>auto</code>, is the fastest that cannot overflow.</p>
+<div class="cards">${storyCards(report)}</div>`;
+}
+
+/** The two or three figures to take home. */
+function headlines({ suites }: BenchReport): string {
+  const softmax = suites.find(({ id }) => id === "softmax");
+  if (softmax === undefined) return "";
+  const best = softmax.cases
+    .map((result) => ({ name: result.name, lead: leadOf(result), limit: limitOf(result) }))
+    .sort((a, b) => (b.lead?.rate ?? 0) - (a.lead?.rate ?? 0))[0];
+  const cards: string[] = [];
+  if (best?.lead !== undefined && best.limit !== undefined) {
+    cards.push(
+      card(
+        `${digits(best.lead.rate / 1e9)} ${softmax.unit}`,
+        `at best (${best.name}): ${percent(best.lead.rate / best.limit.rate)} of the limit, ${best.limit.name}`,
+      ),
+    );
+  }
+  for (const { rival, mean } of standings(softmax))
+    cards.push(card(times(mean), `as fast as ${rival}: geometric mean of ${softmax.cases.length === 1 ? "one shape" : `${softmax.cases.length} shapes`}`));
+  return `<div class="cards headlines">${cards.join("")}</div>`;
+}
+
+function card(big: string, text: string): string {
+  return `<div class="card"><div class="big">${escape(big)}</div><p>${escape(text)}</p></div>`;
+}
+
+function suiteSection(suite: SuiteResult, report: BenchReport): string {
+  const head = `<h2>${escape(suite.title)}</h2><p>${escape(suite.about)}</p>`;
+  if (suite.compares === "time") return `${head}${suiteTables(suite)}`;
+  const wide = suite.cases.length >= OVERVIEW_CASES ? overview(suite, report) : undefined;
+  return `${head}
+${wide === undefined ? "" : `<div class="overview">${wide}</div>`}
+<h3>Throughput, ${suite.unit}</h3>
+<p class="soft">All panels have one scale; longer is better. The dashed line is the lowest limit of the machine for that shape.</p>
+<div class="panels">${throughputFigures(suite).map(figure).join("\n")}</div>
+<h3>How many times as fast as others</h3>
+<p class="soft">The default algorithm on tensors in module memory. The scale is logarithmic: green bars beyond the line are faster than the other, orange ones slower.</p>
+<div class="panels">${ratioFigures(suite).map(figure).join("\n")}</div>`;
+}
+
+function figure({ heading, note, svg }: Figure): string {
+  return `<figure><h3>${escape(heading)}</h3>${note === "" ? "" : `<figcaption>${escape(note)}</figcaption>`}${svg}</figure>`;
+}

@@ -1,0 +1,63 @@
+import type { Environment } from "../environment.ts";
+import type { Group, Limit } from "../contender.ts";
+import type { MachineFigure } from "../machine/limits.ts";
+import type { PeerStatus } from "../peers/all.ts";
+import type { StartUp } from "../start-up/measure.ts";
+import type { Timing } from "../timing.ts";
+import type { Variant } from "../../src/testing.ts";
+
+// What one run of the benchmark found: the content of report.json, and all that the other reports are made of.
+
+/** One contender on one case, verified and timed. */
+export interface Measurement {
+  readonly name: string;
+  readonly group: Group;
+  readonly variant?: Variant | undefined;
+  readonly note?: string | undefined;
+  /** Ratios are taken of this one. */
+  readonly lead: boolean;
+  /** Whether its formula overflows on large values, as verified. */
+  readonly overflows: boolean;
+  readonly timing: Timing;
+  /** Largest error against float64, relative. */
+  readonly maxError: number;
+  /** Amount of work per second. */
+  readonly rate: number;
+  readonly bytesPerSecond: number;
+}
+
+/** A contender that gave a wrong result, and was not timed. */
+export interface Failure {
+  readonly contender: string;
+  readonly variant?: Variant | undefined;
+  readonly message: string;
+}
+
+export interface CaseResult {
+  readonly name: string;
+  readonly what: string;
+  readonly work: { readonly amount: number; readonly bytes: number };
+  readonly limits: readonly Limit[];
+  readonly measurements: readonly Measurement[];
+  readonly failures: readonly Failure[];
+}
+
+export interface SuiteResult {
+  readonly id: string;
+  readonly title: string;
+  readonly about: string;
+  readonly unit: string;
+  readonly compares: "rate" | "time";
+  readonly cases: readonly CaseResult[];
+}
+
+export interface BenchReport {
+  readonly environment: Environment;
+  readonly machine: readonly MachineFigure[];
+  readonly peers: readonly PeerStatus[];
+  readonly suites: readonly SuiteResult[];
+  readonly startUp: readonly StartUp[];
+  readonly seconds: number;
+  /** Load average when the run began. */
+  readonly loadBefore: number;
+}

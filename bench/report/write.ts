@@ -1,0 +1,25 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { relative, resolve } from "node:path";
+import { standalone } from "./charts.ts";
+import { overview } from "./figures.ts";
+import { htmlReport } from "./html.ts";
+import type { BenchReport } from "./results.ts";
+
+/** Writes every report into a directory; gives their paths, relative to where one stands. */
+export function writeReports(report: BenchReport, directory: string, root: string): readonly string[] {
+  const folder = resolve(root, directory);
+  mkdirSync(folder, { recursive: true });
+  const files = [
+    { name: "report.html", content: htmlReport(report) },
+    { name: "report.json", content: `${JSON.stringify(report, null, 1)}\n` },
+  ];
+  for (const suite of report.suites.filter(({ id }) => id === "softmax")) {
+    const svg = overview(suite, report);
+    if (svg !== undefined) files.push({ name: `${suite.id}.svg`, content: standalone(svg) });
+  }
+  return files.map(({ name, content }) => {
+    const path = resolve(folder, name);
+    writeFileSync(path, content);
+    return relative(process.cwd(), path);
+  });
+}

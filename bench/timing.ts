@@ -1,0 +1,108 @@
+import { Bench } from "tinybench";
+import { median } from "./statistics.ts";
+
+/** Something to time. */
+export interface Task {
+  run(): unknown;
+  /** Calls per sample. */
+  readonly batch: number;
+}
+
+/** How long to look. */
+export interface TimingPlan {
+  readonly rounds: number;
+  /** Time for one task in one round, and the least samples it takes there. */
+  readonly roundMs: number;
+  readonly roundSamples: number;
+  /** Least and most time that a task is run before it is timed. */
+  readonly warmMs: number;
+  readonly warmLimitMs: number;
+}
+
+export const FULL: TimingPlan = { rounds: 5, roundMs: 100, roundSamples: 5, warmMs: 250, warmLimitMs: 2000 };
+export const QUICK: TimingPlan = { rounds: 3, roundMs: 20, roundSamples: 3, warmMs: 60, warmLimitMs: 400 };
+
+/** Milliseconds per call. */
+export interface Timing {
+  /** The median of the rounds' medians. */
+  readonly ms: number;
+  readonly roundsMs: readonly number[];
+  readonly samples: number;
+}
+
+/**
+ * Times tasks against each other. Each is warmed until it no longer gets faster; then all take turns for a few rounds, so that
+ * a machine that slows down for a while slows all of them, and ratios stay fair.
+ */
+export async function timeTasks(tasks: readonly Task[], plan: TimingPlan): Promise<readonly Timing[]> {
+  const isAsync: boolean[] = [];
+  for (const task of tasks) isAsync.push(await warm(task, plan));
+
+  const rounds = tasks.map((): number[] => []);
+  const samples = tasks.map(() => 0);
+  for (let round = 0; round < plan.rounds; round++) {
+    const bench = new Bench({
+      time: plan.roundMs,
+      iterations: plan.roundSamples,
+      // Only to bring data and branch history back after the other tasks; compiling is over by now.
+      warmupTime: plan.roundMs / 10,
+      warmupIterations: 2,
+      subtractTimerOverhead: true,
+      throws: true,
+    });
+    tasks.forEach((task, i) => bench.add(String(i), isAsync[i] === true ? asyncSample(task) : syncSample(task), { async: isAsync[i] === true }));
+    await bench.run();
+    bench.tasks.forEach((measured, i) => {
+      const { result } = measured;
+      if (result.state !== "completed") throw new Error(`a timed run ended in state "${result.state}"`);
+      rounds[i]?.push(result.latency.p50 / (tasks[i]?.batch ?? 1));
+      samples[i] = (samples[i] ?? 0) + result.latency.samplesCount;
+    });
+  }
+  return rounds.map((roundsMs, i) => ({ ms: median(roundsMs), roundsMs, samples: samples[i] ?? 0 }));
+}
+
+/** Results within 5% count as equal. */
+const STABLE = 0.05;
+
+/**
+ * Runs a task until two windows in a row are no faster than the best before them. The first calls of WebAssembly run in V8's
+ * baseline compiler, several times slower, until a background thread has the optimised code, which can take 100 ms and more.
+ * Tells whether the task is asynchronous.
+ */
+async function warm(task: Task, plan: TimingPlan): Promise<boolean> {
+  const first = task.run();
+  const isAsync = first instanceof Promise;
+  await first;
+  const start = performance.now();
+  let best = Infinity;
+  let stable = 0;
+  while (performance.now() - start < plan.warmMs || (stable < 2 && performance.now() - start < plan.warmLimitMs)) {
+    const windowEnd = performance.now() + plan.warmMs / 4;
+    const calls: number[] = [];
+    do {
+      const before = performance.now();
+      if (isAsync) await task.run();
+      else task.run();
+      calls.push(performance.now() - before);
+    } while (performance.now() < windowEnd);
+    const now = median(calls);
+    stable = now > best * (1 - STABLE) ? stable + 1 : 0;
+    best = Math.min(best, now);
+    // Engines install finished code, and libraries clean up, between turns of the event loop.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return isAsync;
+}
+
+function syncSample(task: Task): () => void {
+  return () => {
+    for (let i = 0; i < task.batch; i++) task.run();
+  };
+}
+
+function asyncSample(task: Task): () => Promise<void> {
+  return async () => {
+    for (let i = 0; i < task.batch; i++) await task.run();
+  };
+}

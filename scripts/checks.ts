@@ -1,0 +1,34 @@
+/** Named checks that all run, whatever fails before them, and a verdict at the end. */
+export class Checks {
+  #passed = 0;
+  readonly #failed: string[] = [];
+  readonly #skipped: string[] = [];
+
+  /** Runs one check; it passes when `run` returns, and what `run` returns is printed beside its name. */
+  async run(name: string, run: () => string | undefined | Promise<string | undefined>): Promise<void> {
+    try {
+      const note = await run();
+      this.#passed++;
+      console.log(`  ok    ${name}${note === undefined ? "" : `: ${note}`}`);
+    } catch (error) {
+      this.#failed.push(name);
+      console.error(`  FAIL  ${name}\n${indent(error instanceof Error ? error.message : String(error))}`);
+    }
+  }
+
+  skip(name: string, reason: string): void {
+    this.#skipped.push(name);
+    console.log(`  skip  ${name}: ${reason}`);
+  }
+
+  /** Prints the counts and sets the exit status. */
+  finish(what: string): void {
+    const skipped = this.#skipped.length > 0 ? `, ${this.#skipped.length} skipped` : "";
+    console.log(`${what}: ${this.#passed} passed, ${this.#failed.length} failed${skipped}`);
+    if (this.#failed.length > 0 || this.#passed === 0) process.exitCode = 1;
+  }
+}
+
+function indent(text: string): string {
+  return text.replace(/^/gm, "        ");
+}

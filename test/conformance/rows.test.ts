@@ -1,0 +1,87 @@
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { describe, expect, test } from "vitest";
+import { tensor } from "../../src/index.ts";
+import type { Instance } from "../../src/testing.ts";
+import { byName } from "../support/by-name.ts";
+import { describeVariants, unavailable } from "../support/variants.ts";
+
+// Cases from the test suites of ONNX, ONNX Runtime, web-platform-tests, tfjs, jax-js and others, as plain data that lies
+// beside the project, not in it.
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const directory = resolve(root, process.env["ONEPASS_CONFORMANCE"] ?? "../shared/fixtures/conformance");
+const runner = `${directory}/run.mjs`;
+
+/** A tensor as the cases hold it. */
+interface CaseTensor {
+  readonly dims: readonly number[];
+  readonly dtype: string;
+  readonly data: Float32Array | Float64Array | Uint16Array;
+}
+
+interface Case {
+  readonly name: string;
+  readonly op: string;
+}
+
+interface Result {
+  readonly status: "passed" | "failed" | "skipped";
+  readonly reason?: string;
+}
+
+/** What run.mjs exports. */
+interface Runner {
+  readonly loadCases: () => Case[];
+  readonly runCase: (adapter: object, c: Case) => Promise<Result>;
+}
+
+/** What lib/tensor.mjs exports. */
+interface Tensors {
+  readonly toFloat64: (t: CaseTensor) => Float64Array;
+}
+
+const OPS = ["softmax", "logSoftmax", "logSumExp"];
+
+/** The one case whose source wants zeros for a row of −inf: that is our `safe: true`. */
+const WANTS_SAFE = "softmax_webgpu_nan";
+
+if (existsSync(runner)) {
+  const { loadCases, runCase } = (await import(pathToFileURL(runner).href)) as Runner;
+  const { toFloat64 } = (await import(pathToFileURL(`${directory}/lib/tensor.mjs`).href)) as Tensors;
+  const cases = loadCases().filter(({ op }) => OPS.includes(op));
+
+  /** f32 and f64 as they are; f16 and bf16 are computed in f32. */
+  const inputOf = ({ dims, dtype, data }: CaseTensor) =>
+    dtype === "float64" ? tensor(data as Float64Array, dims) : tensor(Float32Array.from(toFloat64({ dims, dtype, data })), dims);
+
+  const outputOf = ({ shape, data }: { shape: readonly number[]; data: Float32Array | Float64Array }) => ({ dims: shape, data, dtype: data instanceof Float64Array ? "float64" : "float32" }); // prettier-ignore
+
+  const adapterOf = (instance: Instance, safe: boolean): object => ({
+    softmax: (x: CaseTensor, { axis }: { axis?: number }) => outputOf(instance.softmax(inputOf(x), { axis: axis ?? -1, safe })),
+    logSoftmax: (x: CaseTensor, { axis }: { axis?: number }) => outputOf(instance.logSoftmax(inputOf(x), { axis: axis ?? -1, safe })),
+    logSumExp: (x: CaseTensor, { axes, keepdims }: { axes?: number[] | null; keepdims?: boolean }) =>
+      outputOf(instance.logSumExp(inputOf(x), { axis: axes ?? x.dims.map((_, d) => d), keepDims: keepdims ?? false })),
+  });
+
+  test("there are more than a hundred cases of the row operations", () => {
+    expect(cases.length).toBeGreaterThan(100);
+    for (const op of OPS) expect(cases.filter((c) => c.op === op).length, op).toBeGreaterThan(5);
+  });
+
+  describeVariants("conformance", (instance) => {
+    const passed = new Set<string>();
+
+    test.each(byName(cases))("%s", async (name, c) => {
+      expect(await runCase(adapterOf(instance, c.name.includes(WANTS_SAFE)), c)).toMatchObject({ status: "passed" });
+      passed.add(name);
+    });
+
+    test("every case has run", () => expect(passed.size).toBe(cases.length));
+  });
+} else {
+  describe("conformance", () => {
+    test("needs the fixtures", ({ skip }) => unavailable(skip, `${runner} is absent; ONEPASS_CONFORMANCE may say where the cases are`));
+  });
+}

@@ -1,0 +1,222 @@
+import { expect } from "vitest";
+import { type Layout, type ScoreOptions, createBlockMask } from "../../src/index.ts";
+import type { Instance } from "../../src/testing.ts";
+import type { AttentionSizes } from "../cases/attention.ts";
+import * as reference from "../reference/attention.ts";
+import { countOf, offsetsOf, stridesOf } from "../reference/indices.ts";
+import type { Home } from "./layouts.ts";
+import { type Kind, numbers } from "./numbers.ts";
+import { type Tolerance, expectClose } from "./tolerances.ts";
+
+/** The inputs of a call, row-major: q [B, Hq, L, E], k [B, Hkv, S, E], v [B, Hkv, S, Ev]. */
+export interface Operands {
+  readonly sizes: AttentionSizes;
+  readonly q: Float32Array;
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+}
+
+/** What a call returns, row-major: out [B, Hq, L, Ev], lse [B, Hq, L]. */
+export interface Result {
+  readonly out: Float32Array;
+  readonly lse: Float32Array;
+}
+
+/** Where all operands of a call lie: whose memory, which layout. */
+export interface Way {
+  readonly home: Home;
+  readonly layout: Layout;
+}
+
+export const WAYS: readonly Way[] = [
+  { home: "array", layout: "bhld" },
+  { home: "module", layout: "bhld" },
+  { home: "array", layout: "blhd" },
+  { home: "module", layout: "blhd" },
+];
+
+export const PLAIN: Way = { home: "array", layout: "bhld" };
+
+type Shape = readonly [number, number, number, number];
+
+/** Shapes in "bhld". */
+export function shapesOf({ batch, heads, kvHeads, queries, keys, dim, valueDim }: AttentionSizes): Readonly<Record<"q" | "k" | "v" | "out", Shape>> {
+  return { q: [batch, heads, queries, dim], k: [batch, kvHeads, keys, dim], v: [batch, kvHeads, keys, valueDim], out: [batch, heads, queries, valueDim] };
+}
+
+export function operandsFor(sizes: AttentionSizes, seed = 1, kind: Kind = "normal"): Operands {
+  const shapes = shapesOf(sizes);
+  const make = (name: "q" | "k" | "v", n: number): Float32Array => numbers(kind, countOf(shapes[name]), 3 * seed + n);
+  return { sizes, q: make("q", 0), k: make("k", 1), v: make("v", 2) };
+}
+
+/** Numbers of the standard normal distribution. */
+export function standardNormal(sizes: AttentionSizes, seed = 1): Operands {
+  const { q, k, v } = operandsFor(sizes, seed);
+  const half = (values: Float32Array): Float32Array => values.map((x) => x / 2);
+  return { sizes, q: half(q), k: half(k), v: half(v) };
+}
+
+/** What the reference says, in float64 or as the plain f32 implementation would. */
+export function expectedOf({ sizes, q, k, v }: Operands, options: reference.AttentionOptions, round = reference.exact): reference.Attended {
+  const shapes = shapesOf(sizes);
+  return reference.attention({ values: q, shape: shapes.q }, { values: k, shape: shapes.k }, { values: v, shape: shapes.v }, options, round);
+}
+
+export function expectedScores({ sizes, q, k }: Operands, options: reference.AttentionOptions, stage: reference.Stage): Float64Array {
+  const shapes = shapesOf(sizes);
+  return reference.attentionScores({ values: q, shape: shapes.q }, { values: k, shape: shapes.k }, options, stage);
+}
+
+/** The same numbers with the two middle dimensions swapped, as a copy: "bhld" to "blhd", and back with the swapped shape. */
+export function swapMiddle(values: ArrayLike<number>, [batch, second, third, last]: Shape): Float32Array {
+  const [s0 = 0, s1 = 0, s2 = 0, s3 = 0] = stridesOf([batch, second, third, last]);
+  const result = new Float32Array(values.length);
+  offsetsOf([batch, third, second, last], [s0, s2, s1, s3]).forEach((at, i) => (result[i] = values[at] ?? NaN));
+  return result;
+}
+
+function swapped([batch, second, third, last]: Shape): Shape {
+  return [batch, third, second, last];
+}
+
+/** Tensors of an instance for the time of a call. */
+export class Placements {
+  readonly #kept: { dispose(): void }[] = [];
+  readonly #instance: Instance;
+  readonly #home: Home;
+
+  constructor(instance: Instance, home: Home) {
+    this.#instance = instance;
+    this.#home = home;
+  }
+
+  floats(values: ArrayLike<number>, shape: readonly number[]) {
+    const kept = this.empty(shape);
+    kept.data.set(values);
+    return kept;
+  }
+
+  empty(shape: readonly number[]) {
+    if (this.#home === "array") return { data: new Float32Array(countOf(shape)).fill(NaN), shape, dtype: "f32" as const };
+    const kept = this.#instance.empty(shape);
+    this.#kept.push(kept);
+    kept.data.fill(NaN);
+    return kept;
+  }
+
+  bytes(values: ArrayLike<number>, shape: readonly number[]) {
+    if (this.#home === "array") return { data: Uint8Array.from(values), shape };
+    const kept = this.#instance.empty([Math.ceil(values.length / 4)]);
+    this.#kept.push(kept);
+    // Memory may grow between two looks.
+    const data = (): Uint8Array => new Uint8Array(kept.data.buffer, kept.data.byteOffset, values.length);
+    data().set(values);
+    return {
+      get data() {
+        return data();
+      },
+      shape,
+    };
+  }
+
+  dispose(): void {
+    for (const kept of this.#kept) kept.dispose();
+  }
+}
+
+/** The reference's options as the library takes them. */
+export function libraryOptions(options: reference.AttentionOptions, { queries, keys }: AttentionSizes, placements: Placements): ScoreOptions {
+  const { bias, mask, blockMask, ...rest } = options;
+  return {
+    ...rest,
+    ...(bias === undefined ? {} : { bias: placements.floats(bias.values, bias.shape) }),
+    ...(mask === undefined ? {} : { mask: placements.bytes(mask.values, mask.shape) }),
+    ...(blockMask === undefined
+      ? {}
+      : { blockMask: createBlockMask(blockMask.maskMod, { batch: blockMask.batch, heads: blockMask.heads, queryLength: queries, keyLength: keys }) }),
+  };
+}
+
+/** Calls attention with everything in one place, and checks that the call leaves nothing behind. */
+export function run(instance: Instance, { sizes, q, k, v }: Operands, options: reference.AttentionOptions = {}, { home, layout }: Way = PLAIN): Result {
+  const { memory } = instance;
+  const placements = new Placements(instance, home);
+  const shapes = shapesOf(sizes);
+  const place = (values: Float32Array, shape: Shape) =>
+    layout === "bhld" ? placements.floats(values, shape) : placements.floats(swapMiddle(values, shape), swapped(shape));
+  const [qt, kt, vt] = [place(q, shapes.q), place(k, shapes.k), place(v, shapes.v)];
+  const out = home === "module" ? placements.empty(layout === "bhld" ? shapes.out : swapped(shapes.out)) : undefined;
+  const call = { ...libraryOptions(options, sizes, placements), layout, returnLse: true as const, ...(out && { out }) };
+  const used = memory.usedBytes;
+  const result = instance.attention(qt, kt, vt, call);
+  expect(memory.usedBytes, "memory in use after the call").toBe(used);
+  if (out !== undefined) expect(result.out).toBe(out);
+  expect(result.out.shape).toEqual(layout === "bhld" ? shapes.out : swapped(shapes.out));
+  expect(result.lse.shape).toEqual([sizes.batch, sizes.heads, sizes.queries]);
+  const values = layout === "bhld" ? Float32Array.from(result.out.data) : swapMiddle(result.out.data, swapped(shapes.out));
+  placements.dispose();
+  return { out: values, lse: result.lse.data };
+}
+
+/** Half an ULP of f32, relative. */
+const EPS = 2 ** -24;
+
+/** What a result may differ by from the reference. */
+export interface AttentionTolerance {
+  readonly out: Tolerance;
+  readonly lse: Tolerance;
+  readonly scores: Tolerance;
+  readonly probabilities: Tolerance;
+}
+
+/**
+ * Where an error comes from, in units of EPS:
+ * - a score is a sum of E products, none of whose partial sums exceeds |q|·|k| (times the scale): rounded at random, √E of that;
+ * - scale, softcap, ALiBi and bias round a few more times, each time a number no larger than what came together so far;
+ *   softcap itself is off by 7.5 ULP (kernels/tanh.test.ts) of a number no larger than the cap;
+ * - the exponential turns an error of the score into a relative one of the weight; another key may err the other way;
+ * - exp, the sums of a tile, their rescaling and the final factor: 1e-6 together, as for softmax of rows;
+ * - the weighted sum of S values rounds at every key, at random.
+ */
+export function toleranceFor({ sizes, q, k, v }: Operands, options: reference.AttentionOptions): AttentionTolerance {
+  const { keys, queries, dim } = sizes;
+  const { scale = 1 / Math.sqrt(dim), softcap = 0, alibiSlopes = [], bias, queryOffset = 0 } = options;
+  const dot = Math.abs(scale) * largestNorm(q, dim) * largestNorm(k, dim);
+  const farthest = keys + queries + Math.max(0, ...[queryOffset].flat().map(Math.abs));
+  const added = Math.max(0, ...alibiSlopes.map(Math.abs)) * farthest + (bias === undefined ? 0 : largestMagnitude(Float64Array.from(bias.values)));
+  const score = EPS * (Math.sqrt(dim) * dot + 3 * (dot + added) + 15 * Math.min(softcap, dot));
+  const weight = 2 * score + 1e-6;
+  return {
+    out: { relative: 0, absolute: largestMagnitude(v) * (weight + EPS * Math.sqrt(keys)) },
+    lse: { relative: EPS, absolute: score + 1e-6 },
+    scores: { relative: EPS, absolute: score + 1e-38 },
+    probabilities: { relative: weight, absolute: 1e-12 },
+  };
+}
+
+function largestNorm(values: Float32Array, dim: number): number {
+  let largest = 0;
+  for (let at = 0; at < values.length; at += dim) largest = Math.max(largest, Math.hypot(...values.subarray(at, at + dim)));
+  return largest;
+}
+
+/** The largest finite magnitude; 0 if there is none. */
+export function largestMagnitude(values: Iterable<number>): number {
+  let largest = 0;
+  for (const value of values) {
+    const magnitude = Math.abs(value);
+    if (magnitude > largest && magnitude !== Infinity) largest = magnitude;
+  }
+  return largest;
+}
+
+/** Asserts that a result agrees with the reference; rows that see nothing have to be exactly 0. */
+export function expectAttention(actual: Result, expected: reference.Attended, tolerance: AttentionTolerance, label: string): void {
+  expectClose(actual.lse, expected.lse, tolerance.lse, `${label}, log-sum-exp`);
+  expectClose(actual.out, expected.out, tolerance.out, `${label}, output`);
+  const dim = expected.lse.length === 0 ? 0 : expected.out.length / expected.lse.length;
+  expected.lse.forEach((lse, row) => {
+    if (lse === -Infinity) expect(largestMagnitude(actual.out.subarray(row * dim, (row + 1) * dim)), `${label}: row ${row}, which sees nothing`).toBe(0);
+  });
+}

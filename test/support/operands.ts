@@ -1,0 +1,44 @@
+import type { Instance } from "../../src/testing.ts";
+import type { SoftmaxAlgorithm, Tensor, TensorLike, MaskLike } from "../../src/index.ts";
+import * as reference from "../reference/rows.ts";
+import { type FloatType, type Op } from "./tolerances.ts";
+
+export const ALGORITHMS: readonly SoftmaxAlgorithm[] = ["standard", "safe", "online", "auto"];
+export const OPS: readonly Op[] = ["softmax", "logSoftmax", "logSumExp"];
+
+/** Options that all three operations know. */
+export interface CommonOptions {
+  readonly axis?: number;
+  readonly scale?: number;
+  readonly bias?: TensorLike;
+  readonly mask?: MaskLike;
+  readonly safe?: boolean;
+  readonly out?: TensorLike;
+}
+
+/** Calls an operation by name. `logSumExp` has no `safe`: it needs none. */
+export function call(instance: Instance, op: Op, x: TensorLike, { safe, ...options }: CommonOptions): Tensor<FloatType> {
+  return op === "logSumExp" ? instance.logSumExp(x, options) : instance[op](x, { ...options, ...(safe === undefined ? {} : { safe }) });
+}
+
+/** The same by the reference; `axis` may be negative here as well. */
+export function expected(
+  op: Op,
+  values: ArrayLike<number>,
+  shape: readonly number[],
+  options: Omit<reference.ReferenceOptions, "axes"> & { axis: number },
+): Float64Array {
+  const { axis, ...rest } = options;
+  return reference[op]({ values, shape }, { ...rest, axes: axesOf([axis], shape.length) });
+}
+
+/** Axes as the reference takes them: not negative, and none for a scalar. */
+export function axesOf(axes: readonly number[], rank: number): number[] {
+  return rank === 0 ? [] : axes.map((axis) => (axis < 0 ? axis + rank : axis));
+}
+
+/** What is left of a shape after reducing `axes`. */
+export function reducedShape(shape: readonly number[], axes: readonly number[], keepDims = false): number[] {
+  const reduced = axesOf(axes, shape.length);
+  return shape.map((size, d) => (reduced.includes(d) ? 1 : size)).filter((_, d) => keepDims || !reduced.includes(d));
+}
