@@ -18,10 +18,14 @@ export type Group = "onepass" | "javascript" | "peer" | "limit";
 export interface Contender<Input> {
   readonly name: string;
   readonly group: Group;
-  /** Which binary of onepass runs. */
+  /** Which binary of onepass runs; of a limit: which one it is the limit of. */
   readonly variant?: Variant;
   /** The one that ratios are taken of. One per case. */
   readonly lead?: boolean;
+  /** Work of one call where it is not the case's. */
+  readonly amount?: number;
+  /** Why it takes no part in this case, for people. */
+  readonly skipped?: string | undefined;
   /** Where the numbers live and similar, in a few words. */
   readonly note?: string;
   /** What it must do on the case's hot input: give the right result, or overflow because its formula does. Default "right". */
@@ -50,14 +54,30 @@ export interface BenchCase<Input = unknown> {
   hotInput?(input: Input): Input;
   /** The right result, in float64. */
   reference(input: Input): Float64Array;
+  /** The part of a result that `reference` has, for results too large to be checked as a whole. */
+  sample?(got: Float32Array, input: Input): Float32Array;
   /** Errors are relative to the reference's value, or to this where the value is smaller. */
   readonly errorFloor: number;
   contenders(): readonly Contender<Input>[];
+  /** Memory that a call of onepass takes, measured apart from the timing. */
+  memory?(): WorkingMemory;
+}
+
+/** Bytes that one call works in, beyond its inputs and its output. */
+export interface WorkingMemory {
+  /** With tensors in module memory. */
+  readonly scratchBytes: number;
+  /** With arrays of the caller, parts of which are copied in. */
+  readonly plainBytes: number;
+  /** The matrix of scores, which attention in three steps stores. */
+  readonly matrixBytes: number;
 }
 
 /** A rate that cannot be exceeded, in units of the suite's amount per second. */
 export interface Limit {
   readonly name: string;
+  /** Which binary of onepass it is the limit of; of both, and of everyone else, when absent. */
+  readonly variant?: Variant | undefined;
   readonly rate: number;
 }
 
@@ -68,7 +88,7 @@ export interface Suite<Input = unknown> {
   readonly about: string;
   /** What 10⁹ of the work's amount per second is called: "Gelem/s", "GFLOP/s". */
   readonly unit: string;
-  /** Whether a reader compares rates, or times per call. */
-  readonly compares: "rate" | "time";
+  /** Whether a reader compares rates, times per call, or times with that of the lead. */
+  readonly compares: "rate" | "time" | "cost";
   readonly cases: readonly BenchCase<Input>[];
 }

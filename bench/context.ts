@@ -8,6 +8,8 @@ export interface Context {
   readonly instances: readonly Instance[];
   readonly machine: Machine;
   readonly peers: readonly ReadyPeer[];
+  /** Fewer shapes, shorter. */
+  readonly quick: boolean;
 }
 
 /** One instance of each binary that runs here. */

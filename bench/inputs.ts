@@ -12,14 +12,8 @@ const HEAT = 100;
 
 /** Normally distributed rows; the same ones each time. */
 export function normalRows(rows: number, cols: number): Rows {
-  const x = new Float32Array(rows * cols);
-  const random = uniform(rows * 31 + cols);
-  for (let i = 0; i < x.length; i += 2) {
-    const radius = SPREAD * Math.sqrt(-2 * Math.log(1 - random()));
-    const angle = 2 * Math.PI * random();
-    x[i] = radius * Math.cos(angle);
-    if (i + 1 < x.length) x[i + 1] = radius * Math.sin(angle);
-  }
+  const draw = standardNormal(rows * 31 + cols);
+  const x = Float32Array.from({ length: rows * cols }, () => SPREAD * draw());
   return { x, rows, cols };
 }
 
@@ -28,8 +22,25 @@ export function hotRows({ x, rows, cols }: Rows): Rows {
   return { x: x.map((value) => value + HEAT), rows, cols };
 }
 
+/** Normally distributed numbers of deviation 1 from a seed (Box and Muller's method, which makes two at a time). */
+export function standardNormal(seed: number): () => number {
+  const random = uniform(seed);
+  let second: number | undefined;
+  return () => {
+    if (second !== undefined) {
+      const value = second;
+      second = undefined;
+      return value;
+    }
+    const radius = Math.sqrt(-2 * Math.log(1 - random()));
+    const angle = 2 * Math.PI * random();
+    second = radius * Math.sin(angle);
+    return radius * Math.cos(angle);
+  };
+}
+
 /** Uniform numbers in [0, 1) from a seed (mulberry32). */
-function uniform(seed: number): () => number {
+export function uniform(seed: number): () => number {
   let state = seed;
   return () => {
     state = (state + 0x6d2b79f5) | 0;

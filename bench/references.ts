@@ -1,3 +1,5 @@
+import { attention } from "../test/reference/attention.ts";
+import type { AttentionInput } from "./heads.ts";
 import type { Rows } from "./inputs.ts";
 
 // The right results: float64, the definition, no tricks. What is timed is held to these.
@@ -24,4 +26,43 @@ export function logSumExpReference({ x, rows, cols }: Rows): Float64Array {
     y[r] = max + Math.log(row.reduce((sum, value) => sum + Math.exp(value - max), 0));
   }
   return y;
+}
+
+/** Multiplications spent on the reference of one attention case: about half a second in float64. */
+const REFERENCE_BUDGET = 3e7;
+/** Rows that are checked however long they are. */
+const LEAST_ROWS = 16;
+
+/**
+ * Rows of [heads · queries] that attention is checked on: all of them, or as many as the reference has time for, evenly spread over
+ * heads and queries, the first and the last included.
+ */
+export function checkedRows({ heads, queries, keys, dim }: AttentionInput): readonly number[] {
+  const rows = heads * queries;
+  const count = Math.min(rows, Math.max(LEAST_ROWS, Math.floor(REFERENCE_BUDGET / (2 * keys * dim))));
+  return Array.from({ length: count }, (_, i) => (count === 1 ? 0 : Math.round((i * (rows - 1)) / (count - 1))));
+}
+
+/** Attention's checked rows, one after the other. */
+export function attentionReference(input: AttentionInput): Float64Array {
+  const { heads, kvHeads, queries, keys, dim, modifiers } = input;
+  const rows = checkedRows(input);
+  const result = new Float64Array(rows.length * dim);
+  rows.forEach((row, at) => {
+    const head = Math.floor(row / queries);
+    const query = row % queries;
+    const kvHead = Math.floor(head / (heads / kvHeads));
+    const part = (x: Float32Array, index: number, length: number) => ({ values: x.subarray(index * length * dim, (index + 1) * length * dim), shape: [1, 1, length, dim] });
+    const pairs = <A extends Float32Array | Uint8Array>(x: A) => ({ values: x.subarray(query * keys, (query + 1) * keys), shape: [keys] });
+    const { causal, windowSize, softcap } = modifiers;
+    const { out } = attention(part(input.q, row, 1), part(input.k, kvHead, keys), part(input.v, kvHead, keys), {
+      ...{ causal, windowSize, softcap },
+      queryOffset: query + keys - queries,
+      alibiSlopes: input.slopes && [input.slopes[head] ?? NaN],
+      bias: input.bias && pairs(input.bias),
+      mask: input.mask && pairs(input.mask),
+    });
+    result.set(out, at * dim);
+  });
+  return result;
 }

@@ -20,10 +20,12 @@ export async function runCase<Input>(bench: BenchCase<Input>, plan: TimingPlan):
 
   const judge = (contender: Contender<Input>) => {
     const expected = contender.expected?.(input) ?? want;
-    return (got: Float32Array): Verdict => verify(got, expected, contender.tolerance(input), bench.errorFloor);
+    return (got: Float32Array): Verdict => verify(sampleOf(bench, contender, got, input), expected, contender.tolerance(input), bench.errorFloor);
   };
 
-  const contenders = bench.contenders();
+  const invited = bench.contenders();
+  const contenders = invited.filter(({ skipped }) => skipped === undefined);
+  const skipped = invited.flatMap(({ name, variant, skipped: reason }) => (reason === undefined ? [] : [{ contender: name, variant, reason }]));
   await checkHot(bench, contenders, input, fail);
   const right: Verified<Input>[] = [];
   try {
@@ -54,12 +56,12 @@ export async function runCase<Input>(bench: BenchCase<Input>, plan: TimingPlan):
         const seconds = timing.ms / 1000;
         measurements.push({
           ...{ name, group, variant, note, lead, overflows: whenHot === "overflow" },
-          ...{ timing, maxError, rate: bench.work.amount / seconds, bytesPerSecond: bench.work.bytes / seconds },
+          ...{ timing, maxError, rate: (contender.amount ?? bench.work.amount) / seconds, bytesPerSecond: bench.work.bytes / seconds },
         });
       }
     }
-    const limits = [...bench.limits, ...measurements.filter((m) => m.group === "limit").map(({ name, rate }) => ({ name, rate }))];
-    return { name: bench.name, what: bench.what, work: bench.work, limits, measurements, failures };
+    const limits = [...bench.limits, ...measurements.filter((m) => m.group === "limit").map(({ name, variant, rate }) => ({ name, variant, rate }))];
+    return { name: bench.name, what: bench.what, work: bench.work, limits, measurements, failures, skipped, memory: bench.memory?.() };
   } finally {
     for (const { runner } of right) runner.dispose?.();
   }
@@ -75,15 +77,21 @@ async function checkHot<Input>(
   const hot = bench.hotInput?.(input);
   if (hot === undefined) return;
   const want = bench.reference(hot);
+  const hotWant = (contender: Contender<Input>): Float64Array => contender.expected?.(hot) ?? want;
   for (const contender of contenders.filter((c) => c.group !== "limit")) {
     const runner = await attempt(contender, hot, fail);
     if (runner === undefined) continue;
     const verdict = await check(runner, (got) =>
-      contender.whenHot === "overflow" ? verifyOverflow(got) : verify(got, want, contender.tolerance(hot), bench.errorFloor),
+      contender.whenHot === "overflow" ? verifyOverflow(got) : verify(sampleOf(bench, contender, got, hot), hotWant(contender), contender.tolerance(hot), bench.errorFloor),
     );
     if (!verdict.ok) fail(contender, `on hot input: ${verdict.message}`);
     runner.dispose?.();
   }
+}
+
+/** What of a result is compared. A contender with a result of its own is compared as a whole. */
+function sampleOf<Input>(bench: BenchCase<Input>, contender: Contender<Input>, got: Float32Array, input: Input): Float32Array {
+  return contender.group === "limit" ? got : (bench.sample?.(got, input) ?? got);
 }
 
 async function attempt<Input>(contender: Contender<Input>, input: Input, fail: (c: Contender<Input>, message: string) => void): Promise<Runner | undefined> {

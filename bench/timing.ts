@@ -14,13 +14,15 @@ export interface TimingPlan {
   /** Time for one task in one round, and the least samples it takes there. */
   readonly roundMs: number;
   readonly roundSamples: number;
+  /** Time for one task in all rounds, if its calls are long: it then takes fewer samples, and no part in the last rounds. */
+  readonly taskMs: number;
   /** Least and most time that a task is run before it is timed. */
   readonly warmMs: number;
   readonly warmLimitMs: number;
 }
 
-export const FULL: TimingPlan = { rounds: 5, roundMs: 100, roundSamples: 5, warmMs: 250, warmLimitMs: 2000 };
-export const QUICK: TimingPlan = { rounds: 3, roundMs: 20, roundSamples: 3, warmMs: 60, warmLimitMs: 400 };
+export const FULL: TimingPlan = { rounds: 5, roundMs: 100, roundSamples: 5, taskMs: 2500, warmMs: 250, warmLimitMs: 2000 };
+export const QUICK: TimingPlan = { rounds: 3, roundMs: 20, roundSamples: 3, taskMs: 400, warmMs: 60, warmLimitMs: 400 };
 
 /** Milliseconds per call. */
 export interface Timing {
@@ -35,46 +37,64 @@ export interface Timing {
  * a machine that slows down for a while slows all of them, and ratios stay fair.
  */
 export async function timeTasks(tasks: readonly Task[], plan: TimingPlan): Promise<readonly Timing[]> {
-  const isAsync: boolean[] = [];
-  for (const task of tasks) isAsync.push(await warm(task, plan));
+  const warmed: Warmed[] = [];
+  for (const task of tasks) warmed.push(await warm(task, plan));
 
   const rounds = tasks.map((): number[] => []);
   const samples = tasks.map(() => 0);
   for (let round = 0; round < plan.rounds; round++) {
-    const bench = new Bench({
-      time: plan.roundMs,
-      iterations: plan.roundSamples,
-      // Only to bring data and branch history back after the other tasks; compiling is over by now.
-      warmupTime: plan.roundMs / 10,
-      warmupIterations: 2,
-      subtractTimerOverhead: true,
-      throws: true,
-    });
-    tasks.forEach((task, i) => bench.add(String(i), isAsync[i] === true ? asyncSample(task) : syncSample(task), { async: isAsync[i] === true }));
-    await bench.run();
-    bench.tasks.forEach((measured, i) => {
-      const { result } = measured;
-      if (result.state !== "completed") throw new Error(`a timed run ended in state "${result.state}"`);
-      rounds[i]?.push(result.latency.p50 / (tasks[i]?.batch ?? 1));
-      samples[i] = (samples[i] ?? 0) + result.latency.samplesCount;
-    });
+    for (const [i, task] of tasks.entries()) {
+      const { isAsync = false, callMs = 0 } = warmed[i] ?? {};
+      const sampleMs = callMs * task.batch;
+      if (((samples[i] ?? 0) + 1) * sampleMs > plan.taskMs && round > 0) continue;
+      const { latency } = await timeRound(task, isAsync, sampleMs, plan);
+      rounds[i]?.push(latency.p50 / task.batch);
+      samples[i] = (samples[i] ?? 0) + latency.samplesCount;
+    }
   }
   return rounds.map((roundsMs, i) => ({ ms: median(roundsMs), roundsMs, samples: samples[i] ?? 0 }));
+}
+
+async function timeRound(task: Task, async: boolean, sampleMs: number, plan: TimingPlan) {
+  const isLong = sampleMs > plan.roundMs / 4;
+  const bench = new Bench({
+    time: plan.roundMs,
+    iterations: Math.max(1, Math.min(plan.roundSamples, Math.floor(plan.taskMs / plan.rounds / sampleMs))),
+    // Only to bring data and branch history back after the other tasks; compiling is over by now.
+    warmup: !isLong,
+    warmupTime: plan.roundMs / 10,
+    warmupIterations: 2,
+    subtractTimerOverhead: true,
+    throws: true,
+  });
+  bench.add("task", async ? asyncSample(task) : syncSample(task), { async });
+  await bench.run();
+  const result = bench.tasks[0]?.result;
+  if (result?.state !== "completed") throw new Error(`a timed run ended in state "${result?.state}"`);
+  return result;
 }
 
 /** Results within 5% count as equal. */
 const STABLE = 0.05;
 
+interface Warmed {
+  readonly isAsync: boolean;
+  /** A call takes about this long. */
+  readonly callMs: number;
+}
+
 /**
  * Runs a task until two windows in a row are no faster than the best before them. The first calls of WebAssembly run in V8's
  * baseline compiler, several times slower, until a background thread has the optimised code, which can take 100 ms and more.
- * Tells whether the task is asynchronous.
+ * A call that takes all the time there is to warm up is not repeated.
  */
-async function warm(task: Task, plan: TimingPlan): Promise<boolean> {
+async function warm(task: Task, plan: TimingPlan): Promise<Warmed> {
+  const start = performance.now();
   const first = task.run();
   const isAsync = first instanceof Promise;
   await first;
-  const start = performance.now();
+  const firstMs = performance.now() - start;
+  if (firstMs > plan.warmLimitMs) return { isAsync, callMs: firstMs };
   let best = Infinity;
   let stable = 0;
   while (performance.now() - start < plan.warmMs || (stable < 2 && performance.now() - start < plan.warmLimitMs)) {
@@ -92,7 +112,7 @@ async function warm(task: Task, plan: TimingPlan): Promise<boolean> {
     // Engines install finished code, and libraries clean up, between turns of the event loop.
     await new Promise((resolve) => setImmediate(resolve));
   }
-  return isAsync;
+  return { isAsync, callMs: best };
 }
 
 function syncSample(task: Task): () => void {

@@ -1,3 +1,5 @@
+import type { Heads } from "./heads.ts";
+
 /** The outcome of comparing a result with its float64 reference. */
 export interface Verdict {
   readonly ok: boolean;
@@ -19,6 +21,23 @@ export const ownTolerance = (): number => 4e-6;
  */
 export function peerTolerance(cols: number): number {
   return 1e-5 + (cols / 4) * 2 ** -24;
+}
+
+/**
+ * Largest error of onepass in attention: 3e-7 of the largest value for standard-normal input. Scores near 100 are rounded to f32 at
+ * each of `dim` steps of the dot product, which makes an error of the square root of that many half units in the last place.
+ */
+export function ownAttentionTolerance({ v, heat, dim }: Heads): number {
+  return largest(v) * (3e-7 + heat * Math.sqrt(dim) * 2 ** -24);
+}
+
+/** Largest error of others in attention. Some add all keys of a row in f32, one after the other. */
+export function peerAttentionTolerance(input: Heads): number {
+  return 10 * ownAttentionTolerance(input);
+}
+
+function largest(values: Float32Array): number {
+  return values.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
 }
 
 /** Compares element by element, NaN and infinity first. Errors are relative to `max(|want|, floor)`. */

@@ -137,8 +137,8 @@ export class OnlineSoftmax {
       const [a, b] = [this.#max[r] ?? 0, other.#max[r] ?? 0];
       const [la, lb] = [this.#sum[r] ?? 0, other.#sum[r] ?? 0];
       const m = Math.max(a, b);
-      // ∞ − ∞ would be NaN: among states with +inf only a NaN counts.
-      const weigh = (l: number, from: number): number => (from === m ? l : Number.isNaN(l) ? NaN : l * Math.exp(from - m));
+      // A weight of exp(∞ − ∞) would be NaN.
+      const weigh = (l: number, from: number): number => (from === m ? l : l * Math.exp(from - m));
       const sum = weigh(la, a) + weigh(lb, b);
       this.#max[r] = m;
       this.#sum[r] = m === Infinity && !Number.isNaN(sum) ? 1 : sum;

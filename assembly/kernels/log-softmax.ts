@@ -1,5 +1,5 @@
 import { log } from "../math/log";
-import { BLOCK, blockShift } from "../rows/block";
+import { BLOCK, blockExpSumNext, blockMax, blockShift, nextMax } from "../rows/block";
 import { absorb, start } from "../rows/state";
 
 /**
@@ -8,13 +8,27 @@ import { absorb, start } from "../rows/state";
  */
 export function log_softmax_f32(x: usize, y: usize, rows: usize, cols: usize, xStride: usize, yStride: usize, scratch: usize, safe: bool): void {
   const bytes = cols << 2;
+  if (!rows || !cols) return;
+  if (bytes <= BLOCK) {
+    // Rows of one block, as in softmax_online_f32: the max of the next row is taken on the way.
+    let m = blockMax(x, bytes);
+    for (; rows > 0; rows--, x += xStride, y += yStride) {
+      const l = blockExpSumNext(x, bytes, m, rows > 1 ? x + xStride : x);
+      blockShift(x, y, bytes, m, shiftOf(m, <f64>l, safe));
+      m = nextMax;
+    }
+    return;
+  }
   for (; rows > 0; rows--, x += xStride, y += yStride) {
     start(scratch);
     absorb(scratch, x, bytes);
     const m = load<f32>(scratch);
     const l = load<f64>(scratch, 8);
-    // +inf in the row: NaN throughout. Nothing in the row: log 0 would turn −inf into NaN, which `safe` asks not to see.
-    const shift: f32 = m == Infinity ? NaN : safe && l == 0 ? 0 : <f32>log(l);
-    blockShift(x, y, bytes, m, shift);
+    blockShift(x, y, bytes, m, shiftOf(m, l, safe));
   }
+}
+
+/** log l. +inf in the row: NaN throughout. Nothing in the row: log 0 would turn −inf into NaN, which `safe` asks not to see. */
+function shiftOf(m: f32, l: f64, safe: bool): f32 {
+  return m == Infinity ? NaN : safe && l == 0 ? 0 : <f32>log(l);
 }

@@ -40,13 +40,13 @@ export function blockExp(x: usize, y: usize, bytes: usize, max: f32): f32 {
  * As blockExp, and leaves the max of as many bytes at `next` in `nextMax`: the loads of the coming block hide behind the
  * arithmetic of this one, which is what makes the online pass a single one.
  */
-export function blockExpNext(x: usize, y: usize, bytes: usize, max: f32, next: usize): f32 {
+@inline export function blockExpNext(x: usize, y: usize, bytes: usize, max: f32, next: usize): f32 {
   return expLoop(x, y, bytes, max, next, true, false, true);
 }
 
-/** Σ exp(x − max) over `bytes`; stores nothing. */
-export function blockExpSum(x: usize, bytes: usize, max: f32): f32 {
-  return expLoop(x, 0, bytes, max, 0, false, false, false);
+/** As blockExpNext, but stores nothing. */
+export function blockExpSumNext(x: usize, bytes: usize, max: f32, next: usize): f32 {
+  return expLoop(x, 0, bytes, max, next, false, false, true);
 }
 
 /** The loop of the four above; the flags are constants and cost nothing at run time. */
@@ -56,18 +56,19 @@ export function blockExpSum(x: usize, bytes: usize, max: f32): f32 {
   let sum = f32x4.splat(0);
   let ahead = constant(LOWEST);
   const main = x + (bytes & ~63);
-  while (x < main) {
-    // Eight rounds to a partial sum: adding equal numbers to one accumulator 64 times would lose a digit.
-    let partial = f32x4.splat(0);
-    for (const stop = min(x + 512, main); x < stop; x += 64) {
-      partial = f32x4.add(partial, exp4(x, y, 16, m, STORE, FULL));
-      if (NEXT) {
-        ahead = f32x4.pmax(ahead, f32x4.pmax(f32x4.pmax(v128.load(next), v128.load(next, 16)), f32x4.pmax(v128.load(next, 32), v128.load(next, 48))));
-        next += 64;
-      }
-      if (STORE) y += 64;
+  let partial = f32x4.splat(0);
+  for (; x < main; x += 64) {
+    partial = f32x4.add(partial, exp4(x, y, 16, m, STORE, FULL));
+    if (NEXT) {
+      ahead = f32x4.pmax(ahead, f32x4.pmax(f32x4.pmax(v128.load(next), v128.load(next, 16)), f32x4.pmax(v128.load(next, 32), v128.load(next, 48))));
+      next += 64;
     }
-    sum = f32x4.add(sum, partial);
+    if (STORE) y += 64;
+    // A partial sum every 512 bytes: adding equal numbers to one accumulator 64 times would lose a digit.
+    if (!((main - x - 64) & 511)) {
+      sum = f32x4.add(sum, partial);
+      partial = f32x4.splat(0);
+    }
   }
   // −inf in the padding lanes of the last vector: their exponential is exactly 0.
   const pad = f32x4.splat(-Infinity);

@@ -1,7 +1,7 @@
 import { expScalar } from "../math/exp";
 import { log } from "../math/log";
 import { FLOOR } from "../simd/constants";
-import { BLOCK, blockExpSum, blockHasNaN, blockMax } from "./block";
+import { BLOCK, blockExpSumNext, blockHasNaN, blockMax, nextMax } from "./block";
 
 // The online state of one row: the max m (f32) and l = Σ exp(x − m) (f64, so that four million terms keep their digits).
 // In memory: m at 0, l at 8, STATE bytes per row. Nothing seen yet is (FLOOR, 0). A row that holds +inf is (+inf, 1), or
@@ -19,14 +19,18 @@ export function absorb(state: usize, x: usize, bytes: usize): void {
   let m = load<f32>(state);
   let l = load<f64>(state, 8);
   const hadNaN = l != l;
+  let coming = blockMax(x, min(BLOCK, bytes));
   for (let b: usize = 0; b < bytes; b += BLOCK) {
     const n = min(BLOCK, bytes - b);
-    const blockM = blockMax(x + b, n);
-    if (blockM > m) {
-      l *= <f64>expScalar(m - blockM);
-      m = blockM;
+    if (coming > m) {
+      l *= <f64>expScalar(m - coming);
+      m = coming;
     }
-    l += <f64>blockExpSum(x + b, n, m);
+    // As in softmax_online_f32: the max of the coming block is taken on the way, if it is a whole one.
+    const whole = b + 2 * BLOCK <= bytes;
+    l += <f64>blockExpSumNext(x + b, n, m, whole ? x + b + BLOCK : x + b);
+    if (whole) coming = nextMax;
+    else if (b + n < bytes) coming = blockMax(x + b + BLOCK, bytes - b - BLOCK);
   }
   // inf − inf made l NaN; tell a row with +inf from one with NaN.
   if (m == Infinity && l != l && !hadNaN && !blockHasNaN(x, bytes)) l = 1;

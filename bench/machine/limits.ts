@@ -19,6 +19,10 @@ export interface Machine {
   readonly expLimit: readonly Limit[];
   /** A copy of `x` inside WebAssembly memory. */
   copyRunner(x: Float32Array): Runner;
+  /** A sum over `bytes`, a multiple of 64, of ones in WebAssembly memory. */
+  readRunner(bytes: number): Runner;
+  /** `MULTIPLY_ADD_FLOPS` operations in registers, in either binary. */
+  multiplyAddRunner(variant: Variant): Runner;
 }
 
 const KIB = 1024;
@@ -27,6 +31,8 @@ const IN_CACHE = 16 * KIB;
 /** Larger than the caches of most machines; server parts with more of third level report that instead. */
 const OUT_OF_CACHE = 128 * KIB * KIB;
 const MULTIPLY_ADDS = 20_000;
+/** Floating-point operations of one run of the multiply-add loop: ten sums of four lanes, two operations each. */
+export const MULTIPLY_ADD_FLOPS = MULTIPLY_ADDS * 80;
 
 /** Compiles the loops and measures them. */
 export async function measureMachine(variants: readonly Variant[], plan: TimingPlan): Promise<Machine> {
@@ -47,7 +53,7 @@ export async function measureMachine(variants: readonly Variant[], plan: TimingP
         name: `multiply-add, ${variant}`,
         about: `f32x4, ten independent sums, ${how}`,
         unit: "GFLOP/s",
-        amount: MULTIPLY_ADDS * 80,
+        amount: MULTIPLY_ADD_FLOPS,
         run: () => on.multiplyAdd(MULTIPLY_ADDS),
       },
       {
@@ -95,6 +101,17 @@ export async function measureMachine(variants: readonly Variant[], plan: TimingP
       const at = (address: number): Float32Array => new Float32Array(on.memory.buffer, address, x.length);
       at(from).set(x);
       return { run: () => on.copy(from, to, x.byteLength), read: () => at(to), clear: () => at(to).fill(NaN) };
+    },
+    readRunner(bytes) {
+      const from = reserve(on, bytes);
+      new Float32Array(on.memory.buffer, from, bytes / 4).fill(1);
+      const sum = new Float32Array(1);
+      return { run: () => (sum[0] = on.read(from, bytes)), read: () => sum, clear: () => sum.fill(NaN) };
+    },
+    multiplyAddRunner(variant) {
+      const { loops: chosen } = built.find((each) => each.variant === variant) ?? first;
+      const sum = new Float32Array(1);
+      return { run: () => (sum[0] = chosen.multiplyAdd(MULTIPLY_ADDS)), read: () => sum, clear: () => sum.fill(NaN) };
     },
   };
 }

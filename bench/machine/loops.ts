@@ -39,7 +39,7 @@ export function read(from: usize, bytes: usize): f32 {
 /** `to = exp(from)` over `bytes`, a multiple of 64: the exponential of the softmax loops, x ≤ 88, and nothing else. */
 export function exp(from: usize, to: usize, bytes: usize): void {
   const zero = f32x4.splat(0);
-  for (const end = from + bytes; from < end; from += 64, to += 64) exp4(from, to, 16, zero, true, false, false);
+  for (const end = from + bytes; from < end; from += 64, to += 64) exp4(from, to, 16, zero, true, false);
 }
 
 /** Ten chains of `count` multiply-adds on four lanes each: enough to fill two units with a latency of four or five cycles. */

@@ -1,5 +1,5 @@
 import type { Environment } from "../environment.ts";
-import type { Group, Limit } from "../contender.ts";
+import type { Group, Limit, WorkingMemory } from "../contender.ts";
 import type { MachineFigure } from "../machine/limits.ts";
 import type { PeerStatus } from "../peers/all.ts";
 import type { StartUp } from "../start-up/measure.ts";
@@ -33,6 +33,13 @@ export interface Failure {
   readonly message: string;
 }
 
+/** A contender that did not take part, and why. */
+export interface Skip {
+  readonly contender: string;
+  readonly variant?: Variant | undefined;
+  readonly reason: string;
+}
+
 export interface CaseResult {
   readonly name: string;
   readonly what: string;
@@ -40,6 +47,8 @@ export interface CaseResult {
   readonly limits: readonly Limit[];
   readonly measurements: readonly Measurement[];
   readonly failures: readonly Failure[];
+  readonly skipped: readonly Skip[];
+  readonly memory?: WorkingMemory | undefined;
 }
 
 export interface SuiteResult {
@@ -47,7 +56,7 @@ export interface SuiteResult {
   readonly title: string;
   readonly about: string;
   readonly unit: string;
-  readonly compares: "rate" | "time";
+  readonly compares: "rate" | "time" | "cost";
   readonly cases: readonly CaseResult[];
 }
 

@@ -8,7 +8,7 @@ import { describeVariants } from "../support/variants.ts";
 const EXP_MIN = -87.33654022216797;
 const EXP_MAX = 88.72283172607422;
 
-/** From here to 0 every exponential rounds to 1 or its neighbour below: five billionths of the values, half of the bit patterns. */
+/** Between −FLAT and FLAT, where three quarters of the bit patterns lie, every exponential rounds to 1. */
 const FLAT = 2 ** -26;
 
 /** Every n-th f32 is tried; a prime, so that all low bits occur; 1 with ONEPASS_EXHAUSTIVE set. */

@@ -185,4 +185,17 @@ describeVariants("bits of a row of attention", (instance) => {
       expectSameBits(blocks.lse, bytes.lse);
     }
   });
+
+  test("do not depend on values that only other queries see, not even in the sign of a zero", () => {
+    // The first query's accumulator underflows to -0 when its max rises by 300, and the key that raises it has the value -0.
+    const c = attentionCase({ queries: 70, keys: 140, dim: 1 });
+    const shape = shapesOf(c);
+    const options: AttentionOptions = { windowSize: [64, 0], queryOffset: 70, scale: 1 };
+    const k = Float32Array.from({ length: 140 }, (_, j) => (j === 64 ? 0 : -300));
+    const outputs = [-1, 1].map((behind) => {
+      const v = Float32Array.from({ length: 140 }, (_, j) => (j === 64 ? -0 : j <= 70 ? -1 : behind));
+      return pick(run(instance, { sizes: c, q: new Float32Array(70).fill(1), k, v }, options).out, shape.out, { i: [0] }).values;
+    });
+    expectSameBits(outputs[0] ?? new Float32Array(), outputs[1] ?? new Float32Array(1));
+  });
 });

@@ -22,8 +22,10 @@ export interface RowJob {
 
 /** Elements that travel through scratch at a time: input and output stay in the second-level cache between the copies. */
 const CHUNK_ELEMENTS = 1 << 16;
-/** Rows that lie across the memory order are gathered at least so many at a time, so that reads come in runs. */
-const MIN_CROSSING_ROWS = 256;
+/** Rows that lie across the memory order are gathered so many at a time, so that reads come in runs, … */
+const CROSSING_ROWS = 256;
+/** … unless they are so long that this many elements are exceeded. */
+const MAX_CROSSING_ELEMENTS = 1 << 21;
 /** Gap, in elements, between crossing rows in scratch: at a pitch of a power of two, transposing would hit one cache set. */
 const CROSSING_GAP = 16;
 
@@ -44,7 +46,9 @@ export function runRows(runtime: Runtime, job: RowJob): void {
   const gathers = !xInModule || !yInModule || modified;
   const crossing = inner.x < (col?.x ?? 0) || inner.y < (col?.y ?? 0);
   const pitch = crossing ? cols + CROSSING_GAP : cols;
-  const chunk = gathers ? Math.min(inner.size, Math.max(Math.floor(CHUNK_ELEMENTS / Math.max(cols, 1)), crossing ? MIN_CROSSING_ROWS : 1)) : inner.size;
+  const fitting = (elements: number): number => Math.max(1, Math.floor(elements / Math.max(cols, 1)));
+  const chunkRows = crossing ? Math.max(fitting(CHUNK_ELEMENTS), Math.min(CROSSING_ROWS, fitting(MAX_CROSSING_ELEMENTS))) : fitting(CHUNK_ELEMENTS);
+  const chunk = gathers ? Math.min(inner.size, chunkRows) : inner.size;
 
   const held = { x: memory.hold(job.x), y: memory.hold(job.y), bias: job.bias && memory.hold(job.bias), mask: job.mask && memory.hold(job.mask) };
   const mark = memory.mark();
