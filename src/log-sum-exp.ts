@@ -1,8 +1,8 @@
-import { parseBias, parseInput, parseMask, parseOutput } from "./row-arguments.ts";
+import { parseInput, parseOutput, parseRowModifiers } from "./row-arguments.ts";
 import { STATE_BYTES } from "./backend/wasm/kernels.ts";
 import { runRows } from "./backend/wasm/rows.ts";
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
-import { checkOptions, parseFinite, parseFlag } from "./options.ts";
+import { checkOptions, parseFlag } from "./options.ts";
 import { planRows } from "./row-plan.ts";
 import { elementCount, parseAxis } from "./shape.ts";
 import type { SoftmaxOptions } from "./softmax.ts";
@@ -45,9 +45,7 @@ export function logSumExpOn(runtime: Runtime, input: TensorLike, options: LogSum
   const rank = x.shape.length;
   const axes = parseAxes(options.axis ?? -1, rank);
   const keepDims = parseFlag("keepDims", options.keepDims);
-  const scale = parseFinite("scale", options.scale, 1);
-  const bias = options.bias === undefined ? undefined : parseBias(options.bias, x);
-  const mask = options.mask === undefined ? undefined : parseMask(options.mask, x.shape);
+  const { scale, bias, mask } = parseRowModifiers(options, x);
   const kept = x.shape.map((size, d) => (axes.includes(d) ? 1 : size));
   const shape = keepDims ? kept : kept.filter((_, d) => !axes.includes(d));
   const out = parseOutput(options.out, shape, x.dtype, x, { bias: bias?.data, mask: mask?.data });

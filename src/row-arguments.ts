@@ -1,4 +1,5 @@
 import { UnsupportedError, describe } from "./errors.ts";
+import { parseFinite } from "./options.ts";
 import { broadcastStrides, contiguousStrides, elementCount, sameShape } from "./shape.ts";
 import { type FloatArray, type Tensor, type View, kindOf, toView } from "./tensor.ts";
 
@@ -15,8 +16,29 @@ export function parseInput(name: string, value: unknown): FloatView {
   return view as FloatView;
 }
 
-/** Checks a bias: the input's dtype, a shape that broadcasts to the input's. Returns its strides over that shape. */
-export function parseBias(value: unknown, x: FloatView): { data: FloatArray; strides: readonly number[] } {
+/** An addend or mask with its strides over the input's shape, 0 along repeated dimensions. */
+export interface Broadcast<A> {
+  readonly data: A;
+  readonly strides: readonly number[];
+}
+
+/** What happens to the input before a row operation: scale, then bias, then mask. */
+export interface RowModifiers {
+  readonly scale: number;
+  readonly bias: Broadcast<FloatArray> | undefined;
+  readonly mask: Broadcast<Uint8Array> | undefined;
+}
+
+/** Checks the options that modify the input. */
+export function parseRowModifiers(options: { readonly scale?: unknown; readonly bias?: unknown; readonly mask?: unknown }, x: FloatView): RowModifiers {
+  return {
+    scale: parseFinite("scale", options.scale, 1),
+    bias: options.bias === undefined ? undefined : parseBias(options.bias, x),
+    mask: options.mask === undefined ? undefined : parseMask(options.mask, x.shape),
+  };
+}
+
+function parseBias(value: unknown, x: FloatView): Broadcast<FloatArray> {
   const bias = parseInput("bias", value);
   if (bias.dtype !== x.dtype) throw new TypeError(`"bias" expected dtype ${x.dtype} as "x", got ${bias.dtype}`);
   return { data: bias.data, strides: broadcastStrides("bias", bias.shape, bias.strides, x.shape) };
@@ -25,7 +47,7 @@ export function parseBias(value: unknown, x: FloatView): { data: FloatArray; str
 const MASK_KINDS = new Set(["Uint8Array", "Uint8ClampedArray", "Int8Array"]);
 
 /** Checks a mask: bytes, not zero = keep, a shape that broadcasts to the input's. Returns its strides over that shape. */
-export function parseMask(value: unknown, shape: readonly number[]): { data: Uint8Array; strides: readonly number[] } {
+export function parseMask(value: unknown, shape: readonly number[]): Broadcast<Uint8Array> {
   const t = (ArrayBuffer.isView(value) ? { data: value, shape: [(value as { length?: number }).length ?? 0] } : value) as
     { data?: unknown; shape?: unknown; dims?: unknown; strides?: unknown } | null | undefined;
   if (typeof t !== "object" || t === null || !isBytes(t.data)) {

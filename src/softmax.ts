@@ -1,8 +1,8 @@
-import { parseBias, parseInput, parseMask, parseOutput } from "./row-arguments.ts";
+import { parseInput, parseOutput, parseRowModifiers } from "./row-arguments.ts";
 import { BLOCK_ELEMENTS, type RowKernel } from "./backend/wasm/kernels.ts";
 import { runRows } from "./backend/wasm/rows.ts";
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
-import { checkOptions, parseChoice, parseFinite, parseFlag } from "./options.ts";
+import { checkOptions, parseChoice, parseFlag } from "./options.ts";
 import { planRows } from "./row-plan.ts";
 import { elementCount, parseAxis } from "./shape.ts";
 import type { DTypeOf, Tensor, TensorLike } from "./tensor.ts";
@@ -65,10 +65,8 @@ export function softmaxOn(runtime: Runtime, input: TensorLike, options: SoftmaxO
   const x = parseInput("x", input);
   const axis = parseAxis(options.axis ?? -1, x.shape.length);
   const algorithm = parseChoice("algorithm", options.algorithm, ["auto", "standard", "safe", "online"]);
-  const scale = parseFinite("scale", options.scale, 1);
   const safe = parseFlag("safe", options.safe) ? 1 : 0;
-  const bias = options.bias === undefined ? undefined : parseBias(options.bias, x);
-  const mask = options.mask === undefined ? undefined : parseMask(options.mask, x.shape);
+  const { scale, bias, mask } = parseRowModifiers(options, x);
   const out = parseOutput(options.out, x.shape, x.dtype, x, { bias: bias?.data, mask: mask?.data });
   if (elementCount(x.shape) === 0) return out.tensor;
 
