@@ -13,8 +13,8 @@ export const HELP = `Measures onepass: npm run bench -- [options]
 
   --quick         rough figures within a minute
   --peers         compare with other libraries too; the first time this installs them into bench/peers
-  --filter TEXT   only cases whose name or origin contains TEXT, for example 1024x1024, BERT, start-up
-  --out DIR       where report.html, report.json and softmax.svg go (default bench/results/latest)
+  --filter TEXT   only cases whose name or origin contains TEXT, for example 1024x1024, BERT, attention, start-up
+  --out DIR       where report.html, report.json, softmax.svg and attention.svg go (default bench/results/latest)
   --help          this text
 
 Every configuration is compared with a float64 reference before it is timed; if one is wrong, the exit code is 1.`;

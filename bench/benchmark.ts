@@ -28,20 +28,20 @@ export async function runBenchmark(args: Arguments, root: string): Promise<numbe
   const machine = await measureMachine(variants, plan);
   printMachine({ machine: machine.figures });
 
-  const context: Context = { instances, machine, peers: ready };
+  const context: Context = { instances, machine, peers: ready, quick: args.quick };
   const suites: SuiteResult[] = [];
   for (const suite of allSuites(context)) {
     const selected = suite.cases.filter(({ name, what }) => matches(args.filter, `${suite.id} ${suite.title} ${name} ${what}`));
     if (selected.length === 0) continue;
     console.log(`\n── ${suite.title} ──\n${suite.about}`);
-    const { id, title, about, unit, compares } = suite;
+    const { id, title, about, unit, compares, peak } = suite;
     const cases = [];
     for (const bench of selected) {
       const result = await runCase(bench, plan);
       printCase(suite, result);
       cases.push(result);
     }
-    suites.push({ id, title, about, unit, compares, cases });
+    suites.push({ id, title, about, unit, compares, peak, cases });
   }
   const startUp = matches(args.filter, "start-up") ? await measureStartUp(["onepass", ...ready.map(({ name }) => name)], args.quick ? 3 : 9) : [];
   if (suites.length === 0 && startUp.length === 0) {

@@ -42,6 +42,8 @@ export interface BenchCase<Input = unknown> {
   readonly name: string;
   /** Where the shape comes from. */
   readonly what: string;
+  /** What a chart of all cases calls it, in lines; its name by default. */
+  readonly label?: string;
   /** Work of one call: in the suite's unit (elements, floating-point operations), and the bytes that must be read and written. */
   readonly work: { readonly amount: number; readonly bytes: number };
   /** Calls per timed sample, for calls too short to time alone. Default 1. */
@@ -90,5 +92,7 @@ export interface Suite<Input = unknown> {
   readonly unit: string;
   /** Whether a reader compares rates, times per call, or times with that of the lead. */
   readonly compares: "rate" | "time" | "cost";
+  /** The limit that a chart of all cases shows as a line, if it is one for all. */
+  readonly peak?: string;
   readonly cases: readonly BenchCase<Input>[];
 }

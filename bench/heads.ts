@@ -47,23 +47,36 @@ const HOT_LENGTH = 320;
 /** Part of the pairs that the random mask removes. */
 const MASKED = 0.1;
 
+/** Numbers are drawn this many at a time and then repeated: a prime, so that no two rows are the same. */
+const DRAWN = 1_000_003;
+
 /** Standard-normal heads; the same ones each time. */
 export function normalHeads(shape: HeadShape, modifiers: Modifiers = {}): AttentionInput {
   const { heads, kvHeads, queries, keys, dim } = shape;
   const draw = standardNormal(heads * 7919 + keys * 31 + dim);
-  const normal = (count: number): Float32Array => Float32Array.from({ length: count }, draw);
+  const [q, k, v] = [normal(heads * queries * dim, draw), normal(kvHeads * keys * dim, draw), normal(kvHeads * keys * dim, draw)];
+  return withModifiers({ ...shape, q, k, v, heat: 0 }, modifiers);
+}
+
+/** The same heads with what modifies their scores. */
+export function withModifiers(input: Heads, modifiers: Modifiers): AttentionInput {
+  const { heads, queries, keys } = input;
   const random = uniform(queries + keys);
   return {
-    ...shape,
-    heat: 0,
-    q: normal(heads * queries * dim),
-    k: normal(kvHeads * keys * dim),
-    v: normal(kvHeads * keys * dim),
+    ...input,
     modifiers,
     mask: modifiers.mask && Uint8Array.from({ length: queries * keys }, () => (random() < MASKED ? 0 : 1)),
-    bias: modifiers.bias && normal(queries * keys),
+    bias: modifiers.bias && normal(queries * keys, standardNormal(queries - keys)),
     slopes: modifiers.alibi && alibiSlopes(heads),
   };
+}
+
+function normal(count: number, draw: () => number): Float32Array {
+  const values = new Float32Array(count);
+  const drawn = Math.min(count, DRAWN);
+  for (let i = 0; i < drawn; i++) values[i] = draw();
+  for (let at = drawn; at < count; at += drawn) values.copyWithin(at, 0, Math.min(drawn, count - at));
+  return values;
 }
 
 /** Shorter heads whose scores are all near 100, where exp overflows unless the max is subtracted. */

@@ -13,7 +13,8 @@ const HEAT = 100;
 /** Normally distributed rows; the same ones each time. */
 export function normalRows(rows: number, cols: number): Rows {
   const draw = standardNormal(rows * 31 + cols);
-  const x = Float32Array.from({ length: rows * cols }, () => SPREAD * draw());
+  const x = new Float32Array(rows * cols);
+  for (let i = 0; i < x.length; i++) x[i] = SPREAD * draw();
   return { x, rows, cols };
 }
 

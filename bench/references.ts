@@ -52,8 +52,11 @@ export function attentionReference(input: AttentionInput): Float64Array {
     const head = Math.floor(row / queries);
     const query = row % queries;
     const kvHead = Math.floor(head / (heads / kvHeads));
-    const part = (x: Float32Array, index: number, length: number) => ({ values: x.subarray(index * length * dim, (index + 1) * length * dim), shape: [1, 1, length, dim] });
-    const pairs = <A extends Float32Array | Uint8Array>(x: A) => ({ values: x.subarray(query * keys, (query + 1) * keys), shape: [keys] });
+    const part = (x: Float32Array, index: number, length: number) => ({
+      values: x.subarray(index * length * dim, (index + 1) * length * dim),
+      shape: [1, 1, length, dim],
+    });
+    const pairs = (x: Float32Array | Uint8Array) => ({ values: x.subarray(query * keys, (query + 1) * keys), shape: [keys] });
     const { causal, windowSize, softcap } = modifiers;
     const { out } = attention(part(input.q, row, 1), part(input.k, kvHead, keys), part(input.v, kvHead, keys), {
       ...{ causal, windowSize, softcap },

@@ -7,6 +7,7 @@ interface Verified<Input> {
   readonly contender: Contender<Input>;
   readonly runner: Runner;
   readonly maxError: number;
+  readonly judge: (got: Float32Array) => Verdict;
 }
 
 /** Verifies every contender of a case, times those that are right, and verifies them again: the optimised code is other code. */
@@ -32,8 +33,9 @@ export async function runCase<Input>(bench: BenchCase<Input>, plan: TimingPlan):
     for (const contender of contenders.filter((c) => !failures.some((f) => f.contender === c.name && f.variant === c.variant))) {
       const runner = await attempt(contender, input, fail);
       if (runner === undefined) continue;
-      const verdict = await check(runner, judge(contender));
-      if (verdict.ok) right.push({ contender, runner, maxError: verdict.maxError });
+      const judged = judge(contender);
+      const verdict = await check(runner, judged);
+      if (verdict.ok) right.push({ contender, runner, maxError: verdict.maxError, judge: judged });
       else {
         fail(contender, verdict.message);
         runner.dispose?.();
@@ -47,9 +49,9 @@ export async function runCase<Input>(bench: BenchCase<Input>, plan: TimingPlan):
     );
 
     const measurements: Measurement[] = [];
-    for (const [i, { contender, runner, maxError }] of right.entries()) {
+    for (const [i, { contender, runner, maxError, judge: judged }] of right.entries()) {
       const timing = timings[i];
-      const after = await check(runner, judge(contender));
+      const after = await check(runner, judged);
       if (!after.ok) fail(contender, `after ${timing?.samples} runs: ${after.message}`);
       else if (timing !== undefined) {
         const { name, group, variant, note, lead = false, whenHot } = contender;
@@ -61,7 +63,8 @@ export async function runCase<Input>(bench: BenchCase<Input>, plan: TimingPlan):
       }
     }
     const limits = [...bench.limits, ...measurements.filter((m) => m.group === "limit").map(({ name, variant, rate }) => ({ name, variant, rate }))];
-    return { name: bench.name, what: bench.what, work: bench.work, limits, measurements, failures, skipped, memory: bench.memory?.() };
+    const { name, what, label, work } = bench;
+    return { name, what, label, work, limits, measurements, failures, skipped, memory: bench.memory?.() };
   } finally {
     for (const { runner } of right) runner.dispose?.();
   }
@@ -82,7 +85,9 @@ async function checkHot<Input>(
     const runner = await attempt(contender, hot, fail);
     if (runner === undefined) continue;
     const verdict = await check(runner, (got) =>
-      contender.whenHot === "overflow" ? verifyOverflow(got) : verify(sampleOf(bench, contender, got, hot), hotWant(contender), contender.tolerance(hot), bench.errorFloor),
+      contender.whenHot === "overflow"
+        ? verifyOverflow(got)
+        : verify(sampleOf(bench, contender, got, hot), hotWant(contender), contender.tolerance(hot), bench.errorFloor),
     );
     if (!verdict.ok) fail(contender, `on hot input: ${verdict.message}`);
     runner.dispose?.();

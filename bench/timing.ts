@@ -21,7 +21,7 @@ export interface TimingPlan {
   readonly warmLimitMs: number;
 }
 
-export const FULL: TimingPlan = { rounds: 5, roundMs: 100, roundSamples: 5, taskMs: 2500, warmMs: 250, warmLimitMs: 2000 };
+export const FULL: TimingPlan = { rounds: 5, roundMs: 100, roundSamples: 5, taskMs: 3000, warmMs: 250, warmLimitMs: 2000 };
 export const QUICK: TimingPlan = { rounds: 3, roundMs: 20, roundSamples: 3, taskMs: 400, warmMs: 60, warmLimitMs: 400 };
 
 /** Milliseconds per call. */

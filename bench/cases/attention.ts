@@ -1,9 +1,9 @@
 import type { Context } from "../context.ts";
 import type { BenchCase, Contender, Suite } from "../contender.ts";
-import { hotHeads, normalHeads, visiblePairs, type AttentionInput, type HeadShape, type Modifiers } from "../heads.ts";
+import { hotHeads, normalHeads, visiblePairs, withModifiers, type AttentionInput, type HeadShape, type Modifiers } from "../heads.ts";
 import { attentionReference, checkedRows } from "../references.ts";
 import { javascriptAttention } from "./javascript.ts";
-import { multiplyAddLimits, readLimit } from "./machine-limits.ts";
+import { MULTIPLY_ADD, multiplyAddLimits, READ, readLimit } from "./machine-limits.ts";
 import { attentionContenders } from "./onepass-attention.ts";
 import { peerAttentions } from "./peer-attention.ts";
 import { workingMemory } from "./working-memory.ts";
@@ -24,7 +24,7 @@ const shape = (heads: number, length: number, dim: number): HeadShape => ({ head
 const PREFILL: readonly Shape[] = [
   { ...shape(12, 512, 64), name: "12×512×64", what: "BERT-base", quick: true, peers: true },
   { ...shape(12, 197, 64), name: "12×197×64", what: "ViT-B", quick: true, peers: true },
-  { ...shape(12, 1024, 64), name: "12×1024×64 causal", what: "GPT-2", modifiers: { causal: true }, quick: true },
+  { ...shape(12, 1024, 64), name: "12×1024×64 causal", what: "GPT-2", modifiers: { causal: true } },
   { ...shape(32, 1024, 128), kvHeads: 8, name: "32/8×1024×128 causal", what: "Llama 3 8B: prefill, 32 query heads share 8", modifiers: { causal: true } },
   {
     ...shape(8, 1024, 256),
@@ -51,16 +51,19 @@ export function attentionSuite(context: Context): Suite<AttentionInput> {
       "f32, one thread, heads × length × head dimension (32/8: query heads / heads of keys and values). Counted are 4 · head dimension operations per pair of query and key that causality and window leave visible. Peak: independent multiply-adds in registers, fused for relaxed SIMD, mul and add for baseline.",
     unit: "GFLOP/s",
     compares: "rate",
+    peak: MULTIPLY_ADD,
     cases: PREFILL.filter(({ quick }) => quick === true || !context.quick).map((s): BenchCase<AttentionInput> => ({
       ...attentionCase(s, s.modifiers),
       name: s.name,
       what: s.what,
+      label: `${s.what.split(/[:,]/)[0]}\n${s.name.replaceAll(" ", "\n")}`,
       work: { amount: flopsOf(s, s.modifiers), bytes: bytesOf(s) },
+      memory: () => workingMemory(s, s.modifiers),
       contenders: () => [
         ...attentionContenders(context),
         javascriptAttention(s, s.modifiers, context.quick),
         ...(s.peers === true ? peerAttentions(context) : []),
-        ...multiplyAddLimits(context),
+        ...multiplyAddLimits(context, flopsOf(s, s.modifiers)),
       ],
     })),
   };
@@ -76,6 +79,7 @@ export function decodeSuite(context: Context): Suite<AttentionInput> {
       "Llama 3 8B: f32, one thread, 32 query heads share 8 heads of keys and values, head dimension 128. GB/s count the keys and values. The limit is a v128 sum over as many bytes; with 32768 keys these lie in main memory.",
     unit: "GB/s",
     compares: "rate",
+    peak: READ,
     cases: lengths.map((keys): BenchCase<AttentionInput> => {
       const s: HeadShape = { heads: 32, kvHeads: 8, queries: 1, keys, dim: 128 };
       const bytes = 2 * 4 * s.kvHeads * keys * s.dim;
@@ -84,12 +88,13 @@ export function decodeSuite(context: Context): Suite<AttentionInput> {
         name: `${keys} keys`,
         what: `Llama 3 8B, ${Math.round(bytes / 2 ** 20)} MiB of keys and values`,
         work: { amount: bytes, bytes },
+        memory: () => workingMemory(s),
         contenders: () => [
           ...attentionContenders(context),
           javascriptAttention(s, undefined, context.quick),
           ...(keys === 4096 ? peerAttentions(context) : []),
           readLimit(context, bytes),
-          ...multiplyAddLimits(context, bytes / flopsOf(s)),
+          ...multiplyAddLimits(context, flopsOf(s), bytes / flopsOf(s)),
         ],
       };
     }),
@@ -119,7 +124,6 @@ export function modifiersSuite(context: Context): Suite<AttentionInput> {
       work: { amount: flopsOf(s), bytes: bytesOf(s) },
       contenders: () =>
         [["dense", {}] as const, ...options].map(([option, modifiers], i): Contender<AttentionInput> => {
-          const modified = memoized((input: AttentionInput) => normalHeadsLike(input, modifiers));
           const own = attentionContenders(context).find((contender) => contender.variant === variant);
           if (own === undefined) throw new Error(`no contender runs ${variant}`);
           return {
@@ -127,8 +131,8 @@ export function modifiersSuite(context: Context): Suite<AttentionInput> {
             name: option,
             lead: i === 0,
             amount: flopsOf(s, modifiers),
-            expected: (input) => attentionReference(modified(input)),
-            prepare: (input) => own.prepare(modified(input)),
+            expected: (input) => attentionReference(withModifiers(input, modifiers)),
+            prepare: (input) => own.prepare(withModifiers(input, modifiers)),
           };
         }),
     }));
@@ -147,15 +151,34 @@ export function modifiersSuite(context: Context): Suite<AttentionInput> {
 }
 
 /** All of an attention case but its names, work and contenders. */
-function attentionCase(s: HeadShape, modifiers?: Modifiers): Pick<BenchCase<AttentionInput>, "limits" | "input" | "hotInput" | "reference" | "sample" | "errorFloor" | "memory"> {
+function attentionCase(
+  s: HeadShape,
+  modifiers?: Modifiers,
+): Pick<BenchCase<AttentionInput>, "limits" | "input" | "hotInput" | "reference" | "sample" | "errorFloor"> {
   return {
     limits: [],
     input: () => normalHeads(s, modifiers),
     hotInput: hotHeads,
     reference: attentionReference,
     sample: sampleRows,
-    // Outputs are means of the values, some of them near 0: errors are absolute, the tolerance is in terms of the largest value.
-    errorFloor: Infinity,
-    memory: () => workingMemory(s, modifiers),
+    // Outputs are means of the values, many of them near 0: errors below 1 are absolute.
+    errorFloor: 1,
   };
+}
+
+const flopsOf = (s: HeadShape, modifiers: Modifiers = {}): number => 4 * s.dim * visiblePairs(s, modifiers);
+
+/** Queries and output, keys and values. */
+const bytesOf = ({ heads, kvHeads, queries, keys, dim }: HeadShape): number => 4 * dim * (2 * heads * queries + 2 * kvHeads * keys);
+
+/** The rows that the reference has. The others must at least have been written: outputs are NaN before a call. */
+function sampleRows(got: Float32Array, input: AttentionInput): Float32Array {
+  const { heads, queries, dim } = input;
+  if (got.length !== heads * queries * dim) throw new Error(`expected ${heads * queries * dim} numbers, got ${got.length}`);
+  const wrong = got.findIndex((value) => !Number.isFinite(value));
+  if (wrong >= 0) throw new Error(`element ${wrong} is ${got[wrong]}`);
+  const rows = checkedRows(input);
+  const sample = new Float32Array(rows.length * dim);
+  rows.forEach((row, at) => sample.set(got.subarray(row * dim, (row + 1) * dim), at * dim));
+  return sample;
 }

@@ -42,10 +42,13 @@ export function exp(from: usize, to: usize, bytes: usize): void {
   for (const end = from + bytes; from < end; from += 64, to += 64) exp4(from, to, 16, zero, true, false);
 }
 
-/** Ten chains of `count` multiply-adds on four lanes each: enough to fill two units with a latency of four or five cycles. */
+/**
+ * Twelve chains of `count` multiply-adds on four lanes each. Fused, eight to ten fill two units with a latency of four or five cycles;
+ * a product and a sum one after the other take eight cycles, on up to three units. No more fit in registers.
+ */
 export function multiplyAdd(count: i32): f32 {
   const f = v128.load_splat<f32>(FACTORS), g = v128.load_splat<f32>(FACTORS, 4);
-  let a0 = f32x4.splat(1), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0, a8 = a0, a9 = a0;
+  let a0 = f32x4.splat(1), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0, a8 = a0, a9 = a0, a10 = a0, a11 = a0;
   for (let i = 0; i < count; i++) {
     a0 = madd(a0, f, g);
     a1 = madd(a1, f, g);
@@ -57,10 +60,12 @@ export function multiplyAdd(count: i32): f32 {
     a7 = madd(a7, f, g);
     a8 = madd(a8, f, g);
     a9 = madd(a9, f, g);
+    a10 = madd(a10, f, g);
+    a11 = madd(a11, f, g);
   }
   a0 = f32x4.add(f32x4.add(a0, a1), f32x4.add(a2, a3));
   a4 = f32x4.add(f32x4.add(a4, a5), f32x4.add(a6, a7));
-  return sum(f32x4.add(f32x4.add(a0, a4), f32x4.add(a8, a9)));
+  return sum(f32x4.add(f32x4.add(a0, a4), f32x4.add(f32x4.add(a8, a9), f32x4.add(a10, a11))));
 }
 
 function sum(v: v128): f32 {

@@ -1,6 +1,6 @@
 import type { Runner } from "../contender.ts";
-import { rowOperatorModel } from "./onnx-model.ts";
-import { load, versionOf, type Peer } from "./peer.ts";
+import { attentionModel, rowOperatorModel } from "./onnx-model.ts";
+import { load, swapHeadsAndLength, versionOf, type Peer } from "./peer.ts";
 
 // onnxruntime-web and onnxruntime-node have one API; what is used of it:
 
@@ -44,15 +44,29 @@ export function onnxruntime(packageName: string, provider: "wasm" | "cpu", note:
         name: packageName,
         version: versionOf(packageName),
         note,
-        softmax: (x, rows, cols) => runner(softmax, new ort.Tensor("float32", x, [rows, cols])),
+        softmax: (x, rows, cols) => runner(softmax, { x: new ort.Tensor("float32", x, [rows, cols]) }),
+        // Its layout is [batch, length, heads, dim], so the input is turned before the timing and the output after it.
+        async attention({ heads, queries, keys, dim, q, k, v }) {
+          const tensor = (x: Float32Array, length: number): OrtTensor =>
+            new ort.Tensor("float32", swapHeadsAndLength(x, heads, length), [1, length, heads * dim]);
+          const session = await ort.InferenceSession.create(attentionModel(heads), options);
+          const inner = runner(session, { q: tensor(q, queries), k: tensor(k, keys), v: tensor(v, keys) });
+          return {
+            ...inner,
+            read: async () => swapHeadsAndLength(await inner.read(), queries, heads),
+            dispose() {
+              inner.dispose?.();
+              void session.release();
+            },
+          };
+        },
       };
     },
   };
 }
 
-function runner(session: OrtSession, x: OrtTensor): Runner {
+function runner(session: OrtSession, feeds: Record<string, OrtTensor>): Runner {
   let y: OrtTensor | undefined;
-  const feeds = { x };
   return {
     async run() {
       y?.dispose?.();
@@ -61,7 +75,7 @@ function runner(session: OrtSession, x: OrtTensor): Runner {
     read: () => y?.data ?? new Float32Array(0),
     dispose() {
       y?.dispose?.();
-      x.dispose?.();
+      for (const x of Object.values(feeds)) x.dispose?.();
     },
   };
 }

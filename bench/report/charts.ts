@@ -87,10 +87,16 @@ export interface Series {
   readonly name: string;
   readonly colour: string;
   readonly values: readonly (number | null)[];
+  /** A dashed line across the groups instead of bars: a limit. */
+  readonly isLimit?: boolean;
 }
+
+/** What a dashed line looks like in a legend. */
+const DASHES = "path://M0 5h5v2H0zM7 5h5v2H7z";
 
 /** Vertical bars in groups, with a legend: the picture of the README. */
 export function drawGroups(title: string, subtitle: string, unit: string, categories: readonly string[], series: readonly Series[]): string {
+  const lines = Math.max(...categories.map((name) => name.split("\n").length));
   return draw(1040, 430, title, {
     title: {
       text: title,
@@ -100,14 +106,18 @@ export function drawGroups(title: string, subtitle: string, unit: string, catego
       textStyle: { color: INK, fontSize: 17, fontFamily: FONT },
       subtextStyle: { color: INK, fontSize: 12.5, fontFamily: FONT },
     },
-    legend: { top: 62, left: 8, itemWidth: 12, itemHeight: 12, itemGap: 26, textStyle: { color: INK, fontSize: 12.5, fontFamily: FONT } },
-    grid: { left: 52, right: 16, top: 112, bottom: 34 },
+    legend: {
+      ...{ top: 62, left: 8, itemWidth: 12, itemHeight: 12, itemGap: series.length > 6 ? 21 : 26 },
+      textStyle: { color: INK, fontSize: series.length > 6 ? 12 : 12.5, fontFamily: FONT },
+      data: series.map(({ name, isLimit }) => (isLimit === true ? { name, icon: DASHES } : { name })),
+    },
+    grid: { left: 52, right: 16, top: 112, bottom: 18 + 16 * lines },
     xAxis: {
       type: "category",
       data: [...categories],
       axisLine: { lineStyle: { color: FAINT } },
       axisTick: { show: false },
-      axisLabel: { color: INK, fontSize: 12, fontFamily: FONT, interval: 0 },
+      axisLabel: { color: INK, fontSize: lines > 1 ? 10.5 : 12, lineHeight: 15, fontFamily: FONT, interval: 0 },
     },
     yAxis: {
       type: "value",
@@ -116,15 +126,23 @@ export function drawGroups(title: string, subtitle: string, unit: string, catego
       axisLabel: { color: INK, fontFamily: FONT, fontSize: 12 },
       splitLine: { lineStyle: { color: FAINT } },
     },
-    series: series.map(({ name, colour, values }) => ({
-      name,
-      type: "bar",
-      barGap: "12%",
-      barCategoryGap: "22%",
-      itemStyle: { color: colour, borderRadius: [2, 2, 0, 0] },
-      data: [...values],
-    })),
+    series: series.map(({ name, colour, values, isLimit }) => (isLimit === true ? limitLine(name, values) : groupBars(name, colour, values))),
   });
+}
+
+function groupBars(name: string, colour: string, values: Series["values"]): object {
+  return {
+    name,
+    type: "bar",
+    barGap: "12%",
+    barCategoryGap: "22%",
+    itemStyle: { color: colour, borderRadius: [2, 2, 0, 0] },
+    data: [...values],
+  };
+}
+
+function limitLine(name: string, values: Series["values"]): object {
+  return { name, type: "line", symbol: "none", lineStyle: { color: INK, type: "dashed", width: 1.2 }, itemStyle: { color: INK }, data: [...values] };
 }
 
 function draw(width: number, height: number, title: string, option: echarts.EChartsCoreOption): string {

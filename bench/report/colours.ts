@@ -13,6 +13,8 @@ const OTHERS: Readonly<Record<string, string>> = {
   "jax-js": "#43a06c",
   "onnxruntime-node": "#c24b63",
 };
+/** An attention call with each of its options. */
+const OPTION = "#5f8fdc";
 const UNKNOWN = "#777777";
 
 /** The colour of one contender, the same in every chart. */
@@ -21,6 +23,11 @@ export function colourOf({ name, group, variant, lead }: Pick<Measurement, "name
   if (lead) return LEAD;
   if (variant === "baseline") return BASELINE;
   return OWN[name] ?? PLAIN_ARRAYS;
+}
+
+/** The colour of a call with an option, beside the call without. */
+export function optionColour({ lead }: Pick<Measurement, "lead">): string {
+  return lead ? LEAD : OPTION;
 }
 
 /** Faster and slower than what one compares with. */

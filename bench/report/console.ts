@@ -1,8 +1,8 @@
 import { styleText } from "node:util";
 import Table from "cli-table3";
 import type { CaseResult, Measurement, SuiteResult, BenchReport } from "./results.ts";
-import { failuresOf, labelOf, leadOf, limitOf, noiseOf, ratioTo, rivalsOf, wasBusy } from "./derive.ts";
-import { digits, duration, percent, times } from "./format.ts";
+import { costOf, failuresOf, isRegisterLimit, labelOf, leadOf, limitShown, memoryText, noiseOf, ratioTo, rivalsOf, wasBusy } from "./derive.ts";
+import { digits, duration, percent, share, times } from "./format.ts";
 import { geometricMean } from "../statistics.ts";
 
 type Style = Parameters<typeof styleText>[0];
@@ -39,21 +39,38 @@ export function printMachine({ machine }: Pick<BenchReport, "machine">): void {
 }
 
 /** Everything about one case. */
-export function printCase(suite: Pick<SuiteResult, "unit" | "compares">, result: CaseResult): void {
+export function printCase(suite: Pick<SuiteResult, "unit" | "compares" | "peak">, result: CaseResult): void {
   const lead = leadOf(result);
-  const limit = limitOf(result);
   console.log(`\n${paint("bold", result.name)}  ${paint("dim", result.what)}`);
-  const byRate = suite.compares === "rate";
-  const rows = table(["", ...(byRate ? [suite.unit, "GB/s", "of limit"] : []), "per call", "±", lead === undefined ? "" : `${lead.name} is`]);
+  const columns = columnsOf(suite, result);
+  const hasRatio = lead !== undefined && suite.compares !== "cost";
+  const rows = table(["", ...columns.map(({ title }) => title), "per call", "±", ...(hasRatio ? [`${lead.name} is`] : [])]);
   for (const m of result.measurements) {
-    const rates = byRate
-      ? [digits(m.rate / 1e9), digits(m.bytesPerSecond / 1e9), limit === undefined || m.group === "limit" ? "" : percent(m.rate / limit.rate)]
-      : [];
     const name = m.lead ? paint("bold", labelOf(m)) : m.group === "onepass" ? labelOf(m) : paint("dim", labelOf(m));
-    rows.push([name, ...rates, duration(m.timing.ms), percent(noiseOf(m)), comparison(result, m)]);
+    rows.push([name, ...columns.map(({ cell }) => cell(m)), duration(m.timing.ms), percent(noiseOf(m)), ...(hasRatio ? [comparison(result, m)] : [])]);
   }
   if (result.measurements.length > 0) console.log(rows.toString());
+  if (result.memory !== undefined) console.log(paint("dim", `  ${memoryText(result.memory)}`));
+  for (const { contender, reason } of result.skipped) console.log(paint("dim", `  without ${contender}: ${reason}`));
   for (const { contender, variant, message } of result.failures) console.log(paint("red", `  WRONG  ${labelOf({ name: contender, variant })}: ${message}`));
+}
+
+interface Column {
+  readonly title: string;
+  readonly cell: (m: Measurement) => string;
+}
+
+/** What a suite's table says apart from times. */
+function columnsOf({ unit, compares, peak }: Pick<SuiteResult, "unit" | "compares" | "peak">, result: CaseResult): readonly Column[] {
+  const rate: Column = { title: unit, cell: (m) => digits(m.rate / 1e9) };
+  if (compares === "time") return [];
+  if (compares === "cost") return [{ title: `of ${leadOf(result)?.name ?? "lead"}`, cell: (m) => share(costOf(result, m)) }, rate];
+  const bytes: Column = { title: "GB/s", cell: (m) => (isRegisterLimit(m) ? "" : digits(m.bytesPerSecond / 1e9)) };
+  const limit: Column = {
+    title: `of ${peak ?? "limit"}`,
+    cell: (m) => (m.group === "limit" ? "" : percent(m.rate / (limitShown({ peak }, result, m)?.rate ?? NaN))),
+  };
+  return [rate, ...(unit === "GB/s" ? [] : [bytes]), limit];
 }
 
 function comparison(result: CaseResult, m: Measurement): string {
@@ -67,14 +84,14 @@ function comparison(result: CaseResult, m: Measurement): string {
 export function printSummary(suite: SuiteResult): void {
   const rivals = rivalsOf(suite);
   const lead = suite.cases.map(leadOf).find((m) => m !== undefined);
-  if (lead === undefined || suite.cases.length < 2) return;
+  if (lead === undefined || suite.cases.length < 2 || suite.compares === "cost") return;
   const title = `${suite.title}: onepass ${labelOf(lead)} in ${suite.unit}, and how many times as fast as others it is`;
   console.log(`\n${paint("bold", title)}`);
-  const rows = table(["", suite.unit, "of limit", ...rivals.map((name) => `× ${name}`)]);
+  const rows = table(["", suite.unit, `of ${suite.peak ?? "limit"}`, ...rivals.map((name) => `× ${name}`)]);
   const ratios = rivals.map((): number[] => []);
   for (const result of suite.cases) {
     const own = leadOf(result);
-    const limit = limitOf(result);
+    const limit = limitShown(suite, result);
     const cells = rivals.map((rival, i) => {
       const ratio = ratioTo(
         result,
@@ -90,7 +107,7 @@ export function printSummary(suite: SuiteResult): void {
       ...cells,
     ]);
   }
-  rows.push([paint("dim", "geometric mean"), "", "", ...ratios.map((values) => paint("dim", digits(geometricMean(values))))]);
+  if (rivals.length > 0) rows.push([paint("dim", "geometric mean"), "", "", ...ratios.map((values) => paint("dim", digits(geometricMean(values))))]);
   console.log(rows.toString());
 }
 

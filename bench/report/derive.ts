@@ -1,6 +1,7 @@
 import { geometricMean } from "../statistics.ts";
 import type { BenchReport, CaseResult, Measurement, SuiteResult } from "./results.ts";
-import type { Limit } from "../contender.ts";
+import type { Limit, WorkingMemory } from "../contender.ts";
+import { size } from "./format.ts";
 
 // What the reports say beyond the raw figures. All of them compute it here, so that they agree.
 
@@ -9,9 +10,31 @@ export function leadOf(result: CaseResult): Measurement | undefined {
   return result.measurements.find(({ lead }) => lead);
 }
 
-/** The limit that binds: the lowest. */
-export function limitOf(result: CaseResult): Limit | undefined {
-  return result.limits.reduce<Limit | undefined>((low, limit) => (low === undefined || limit.rate < low.rate ? limit : low), undefined);
+/** Names of a case's limits, each once. */
+export function limitNames({ limits }: CaseResult): readonly string[] {
+  return [...new Set(limits.map(({ name }) => name))];
+}
+
+/** The limit of that name that is a contender's: its binary's, where binaries differ; others have the lead's. */
+export function limitNamed(result: CaseResult, name: string, m: Measurement | undefined = leadOf(result)): Limit | undefined {
+  const variant = m?.variant ?? leadOf(result)?.variant;
+  return result.limits.find((limit) => limit.name === name && (limit.variant === undefined || limit.variant === variant));
+}
+
+/** A contender's limit that binds, or the lead's: the lowest. */
+export function limitOf(result: CaseResult, m: Measurement | undefined = leadOf(result)): Limit | undefined {
+  const limits = limitNames(result).map((name) => limitNamed(result, name, m));
+  return limits.reduce<Limit | undefined>((low, limit) => (limit !== undefined && (low === undefined || limit.rate < low.rate) ? limit : low), undefined);
+}
+
+/** The limit that a suite is shown against: its peak if it has one, the one that binds if not. */
+export function limitShown({ peak }: Pick<SuiteResult, "peak">, result: CaseResult, m: Measurement | undefined = leadOf(result)): Limit | undefined {
+  return peak === undefined ? limitOf(result, m) : limitNamed(result, peak, m);
+}
+
+/** Time of one call relative to the lead's, where a suite compares that. */
+export function costOf(result: CaseResult, m: Measurement): number {
+  return m.timing.ms / (leadOf(result)?.timing.ms ?? NaN);
 }
 
 /** How many times as fast as `other` the lead is. */
@@ -20,8 +43,9 @@ export function ratioTo(result: CaseResult, other: Measurement | undefined): num
   return lead === undefined || other === undefined ? undefined : lead.rate / other.rate;
 }
 
-/** Half the distance between the fastest and the slowest round, relative to the median: how noisy the figure is. */
+/** Half the distance between the fastest and the slowest round, relative to the median: how noisy the figure is. NaN for a single round. */
 export function noiseOf({ timing }: Measurement): number {
+  if (timing.roundsMs.length < 2) return NaN;
   return (Math.max(...timing.roundsMs) - Math.min(...timing.roundsMs)) / 2 / timing.ms;
 }
 
@@ -79,4 +103,14 @@ export function failuresOf(report: Pick<BenchReport, "suites" | "startUp">): rea
     ),
   );
   return [...cases, ...report.startUp.filter(({ failure }) => failure !== "").map(({ name, failure }) => `start-up: ${name}: ${failure}`)];
+}
+
+/** A limit whose loop works in registers has no bytes per second. */
+export function isRegisterLimit({ group, variant }: Measurement): boolean {
+  return group === "limit" && variant !== undefined;
+}
+
+/** What a call of onepass works in, against the matrix it does without. */
+export function memoryText({ scratchBytes, plainBytes, matrixBytes }: WorkingMemory): string {
+  return `working memory ${size(scratchBytes)}, with plain arrays ${size(plainBytes)}; the matrix of scores would be ${size(matrixBytes)}`;
 }

@@ -1,7 +1,7 @@
 import { drawGroups, drawPanel, type Bar, type Series } from "./charts.ts";
-import { colourOf, FASTER, SLOWER } from "./colours.ts";
-import { labelOf, leadOf, limitOf, ratioTo, rivalsOf } from "./derive.ts";
-import { digits, times } from "./format.ts";
+import { colourOf, FASTER, optionColour, SLOWER } from "./colours.ts";
+import { costOf, labelOf, leadOf, limitNamed, limitShown, ratioTo, rivalsOf } from "./derive.ts";
+import { digits, share, times } from "./format.ts";
 import type { BenchReport, CaseResult, Measurement, SuiteResult } from "./results.ts";
 
 /** A drawing with its heading. */
@@ -26,7 +26,7 @@ function shortLabel(result: CaseResult, m: Measurement): string {
 export function throughputFigures(suite: SuiteResult): readonly Figure[] {
   const drawn = suite.cases.map((result) => result.measurements.filter((m) => isDrawn(result, m)));
   const labelWidth = widthOf(suite.cases.flatMap((result, i) => (drawn[i] ?? []).map((m) => shortLabel(result, m))));
-  const limits = suite.cases.map((result) => (limitOf(result)?.rate ?? 0) / 1e9);
+  const limits = suite.cases.map((result) => (limitShown(suite, result)?.rate ?? 0) / 1e9);
   const to = 1.02 * Math.max(...limits, ...drawn.flat().map(({ rate }) => rate / 1e9));
   return suite.cases.flatMap((result, i) => {
     const bars = (drawn[i] ?? []).map((m): Bar => ({
@@ -37,7 +37,7 @@ export function throughputFigures(suite: SuiteResult): readonly Figure[] {
       bold: m.lead,
     }));
     if (bars.length === 0) return [];
-    const limit = limitOf(result);
+    const limit = limitShown(suite, result);
     const line = limit === undefined ? {} : { line: { at: limit.rate / 1e9, name: `limit: ${limit.name}` } };
     return [
       {
@@ -51,7 +51,6 @@ export function throughputFigures(suite: SuiteResult): readonly Figure[] {
 
 /** One panel per rival: how many times as fast the lead is, by case. */
 export function ratioFigures(suite: SuiteResult): readonly Figure[] {
-  const labelWidth = widthOf(suite.cases.map(({ name }) => name));
   const all = rivalsOf(suite).map((rival) => {
     const bars = suite.cases.flatMap((result): Bar[] => {
       const ratio = ratioTo(
@@ -63,6 +62,7 @@ export function ratioFigures(suite: SuiteResult): readonly Figure[] {
     return { rival, bars };
   });
   const ratios = all.flatMap(({ bars }) => bars.map(({ value }) => value));
+  const labelWidth = widthOf(all.flatMap(({ bars }) => bars.map(({ label }) => label)));
   const from = Math.min(0.9, ...ratios.map((ratio) => ratio * 0.9));
   const to = Math.max(2, ...ratios);
   return all.map(({ rival, bars }) => ({
@@ -72,22 +72,55 @@ export function ratioFigures(suite: SuiteResult): readonly Figure[] {
   }));
 }
 
-/** One picture for the README: the lead, plain JavaScript and other libraries on every shape. */
+/** One panel per case: how long a call takes with each option, the lead's call being 100%. */
+export function costFigures(suite: SuiteResult): readonly Figure[] {
+  const all = suite.cases.flatMap(({ measurements }) => measurements);
+  const labelWidth = widthOf(all.map(({ name }) => name));
+  const to = Math.max(1, ...suite.cases.flatMap((result) => result.measurements.map((m) => costOf(result, m))));
+  return suite.cases.map((result) => ({
+    heading: result.name,
+    note: result.what,
+    svg: drawPanel({
+      title: `${suite.title}, ${result.name}: time relative to ${leadOf(result)?.name ?? "the lead"}`,
+      bars: result.measurements.map((m): Bar => {
+        const value = costOf(result, m);
+        return { label: m.name, value, text: share(value), colour: optionColour(m), bold: m.lead };
+      }),
+      from: 0,
+      to,
+      line: { at: 1, name: leadOf(result)?.name ?? "" },
+      labelWidth,
+    }),
+  }));
+}
+
+/** One picture for the README: the lead, plain JavaScript and other libraries on every shape, and the peak if the suite has one. */
 export function overview(suite: SuiteResult, { environment }: BenchReport): string | undefined {
   const lead = suite.cases.map(leadOf).find((m) => m !== undefined);
   if (lead === undefined) return undefined;
+  const rateIn = (rate: number | undefined): number | null => (rate === undefined ? null : Number((rate / 1e9).toFixed(4)));
   const seriesOf = (name: string, find: (result: CaseResult) => Measurement | undefined): Series => {
     const found = suite.cases.map(find);
     const any = found.find((m) => m !== undefined);
-    return { name, colour: any === undefined ? "" : colourOf(any), values: found.map((m) => (m === undefined ? null : Number((m.rate / 1e9).toFixed(4)))) };
+    return { name, colour: any === undefined ? "" : colourOf(any), values: found.map((m) => rateIn(m?.rate)) };
   };
+  const own = seriesOf("onepass", leadOf);
+  const baseline = seriesOf("onepass, baseline SIMD", ({ measurements }) =>
+    measurements.find(({ name, variant }) => name === lead.name && variant !== lead.variant),
+  );
   const rivals = rivalsOf(suite).map((rival) => seriesOf(rival, ({ measurements }) => measurements.find(({ name }) => name === rival)));
+  const { peak } = suite;
   return drawGroups(
     `${suite.title}: ${suite.unit}, higher is better`,
     `one thread, f32, ${environment.cpu}, Node ${environment.node}`,
     suite.unit,
-    suite.cases.map(({ name }) => name),
-    [seriesOf("onepass", leadOf), ...rivals],
+    suite.cases.map(({ name, label }) => label ?? name),
+    [
+      own,
+      ...(peak === undefined ? [] : [baseline]),
+      ...rivals,
+      ...(peak === undefined ? [] : [{ name: peak, colour: "", values: suite.cases.map((result) => rateIn(limitNamed(result, peak)?.rate)), isLimit: true }]),
+    ],
   );
 }
 

@@ -23,8 +23,19 @@ export function percent(fraction: number | undefined): string {
   return fraction === undefined || !Number.isFinite(fraction) ? "–" : `${Math.round(fraction * 100)}%`;
 }
 
+/** Three digits of a percentage, for shares that may be small: "3.45%", "106%". */
+export function share(fraction: number): string {
+  return `${digits(100 * fraction)}%`;
+}
+
 /** An error: "2.1e-7". */
 export function tiny(error: number): string {
   if (!Number.isFinite(error)) return "–";
   return error === 0 ? "0" : error.toExponential(1);
+}
+
+/** Bytes, in the unit that reads best. */
+export function size(bytes: number): string {
+  if (bytes < 1024) return `${bytes} bytes`;
+  return bytes < 2 ** 20 ? `${digits(bytes / 1024)} KiB` : `${digits(bytes / 2 ** 20)} MiB`;
 }

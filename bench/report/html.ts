@@ -1,12 +1,12 @@
-import { failuresOf, leadOf, limitOf, standings } from "./derive.ts";
+import { failuresOf, labelOf, leadOf, limitShown, standings } from "./derive.ts";
 import { escape } from "./escape.ts";
-import { overview, ratioFigures, throughputFigures, type Figure } from "./figures.ts";
+import { costFigures, overview, ratioFigures, throughputFigures, type Figure } from "./figures.ts";
 import { digits, duration, percent, times } from "./format.ts";
 import { notes } from "./notes.ts";
 import { PAGE_STYLE } from "./page-style.ts";
 import type { BenchReport, SuiteResult } from "./results.ts";
 import { storyCards } from "./story.ts";
-import { machineTable, startUpTable, suiteTables } from "./tables.ts";
+import { machineTable, memoryTable, startUpTable, suiteTables } from "./tables.ts";
 
 /** A picture of all cases together is worth its space from here on; fewer are seen at a glance in their panels. */
 const OVERVIEW_CASES = 7;
@@ -46,37 +46,42 @@ function opening(report: BenchReport): string {
   const { environment: e, peers } = report;
   const failures = failuresOf(report);
   const versions = peers.map(({ name, version, unavailable }) => (unavailable === undefined ? `${name} ${version}` : `without ${name} (${unavailable})`));
-  return `<h1>onepass: how fast is softmax in JavaScript?</h1>
+  return `<h1>onepass: how fast are softmax and attention in JavaScript?</h1>
 <p class="intro">Softmax turns scores into probabilities: the last step of every classifier and language model, and the heart of attention. This report times
-onepass, whose kernels are WebAssembly SIMD, on shapes from real models, and compares it with a plain JavaScript loop${peers.length === 0 ? "" : ", with other libraries"} and with what the
+onepass, whose kernels are WebAssembly SIMD, on shapes from real models, and compares it with plain JavaScript loops${peers.length === 0 ? "" : ", with other libraries"} and with what the
 machine can do at all. One thread, f32. Every result was checked against float64 first${failures.length === 0 ? "; all were right" : ""}.</p>
 ${failures.length === 0 ? "" : `<p class="wrong">${failures.map(escape).join("<br>")}</p>`}
 <p class="soft">${escape(e.cpu)}, ${e.cores} cores, ${e.memoryGiB} GiB · Node ${e.node} (V8 ${e.v8}), ${e.platform} · ${e.date.slice(0, 16).replace("T", " ")} UTC · took ${duration(report.seconds * 1000)}${e.quick ? " · <b>quick mode, rough figures</b>" : ""}${versions.length === 0 ? "" : `<br>${escape(versions.join(" · "))}`}</p>
-${headlines(report)}
+${report.suites
+  .filter(({ id }) => HEADLINED.includes(id))
+  .map(headlines)
+  .join("\n")}
 <h2>How softmax evolved</h2>
-<p>Three ways to compute the same thing; onepass has a real kernel for each. Its default, <code>auto</code>, is the fastest that cannot overflow.</p>
+<p>Three ways to compute the same thing; onepass has a real kernel for each. Its default, <code>auto</code>, is the fastest that cannot overflow. Attention carries
+the state of the third, m and l, over tiles of keys and values, so that its matrix of scores is never stored.</p>
 <div class="cards">${storyCards(report)}</div>`;
 }
 
-/** The two or three figures to take home. */
-function headlines({ suites }: BenchReport): string {
-  const softmax = suites.find(({ id }) => id === "softmax");
-  if (softmax === undefined) return "";
-  const best = softmax.cases
-    .map((result) => ({ name: result.name, lead: leadOf(result), limit: limitOf(result) }))
+/** Suites whose figures stand at the top. */
+const HEADLINED = ["softmax", "attention", "attention-decode"];
+
+/** The figures of a suite to take home. */
+function headlines(suite: SuiteResult): string {
+  const best = suite.cases
+    .map((result) => ({ name: result.name, lead: leadOf(result), limit: limitShown(suite, result) }))
     .sort((a, b) => (b.lead?.rate ?? 0) - (a.lead?.rate ?? 0))[0];
   const cards: string[] = [];
   if (best?.lead !== undefined && best.limit !== undefined) {
     cards.push(
       card(
-        `${digits(best.lead.rate / 1e9)} ${softmax.unit}`,
+        `${digits(best.lead.rate / 1e9)} ${suite.unit}`,
         `at best (${best.name}): ${percent(best.lead.rate / best.limit.rate)} of the limit, ${best.limit.name}`,
       ),
     );
   }
-  for (const { rival, mean } of standings(softmax))
-    cards.push(card(times(mean), `as fast as ${rival}: geometric mean of ${softmax.cases.length === 1 ? "one shape" : `${softmax.cases.length} shapes`}`));
-  return `<div class="cards headlines">${cards.join("")}</div>`;
+  for (const { rival, mean, ratios } of standings(suite))
+    cards.push(card(times(mean), `as fast as ${rival}: ${ratios.length === 1 ? (ratios[0]?.name ?? "") : `geometric mean of ${ratios.length} shapes`}`));
+  return `<h3 class="group">${escape(suite.title)}</h3><div class="cards headlines">${cards.join("")}</div>`;
 }
 
 function card(big: string, text: string): string {
@@ -86,15 +91,31 @@ function card(big: string, text: string): string {
 function suiteSection(suite: SuiteResult, report: BenchReport): string {
   const head = `<h2>${escape(suite.title)}</h2><p>${escape(suite.about)}</p>`;
   if (suite.compares === "time") return `${head}${suiteTables(suite)}`;
-  const wide = suite.cases.length >= OVERVIEW_CASES ? overview(suite, report) : undefined;
+  if (suite.compares === "cost") return `${head}<div class="panels">${costFigures(suite).map(figure).join("\n")}</div>`;
+  const wide = suite.peak !== undefined || suite.cases.length >= OVERVIEW_CASES ? overview(suite, report) : undefined;
+  const ratios = ratioFigures(suite);
   return `${head}
 ${wide === undefined ? "" : `<div class="overview">${wide}</div>`}
 <h3>Throughput, ${suite.unit}</h3>
-<p class="soft">All panels have one scale; longer is better. The dashed line is the lowest limit of the machine for that shape.</p>
+<p class="soft">All panels have one scale; longer is better. The dashed line is ${suite.peak === undefined ? "the lowest limit of the machine for that shape" : `the machine's limit, ${escape(suite.peak)}`}${hasVariantLimits(suite) ? " of relaxed SIMD" : ""}.</p>
 <div class="panels">${throughputFigures(suite).map(figure).join("\n")}</div>
-<h3>How many times as fast as others</h3>
-<p class="soft">The default algorithm on tensors in module memory. The scale is logarithmic: green bars beyond the line are faster than the other, orange ones slower.</p>
-<div class="panels">${ratioFigures(suite).map(figure).join("\n")}</div>`;
+${
+  ratios.length === 0
+    ? ""
+    : `<h3>How many times as fast as others</h3>
+<p class="soft">${escape(leadName(suite))} on tensors in module memory. The scale is logarithmic: green bars beyond the line are faster than the other, orange ones slower.</p>
+<div class="panels">${ratios.map(figure).join("\n")}</div>`
+}
+${memoryTable(suite)}`;
+}
+
+function hasVariantLimits({ cases, peak }: SuiteResult): boolean {
+  return cases.some(({ limits }) => limits.some(({ name, variant }) => variant === "relaxed" && name === peak));
+}
+
+function leadName({ cases }: SuiteResult): string {
+  const lead = cases.map(leadOf).find((m) => m !== undefined);
+  return lead === undefined ? "onepass" : labelOf(lead);
 }
 
 function figure({ heading, note, svg }: Figure): string {

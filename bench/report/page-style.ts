@@ -10,6 +10,7 @@ main { max-width: 1100px; margin: 0 auto; padding: 28px 16px 64px; }
 h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 .4em; }
 h2 { font-size: 1.35rem; margin: 2.2em 0 .4em; padding-top: .8em; border-top: 1px solid var(--faint); }
 h3 { font-size: 1rem; margin: 0; }
+h3.group { margin-top: 1.2em; }
 p { max-width: 52em; margin: .5em 0; }
 p.intro { font-size: 1.1rem; }
 .soft, figcaption { color: var(--soft); font-size: .88rem; }

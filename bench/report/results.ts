@@ -43,6 +43,7 @@ export interface Skip {
 export interface CaseResult {
   readonly name: string;
   readonly what: string;
+  readonly label?: string | undefined;
   readonly work: { readonly amount: number; readonly bytes: number };
   readonly limits: readonly Limit[];
   readonly measurements: readonly Measurement[];
@@ -57,6 +58,7 @@ export interface SuiteResult {
   readonly about: string;
   readonly unit: string;
   readonly compares: "rate" | "time" | "cost";
+  readonly peak?: string | undefined;
   readonly cases: readonly CaseResult[];
 }
 

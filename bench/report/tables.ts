@@ -1,6 +1,6 @@
-import { labelOf, leadOf, noiseOf, ratioTo } from "./derive.ts";
+import { costOf, isRegisterLimit, labelOf, leadOf, limitNamed, limitNames, memoryText, noiseOf, ratioTo } from "./derive.ts";
 import { escape } from "./escape.ts";
-import { digits, duration, percent, times, tiny } from "./format.ts";
+import { digits, duration, percent, share, size, times, tiny } from "./format.ts";
 import type { BenchReport, CaseResult, SuiteResult } from "./results.ts";
 
 /** A table row; the first cell is text. */
@@ -11,13 +11,16 @@ function row(cells: readonly string[], tag: "td" | "th" = "td", className = ""):
 /** Everything that was measured in one case. */
 export function caseTable(suite: SuiteResult, result: CaseResult): string {
   const lead = leadOf(result);
-  const byRate = suite.compares === "rate";
+  const hasBytes = suite.compares === "rate" && suite.unit !== "GB/s";
+  const limits = limitNames(result);
   const head = [
     "",
-    ...(byRate ? [suite.unit, "GB/s"] : []),
-    ...result.limits.map(({ name }) => `of ${escape(name)}`),
+    ...(suite.compares === "cost" ? [`of ${escape(lead?.name ?? "lead")}`] : []),
+    ...(suite.compares === "time" ? [] : [suite.unit]),
+    ...(hasBytes ? ["GB/s"] : []),
+    ...limits.map((name) => `of ${escape(name)}`),
     "per call",
-    `${escape(lead?.name ?? "lead")} is`,
+    ...(suite.compares === "cost" ? [] : [`${escape(lead?.name ?? "lead")} is`]),
     "± rounds",
     "max error",
     "samples",
@@ -26,10 +29,12 @@ export function caseTable(suite: SuiteResult, result: CaseResult): string {
     row(
       [
         escape(labelOf(m)) + (m.note === undefined ? "" : ` <span class="soft">${escape(m.note)}</span>`),
-        ...(byRate ? [digits(m.rate / 1e9), digits(m.bytesPerSecond / 1e9)] : []),
-        ...result.limits.map((limit) => (m.group === "limit" ? "" : percent(m.rate / limit.rate))),
+        ...(suite.compares === "cost" ? [share(costOf(result, m))] : []),
+        ...(suite.compares === "time" ? [] : [digits(m.rate / 1e9)]),
+        ...(hasBytes ? [isRegisterLimit(m) ? "" : digits(m.bytesPerSecond / 1e9)] : []),
+        ...limits.map((name) => (m.group === "limit" ? "" : percent(m.rate / (limitNamed(result, name, m)?.rate ?? NaN)))),
         duration(m.timing.ms),
-        m.lead || m.group === "limit" ? "" : times(ratioTo(result, m)),
+        ...(suite.compares === "cost" ? [] : [m.lead || m.group === "limit" ? "" : times(ratioTo(result, m))]),
         percent(noiseOf(m)),
         m.group === "limit" ? "" : tiny(m.maxError),
         String(m.timing.samples),
@@ -41,7 +46,9 @@ export function caseTable(suite: SuiteResult, result: CaseResult): string {
   const wrong = result.failures.map(
     ({ contender, variant, message }) => `<p class="wrong">Wrong, not timed: ${escape(labelOf({ name: contender, variant }))}: ${escape(message)}</p>`,
   );
-  return `<div class="scroll"><table><thead>${row(head, "th")}</thead><tbody>${rows.join("")}</tbody></table></div>${wrong.join("")}`;
+  const skipped = result.skipped.map(({ contender, reason }) => `without ${contender}: ${reason}`);
+  const remarks = [...(result.memory === undefined ? [] : [memoryText(result.memory)]), ...skipped].map((text) => `<p class="soft">${escape(text)}</p>`);
+  return `<div class="scroll"><table><thead>${row(head, "th")}</thead><tbody>${rows.join("")}</tbody></table></div>${remarks.join("")}${wrong.join("")}`;
 }
 
 /** All cases of a suite, each behind its heading. */
@@ -49,10 +56,22 @@ export function suiteTables(suite: SuiteResult): string {
   return suite.cases
     .map((result) => {
       const lead = leadOf(result);
-      const figure = lead === undefined ? "" : ` · ${suite.compares === "rate" ? `${digits(lead.rate / 1e9)} ${suite.unit}` : duration(lead.timing.ms)}`;
+      const figure = lead === undefined ? "" : ` · ${suite.compares !== "time" ? `${digits(lead.rate / 1e9)} ${suite.unit}` : duration(lead.timing.ms)}`;
       return `<details open><summary><b>${escape(result.name)}</b> <span class="soft">${escape(result.what)}${figure}</span></summary>${caseTable(suite, result)}</details>`;
     })
     .join("\n");
+}
+
+/** What each case's call works in, if that was measured. */
+export function memoryTable({ cases }: SuiteResult): string {
+  const rows = cases.flatMap(({ name, memory }) =>
+    memory === undefined ? [] : [row([escape(name), size(memory.scratchBytes), size(memory.plainBytes), size(memory.matrixBytes)])],
+  );
+  if (rows.length === 0) return "";
+  const head = row(["", "tensors in module memory", "plain arrays", "matrix of scores"], "th");
+  return `<h3>Working memory</h3>
+<p class="soft">What a call of onepass takes beyond inputs and output, against the matrix that attention in three steps stores. Of plain arrays, one head of keys and values at a time is copied in.</p>
+<div class="scroll"><table><thead>${head}</thead><tbody>${rows.join("")}</tbody></table></div>`;
 }
 
 /** What the machine can do. */

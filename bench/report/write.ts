@@ -5,6 +5,9 @@ import { overview } from "./figures.ts";
 import { htmlReport } from "./html.ts";
 import type { BenchReport } from "./results.ts";
 
+/** Suites with a picture for the README. */
+const PICTURED = ["softmax", "attention"];
+
 /** Writes every report into a directory; gives their paths, relative to where one stands. */
 export function writeReports(report: BenchReport, directory: string, root: string): readonly string[] {
   const folder = resolve(root, directory);
@@ -13,7 +16,7 @@ export function writeReports(report: BenchReport, directory: string, root: strin
     { name: "report.html", content: htmlReport(report) },
     { name: "report.json", content: `${JSON.stringify(report, null, 1)}\n` },
   ];
-  for (const suite of report.suites.filter(({ id }) => id === "softmax")) {
+  for (const suite of report.suites.filter(({ id }) => PICTURED.includes(id))) {
     const svg = overview(suite, report);
     if (svg !== undefined) files.push({ name: `${suite.id}.svg`, content: standalone(svg) });
   }

@@ -67,6 +67,7 @@ const UNEQUAL_DIMS: readonly (readonly [number, number])[] = [
   [512, 1],
   [1, 512],
   [576, 512],
+  [1024, 1024],
 ];
 
 /** Every head dimension in decode (few rows) and prefill, over two tiles of keys. */

@@ -28,10 +28,10 @@ export interface AttentionOptions {
 
 export type Stage = "raw" | "softcapped" | "masked" | "probabilities";
 
-/** What each operation's result goes through. */
-export type Rounding = (x: number) => number;
-export const exact: Rounding = (x) => x;
-export const toF32: Rounding = Math.fround;
+/** What each operation's result goes through: nothing, or rounding to f32. */
+export type Rounding = typeof exact | typeof toF32;
+export const exact = (x: number): number => x;
+export const toF32 = Math.fround;
 
 export interface Attended {
   /** [B, Hq, L, Ev] */
@@ -54,11 +54,7 @@ export function attention(q: Operand, k: Operand, v: Operand, options: Attention
     for (let j = 0; j < keys; j++) {
       // A masked key contributes nothing, whatever its value holds.
       if (masked[j] === -Infinity) continue;
-      const p = weights.values[j] ?? NaN;
-      for (let e = 0; e < valueDim; e++) {
-        const at = row * valueDim + e;
-        out[at] = round((out[at] ?? NaN) + round(p * (v.values[(values + j) * valueDim + e] ?? NaN)));
-      }
+      addScaled(out, row * valueDim, weights.values[j] ?? NaN, v.values, (values + j) * valueDim, valueDim, round);
     }
   });
   return { out, lse };
@@ -73,6 +69,22 @@ export function attentionScores(q: Operand, k: Operand, options: AttentionOption
     result.set(stage === "probabilities" ? scores.probabilitiesOf(values, b, h, i).values : values, row * scores.keys);
   });
   return result;
+}
+
+// The two inner loops, twice each: with a call of `round` per operation they would take most of the time of all tests.
+
+/** Σ a · b over `count` neighbours. */
+function dot(a: ArrayLike<number>, aAt: number, b: ArrayLike<number>, bAt: number, count: number, round: Rounding): number {
+  let sum = 0;
+  if (round === exact) for (let i = 0; i < count; i++) sum += (a[aAt + i] ?? NaN) * (b[bAt + i] ?? NaN);
+  else for (let i = 0; i < count; i++) sum = Math.fround(sum + Math.fround((a[aAt + i] ?? NaN) * (b[bAt + i] ?? NaN)));
+  return sum;
+}
+
+/** out += p · v over `count` neighbours. */
+function addScaled(out: Float64Array, at: number, p: number, v: ArrayLike<number>, from: number, count: number, round: Rounding): void {
+  if (round === exact) for (let i = 0; i < count; i++) out[at + i] = (out[at + i] ?? NaN) + p * (v[from + i] ?? NaN);
+  else for (let i = 0; i < count; i++) out[at + i] = Math.fround((out[at + i] ?? NaN) + Math.fround(p * (v[from + i] ?? NaN)));
 }
 
 class Scores {
@@ -125,7 +137,7 @@ class Scores {
     const [first, last] = this.#rangeOf(b, i, position);
     const scores = new Float64Array(this.keys);
     for (let j = 0; j < this.keys; j++) {
-      let s = round(round(scale) * this.#dot(row * this.#dim, (firstKey + j) * this.#dim));
+      let s = round(round(scale) * dot(this.#q.values, row * this.#dim, this.#k.values, (firstKey + j) * this.#dim, this.#dim, round));
       if (stage !== "raw" && softcap !== 0) s = round(round(softcap) * round(Math.tanh(round(s / round(softcap)))));
       if (stage === "masked") {
         const pair = row * this.keys + j;
@@ -156,14 +168,6 @@ class Scores {
     }
     for (let j = 0; j < values.length; j++) values[j] = round((values[j] ?? NaN) / sum);
     return { values, lse: max + Math.log(sum) };
-  }
-
-  #dot(qAt: number, kAt: number): number {
-    const round = this.#round;
-    const [a, b] = [this.#q.values, this.#k.values];
-    let sum = 0;
-    for (let e = 0; e < this.#dim; e++) sum = round(sum + round((a[qAt + e] ?? NaN) * (b[kAt + e] ?? NaN)));
-    return sum;
   }
 
   #keyLength(b: number): number {

@@ -58,7 +58,7 @@ export function standardNormal(sizes: AttentionSizes, seed = 1): Operands {
 }
 
 /** What the reference says, in float64 or as the plain f32 implementation would. */
-export function expectedOf({ sizes, q, k, v }: Operands, options: reference.AttentionOptions, round = reference.exact): reference.Attended {
+export function expectedOf({ sizes, q, k, v }: Operands, options: reference.AttentionOptions, round: reference.Rounding = reference.exact): reference.Attended {
   const shapes = shapesOf(sizes);
   return reference.attention({ values: q, shape: shapes.q }, { values: k, shape: shapes.k }, { values: v, shape: shapes.v }, options, round);
 }
