@@ -265,14 +265,15 @@ function parseLengths(name: string, value: unknown, batch: number, max: number):
   return lengths;
 }
 
-function parseOffsets(value: unknown, batch: number): readonly number[] | undefined {
+/** One offset per batch (or sequence), or undefined when they follow from the lengths. */
+export function parseOffsets(value: unknown, batch: number, unit = "batch"): readonly number[] | undefined {
   if (value === undefined) return undefined;
   if (typeof value === "number") {
     if (!Number.isSafeInteger(value)) throw new RangeError(`"queryOffset" expected an integer, got ${value}`);
     return new Array<number>(batch).fill(value);
   }
   const offsets = parseIntegers("queryOffset", value);
-  if (offsets.length !== batch) throw new RangeError(`"queryOffset" expected one offset per batch (${batch}), got ${offsets.length}`);
+  if (offsets.length !== batch) throw new RangeError(`"queryOffset" expected one offset per ${unit} (${batch}), got ${offsets.length}`);
   return offsets;
 }
 

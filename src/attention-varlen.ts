@@ -10,9 +10,11 @@ import {
   parseHeads,
   parseIntegers,
   parseModifiers,
+  parseOffsets,
 } from "./attention-arguments.ts";
 import { runAttention } from "./backend/wasm/attention.ts";
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
+import { describe } from "./errors.ts";
 import { checkOptions, parseFlag } from "./options.ts";
 import { elementCount } from "./shape.ts";
 import type { Tensor, TensorLike } from "./tensor.ts";
@@ -68,6 +70,7 @@ export function attentionVarlenOn(
   options: AttentionVarlenOptions,
 ): Tensor<"f32"> | AttentionResultWithLse {
   checkOptions(options, KNOWN);
+  if (!(options as unknown)) throw new TypeError(`"options" expected an object with "cuSeqlensQ", got ${describe(options)}`);
   const q = parseHeads("q", queries);
   const k = parseHeads("k", keys);
   const v = parseHeads("v", values);
@@ -95,9 +98,7 @@ export function attentionVarlenOn(
     options.cuSeqlensK === undefined ? parseStarts("cuSeqlensQ", options.cuSeqlensQ, totalK) : parseStarts("cuSeqlensK", options.cuSeqlensK, totalK);
   if (startsK.length !== startsQ.length) throw new RangeError(`"cuSeqlensK" expected ${startsQ.length} entries as "cuSeqlensQ", got ${startsK.length}`);
   const batch = startsQ.length - 1;
-  const offsets = typeof options.queryOffset === "number" ? new Array<number>(batch).fill(options.queryOffset) : options.queryOffset;
-  if (offsets !== undefined && parseIntegers("queryOffset", Array.from(offsets)).length !== batch)
-    throw new RangeError(`"queryOffset" expected one offset per sequence (${batch}), got ${offsets.length}`);
+  const offsets = parseOffsets(options.queryOffset, batch, "sequence");
 
   const call: AttentionCall = {
     ...parseModifiers(options, heads, dim, causal !== "none"),

@@ -1,4 +1,5 @@
 import { describe } from "./errors.ts";
+import { checkOptions } from "./options.ts";
 
 /** Queries and keys along a side of a tile. */
 export const TILE = 64;
@@ -95,6 +96,8 @@ export class BlockMask {
   }
 }
 
+const KNOWN = new Set(["queryLength", "keyLength", "batch", "heads"]);
+
 /**
  * Evaluates a predicate once for every query and key, and keeps the result by tiles, for the `blockMask` option of `attention`.
  *
@@ -111,7 +114,10 @@ export class BlockMask {
  */
 export function createBlockMask(maskMod: MaskMod, options: BlockMaskOptions): BlockMask {
   if (typeof maskMod !== "function") throw new TypeError(`"maskMod" expected a function, got ${describe(maskMod)}`);
-  const full = { batch: 1, heads: 1, ...options };
+  checkOptions(options, KNOWN);
+  if (!(options as unknown)) throw new TypeError(`"options" expected an object with "queryLength" and "keyLength", got ${describe(options)}`);
+  const { queryLength, keyLength, batch = 1, heads = 1 } = options;
+  const full = { queryLength, keyLength, batch, heads };
   for (const [name, value] of Object.entries(full)) {
     if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`"${name}" expected a non-negative integer, got ${describe(value)}`);
   }

@@ -13,8 +13,8 @@ const COLUMN: usize = BLOCK_ROWS << 2;
 export const ROW_QUERY: usize = 0 * COLUMN; // address of the query
 export const ROW_OUT: usize = 1 * COLUMN; //   address of the output row
 export const ROW_LSE: usize = 2 * COLUMN; //   address of the log-sum-exp, or 0
-export const ROW_MASK: usize = 3 * COLUMN; //  address of the mask byte of key 0, or 0
-export const ROW_BIAS: usize = 4 * COLUMN; //  address of the bias of key 0, or 0
+export const ROW_MASK: usize = 3 * COLUMN; //  address of the mask byte of key 0, if MASK is set
+export const ROW_BIAS: usize = 4 * COLUMN; //  address of the bias of key 0, if BIAS is set
 export const ROW_LOW: usize = 5 * COLUMN; //   i32: first visible key
 export const ROW_HIGH: usize = 6 * COLUMN; //  i32: one past the last visible key; LOW = HIGH = 0 for none
 export const ROW_POSITION: usize = 7 * COLUMN; // f32: position among the keys, for ALiBi
@@ -37,6 +37,18 @@ export const TOUCHED: usize = 6 * COLUMN; // where reads ahead leave what they r
 export const SCORES: usize = 7 * COLUMN;
 export const VALUE_TAIL: usize = SCORES + TILE_KEYS * 32;
 export const PACKED_QUERIES: usize = VALUE_TAIL + TILE_KEYS * 32;
+
+// Flags of a call.
+/** The block begins here: pack the queries, start the states. */
+export const FIRST: u32 = 1;
+/** The block ends here: normalize and write outputs and log-sum-exps. */
+export const LAST: u32 = 2;
+/** Decode: merge the state into a total after every CHUNK_KEYS keys. */
+export const CHUNKED: u32 = 4;
+/** The rows have a bias, a mask, a table of tiles. */
+export const BIAS: u32 = 8;
+export const MASK: u32 = 16;
+export const TILES: u32 = 32;
 
 /** Bytes of one accumulator row: the value dimension rounded up to eight. */
 @inline export function accumulatorStride(valueDim: usize): usize {

@@ -2,7 +2,7 @@ import { tanh } from "../math/tanh";
 import { NEG_INF, constant } from "../simd/constants";
 import { loadUpTo16 } from "../simd/tail";
 import { nmadd } from "../simd/fma";
-import { ROW_BIAS, ROW_HIGH, ROW_LOW, ROW_MASK, ROW_POSITION, ROW_SLOPE } from "./layout";
+import { BIAS, MASK, ROW_BIAS, ROW_HIGH, ROW_LOW, ROW_MASK, ROW_POSITION, ROW_SLOPE } from "./layout";
 
 // The one hook between scores and softmax. A column of a tile is four rows (lanes) by `keys` keys, `pitch` bytes apart.
 
@@ -78,13 +78,14 @@ export function softcapTile(s: usize, bytes: usize, cap: f32): void {
 
 /**
  * ALiBi, bias, masks and visible range on one column: the keys `from` … `from + keys` (a multiple of four) of the four rows
- * whose table entries start at `row`. `limit` is one past the last key that has a bias and a mask byte; `tile` is a 64 × 64
+ * whose table entries start at `row`. `flags` say what there is: an address cannot, as those of copies of a part of the keys lie before it and may be 0.
+ * `limit` is one past the last key that has a bias and a mask byte; `tile` is a 64 × 64
  * byte mask of the whole tile, or 0, in which these rows start at `tileRow`.
  */
-export function modifyColumn(s: usize, pitch: usize, row: usize, from: usize, keys: usize, limit: usize, tile: usize, tileRow: usize): void {
+export function modifyColumn(s: usize, pitch: usize, row: usize, from: usize, keys: usize, limit: usize, tile: usize, tileRow: usize, flags: u32): void {
   if (v128.any_true(v128.load(row + ROW_SLOPE))) addAlibi(s, pitch, row, from, keys);
-  if (load<usize>(row + ROW_BIAS)) addBias(s, pitch, row, from, keys, limit);
-  if (load<usize>(row + ROW_MASK)) {
+  if (flags & BIAS) addBias(s, pitch, row, from, keys, limit);
+  if (flags & MASK) {
     const m = row + ROW_MASK;
     applyMask(s, pitch, load<usize>(m) + from, load<usize>(m, 4) + from, load<usize>(m, 8) + from, load<usize>(m, 12) + from, keys, limit - from);
   }

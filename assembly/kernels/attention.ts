@@ -1,20 +1,13 @@
 import { accumulate, packValueTail } from "../attention/accumulate";
 import { scoreTile } from "../attention/dot";
 import {
-  BLOCK_ROWS, CHUNK_KEYS, GROUP_HIGH, GROUP_LOW, PACKED_QUERIES, ROW_HIGH, ROW_LOW, ROW_LSE, ROW_OUT, ROW_SINK, SCORES,
-  STATE_MAX, STATE_SUM, TILE_KEYS, TOTAL_MAX, TOTAL_SUM, TOUCHED, VALUE_TAIL, accumulatorStride,
+  BLOCK_ROWS, CHUNKED, CHUNK_KEYS, FIRST, GROUP_HIGH, GROUP_LOW, LAST, PACKED_QUERIES, ROW_HIGH, ROW_LOW, ROW_LSE, ROW_OUT, ROW_SINK, SCORES,
+  STATE_MAX, STATE_SUM, TILES, TILE_KEYS, TOTAL_MAX, TOTAL_SUM, TOUCHED, VALUE_TAIL, accumulatorStride,
 } from "../attention/layout";
 import { modifyColumn, softcapTile } from "../attention/modify";
 import { packQueries } from "../attention/pack";
 import { absorb, finishFactor, finishLse, merge, start } from "../attention/state";
 import { storeUpTo16 } from "../simd/tail";
-
-/** The block begins here: pack the queries, start the states. */
-const FIRST: u32 = 1;
-/** The block ends here: normalize and write outputs and log-sum-exps. */
-const LAST: u32 = 2;
-/** Decode: merge the state into a total after every CHUNK_KEYS keys. */
-const CHUNKED: u32 = 4;
 
 /** The keys that any row of each group may see. */
 function findGroupRanges(table: usize, rows: usize, groups: usize, lanes: usize, scratch: usize): void {
@@ -49,7 +42,7 @@ function finish(table: usize, rows: usize, valueDim: usize, oStride: usize, o: u
  * Flash attention of one block of rows (attention/layout.ts) over the keys `keyStart` (a multiple of 64) … `keyEnd`. A block
  * may be continued over several calls: the first has FIRST set, the last LAST, and `scratch` is kept in between.
  *
- * `k` and `v` address key 0, strides are in bytes. `tiles`, if not 0, holds one i32 per tile of 64 keys: −1 nothing visible,
+ * `k` and `v` address key 0, strides are in bytes. `tiles`, if TILES is set, holds one i32 per tile of 64 keys: −1 nothing visible,
  * 0 everything, else the address of a 64 × 64 byte mask of this block's rows by the tile's keys. `softcap` 0 is off.
  */
 export function attention_block_f32(
@@ -87,7 +80,7 @@ export function attention_block_f32(
   blockHigh = min(blockHigh, keyEnd);
 
   for (let t = max(keyStart, blockLow & ~(TILE_KEYS - 1)); t < blockHigh; t += TILE_KEYS) {
-    const tile: usize = tiles ? load<usize>(tiles + ((t >> 6) << 2)) : 0;
+    const tile: usize = flags & TILES ? load<usize>(tiles + ((t >> 6) << 2)) : 0;
     if (<i32>tile != -1) {
       const first = max(t, blockLow), count = min(t + TILE_KEYS, blockHigh) - first;
       if (valueDim & 7) packValueTail(v, vStride, valueDim, first, first + count, tail);
@@ -100,8 +93,8 @@ export function attention_block_f32(
         const o = accumulators + g * lanes * oStride;
         v128.store(scratch + TOUCHED, scoreTile(packed + row * dim, k, kStride, dim, from, to, low, high, scores, pitch, v, touch));
         if (softcap != 0) softcapTile(scores, keys * pitch, softcap);
-        modifyColumn(scores, pitch, table + row, from, keys, keyEnd, tile, g * lanes);
-        if (lanes == 8) modifyColumn(scores + 16, pitch, table + row + 16, from, keys, keyEnd, tile, g * lanes + 4);
+        modifyColumn(scores, pitch, table + row, from, keys, keyEnd, tile, g * lanes, flags);
+        if (lanes == 8) modifyColumn(scores + 16, pitch, table + row + 16, from, keys, keyEnd, tile, g * lanes + 4, flags);
         absorb(scores, pitch, keys, scratch + STATE_MAX + row, scratch + STATE_SUM + row, o, oStride);
         const begin = max(from, low);
         accumulate(scores + (begin - from) * pitch, pitch, v + begin * vStride, vStride, valueDim, tail + ((begin & 63) << 5), o, oStride, to - begin);

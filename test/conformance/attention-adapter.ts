@@ -58,7 +58,8 @@ export function attentionAdapter(instance: Instance, toFloat64: ToFloat64) {
   function headsOf(name: string, t: CaseTensor, heads: number | undefined): Heads {
     const [batch = 0, second = 0, third = 0, fourth = 0] = t.dims;
     if (t.dims.length === 4) return { data: toF32(t), shape: [batch, second, third, fourth], strides: stridesOf(t.dims) };
-    if (heads === undefined || heads < 1 || third % heads !== 0) throw new RangeError(`"${name}" expected heads that divide its last dimension ${third}, got ${heads}`);
+    if (heads === undefined || heads < 1 || third % heads !== 0)
+      throw new RangeError(`"${name}" expected heads that divide its last dimension ${third}, got ${heads}`);
     const dim = third / heads;
     return { data: toF32(t), shape: [batch, heads, second, dim], strides: [second * third, dim, third, 1] };
   }

@@ -67,7 +67,12 @@ const OPERANDS: readonly (readonly [what: string, operands: Partial<Record<"q" |
   ["a v of other heads", { v: zeros(2, 4, 5, 6) }, RangeError, '"v" expected 2 heads as in "k", got 4'],
   ["a v of another length", { v: zeros(2, 2, 4, 6) }, RangeError, '"v" expected length 5 as in "k", got 4'],
   ["heads that do not divide", { k: zeros(2, 3, 5, 8), v: zeros(2, 3, 5, 6) }, RangeError, '"k" expected a number of heads that divides the 4 of "q", got 3'],
-  ["more key heads than query heads", { k: zeros(2, 8, 5, 8), v: zeros(2, 8, 5, 6) }, RangeError, '"k" expected a number of heads that divides the 4 of "q", got 8'],
+  [
+    "more key heads than query heads",
+    { k: zeros(2, 8, 5, 8), v: zeros(2, 8, 5, 6) },
+    RangeError,
+    '"k" expected a number of heads that divides the 4 of "q", got 8',
+  ],
   ["no key heads", { k: zeros(2, 0, 5, 8), v: zeros(2, 0, 5, 6) }, RangeError, '"k" expected a number of heads that divides the 4 of "q", got 0'],
   ["a head dimension of 0", { q: zeros(2, 4, 3, 0), k: zeros(2, 2, 5, 0) }, RangeError, '"q" expected a last dimension of at least 1, got 0'],
   ["a value dimension of 0", { v: zeros(2, 2, 5, 0) }, RangeError, '"v" expected a last dimension of at least 1, got 0'],
@@ -179,7 +184,9 @@ describe("attention refuses", () => {
     const error = thrown(() => instance.attention(zeros(1, large), zeros(1, large), zeros(1, 8)));
     expect(error).toBeInstanceOf(UnsupportedError);
     expect(error.message).toMatch(/^"q" expected a last dimension of at most \d+, got 5000$/);
-    expect(thrown(() => instance.attention(zeros(1, 8), zeros(1, 8), zeros(1, large))).message).toMatch(/^"v" expected a last dimension of at most \d+, got 5000$/);
+    expect(thrown(() => instance.attention(zeros(1, 8), zeros(1, 8), zeros(1, large))).message).toMatch(
+      /^"v" expected a last dimension of at most \d+, got 5000$/,
+    );
   });
 
   test.each([
@@ -268,7 +275,7 @@ describe("attentionVarlen refuses", () => {
     ["starts of another batch", { cuSeqlensK: [0, 7] }, RangeError, '"cuSeqlensK" expected 4 entries as "cuSeqlensQ", got 2'],
     ["keys that are not cut like queries", { cuSeqlensK: undefined }, RangeError, '"cuSeqlensQ" expected integers that rise from 0 to 7, got [0, 2, 2, 5]'],
     ["offsets of another batch", { queryOffset: [1, 2] }, RangeError, '"queryOffset" expected one offset per sequence (3), got 2'],
-    ["half an offset", { queryOffset: 0.5 }, RangeError, '"queryOffset" expected integers, got 0.5'],
+    ["half an offset", { queryOffset: 0.5 }, RangeError, '"queryOffset" expected an integer, got 0.5'],
     ["an offset of null", { queryOffset: null }, TypeError, '"queryOffset" expected an Int32Array or an array of integers, got null'],
     ["an offset that is a string", { queryOffset: "123" }, TypeError, '"queryOffset" expected an Int32Array or an array of integers, got "123"'],
     ["a slope per key head", { alibiSlopes: [1, 2] }, RangeError, '"alibiSlopes" expected one number per query head (4), got 2'],

@@ -22,7 +22,10 @@ const CASES: readonly AttentionCase[] = [
     attentionCase({ queries: 2, keys, dim: 8 }),
     attentionCase({ queries: 66, keys, dim: 6, valueDim: 9 }),
   ]),
-  ...[1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33].flatMap((dim) => [attentionCase({ queries: 3, keys: 18, dim }), attentionCase({ queries: 9, keys: 18, dim })]),
+  ...[1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33].flatMap((dim) => [
+    attentionCase({ queries: 3, keys: 18, dim }),
+    attentionCase({ queries: 9, keys: 18, dim }),
+  ]),
 ];
 
 const OPERANDS = ["q", "k", "v", "out", "bias", "mask"] as const;
@@ -60,7 +63,10 @@ describeVariants("nothing outside the operands of attention is read or written",
     bytes.set(mask.values);
     const [q, k, v, bias, out] = [floats("q"), floats("k"), floats("v"), floats("bias"), floats("out")];
     const { byteOffset, byteLength } = out.data;
-    const guards = [memory.u8.subarray(byteOffset - GUARD, byteOffset), memory.u8.subarray(byteOffset + byteLength, Math.min(end, byteOffset + byteLength + GUARD))].map(words);
+    const guards = [
+      memory.u8.subarray(byteOffset - GUARD, byteOffset),
+      memory.u8.subarray(byteOffset + byteLength, Math.min(end, byteOffset + byteLength + GUARD)),
+    ].map(words);
     for (const guard of guards) guard.fill(SENTINEL);
 
     const options = { bias, mask: { data: bytes, shape: scoreShape }, softcap: 9, alibiSlopes: [0.125] };
@@ -68,7 +74,10 @@ describeVariants("nothing outside the operands of attention is read or written",
     const expected = run(instance, operands, { bias: { values: values.bias, shape: scoreShape }, mask, softcap: 9, alibiSlopes: [0.125] });
     expectSameBits(out.data, expected.out, c.name);
     expectSameBits(lse.data, expected.lse, c.name);
-    expect(guards.every((guard) => guard.every((word) => word === SENTINEL)), `${c.name}: around the output`).toBe(true);
+    expect(
+      guards.every((guard) => guard.every((word) => word === SENTINEL)),
+      `${c.name}: around the output`,
+    ).toBe(true);
     instance.attentionScores(q, k, { ...options, stage: "masked" });
     expect(memory.byteLength, "or nothing lies at the end").toBe(end);
   }

@@ -30,7 +30,8 @@ function ulpOf(value: number): number {
 describeVariants("tanh", (instance) => {
   /** Scores after softcap; `scores` may have any length. */
   function softcap(scores: Float32Array, cap: number): Float32Array {
-    return instance.attentionScores(tensor(new Float32Array([1]), [1, 1]), tensor(scores, [scores.length, 1]), { scale: 1, softcap: cap, stage: "softcapped" }).data;
+    return instance.attentionScores(tensor(new Float32Array([1]), [1, 1]), tensor(scores, [scores.length, 1]), { scale: 1, softcap: cap, stage: "softcapped" })
+      .data;
   }
 
   /** The largest error in ULP of c · tanh(s / c) over every `step`-th f32 whose bits lie in [from, to]. */
@@ -81,7 +82,9 @@ describeVariants("tanh", (instance) => {
       const scores = Float32Array.from({ length: 4000 }, (_, i) => (i - 2000) * cap * 0.02);
       const y = softcap(scores, cap);
       expect(y.every((v) => Math.abs(v) <= Math.fround(cap))).toBe(true);
-      expect([...softcap(new Float32Array([10 * cap, 1e30, Infinity, -10 * cap, -1e30, -Infinity]), cap)]).toEqual([1, 1, 1, -1, -1, -1].map((sign) => sign * Math.fround(cap)));
+      expect([...softcap(new Float32Array([10 * cap, 1e30, Infinity, -10 * cap, -1e30, -Infinity]), cap)]).toEqual(
+        [1, 1, 1, -1, -1, -1].map((sign) => sign * Math.fround(cap)),
+      );
     });
   });
 
@@ -91,7 +94,10 @@ describeVariants("tanh", (instance) => {
 
   test("is odd, to the bit", () => {
     const scores = Float32Array.from({ length: 100000 }, (_, i) => 1.0003 ** (i - 70000));
-    const negative = softcap(scores.map((s) => -s), 1);
+    const negative = softcap(
+      scores.map((s) => -s),
+      1,
+    );
     softcap(scores, 1).forEach((y, i) => {
       if (!Object.is(negative[i], -y)) expect.fail(`tanh(${-(scores[i] ?? 0)}) is ${negative[i]}, not ${-y}`);
     });
@@ -99,6 +105,14 @@ describeVariants("tanh", (instance) => {
 
   test("-0, 0, denormals, infinities and NaN", () => {
     // A score is a sum that starts at 0, so -0 arrives as 0.
-    expect([...softcap(new Float32Array([0, 1e-45, -1e-45, 1e-40, Infinity, -Infinity, NaN]), 1)]).toEqual([0, Math.fround(1e-45), -Math.fround(1e-45), Math.fround(1e-40), 1, -1, NaN]);
+    expect([...softcap(new Float32Array([0, 1e-45, -1e-45, 1e-40, Infinity, -Infinity, NaN]), 1)]).toEqual([
+      0,
+      Math.fround(1e-45),
+      -Math.fround(1e-45),
+      Math.fround(1e-40),
+      1,
+      -1,
+      NaN,
+    ]);
   });
 });

@@ -38,17 +38,37 @@ interface Border {
 const KEYS = 140;
 
 const STRUCTURES: readonly Border[] = [
-  { name: "kvLengths", queries: [1, 5, 70], optionsFor: ({ batch }, key) => ({ kvLengths: new Array<number>(batch).fill(key) }), hides: (_, key, j) => j >= key },
+  {
+    name: "kvLengths",
+    queries: [1, 5, 70],
+    optionsFor: ({ batch }, key) => ({ kvLengths: new Array<number>(batch).fill(key) }),
+    hides: (_, key, j) => j >= key,
+  },
   { name: "causal", queries: [1, 5, 70], optionsFor: ({ queries }, key) => ({ causal: true, queryOffset: key - queries }), hides: (_, key, j) => j >= key },
-  { name: "a window that ends", queries: [1, 5, 70], optionsFor: ({ queries }, key) => ({ windowSize: [Infinity, 0], queryOffset: key - queries }), hides: (_, key, j) => j >= key },
-  { name: "a window that begins", queries: [1, 5, 70], optionsFor: (_, key) => ({ windowSize: [0, Infinity], queryOffset: key }), hides: (_, key, j) => j < key },
+  {
+    name: "a window that ends",
+    queries: [1, 5, 70],
+    optionsFor: ({ queries }, key) => ({ windowSize: [Infinity, 0], queryOffset: key - queries }),
+    hides: (_, key, j) => j >= key,
+  },
+  {
+    name: "a window that begins",
+    queries: [1, 5, 70],
+    optionsFor: (_, key) => ({ windowSize: [0, Infinity], queryOffset: key }),
+    hides: (_, key, j) => j < key,
+  },
   {
     name: "a window on both sides",
     queries: [1, 5, 70],
     optionsFor: (_, key) => ({ windowSize: [3, 2], queryOffset: key }),
     hides: ({ queries }, key, j) => j < key - 3 || j >= key + queries + 2,
   },
-  { name: "queries not in use", queries: [5, 70], optionsFor: ({ batch }, key) => ({ causal: true, qLengths: new Array<number>(batch).fill(2), queryOffset: key - 2 }), hides: (_, key, j) => j >= key },
+  {
+    name: "queries not in use",
+    queries: [5, 70],
+    optionsFor: ({ batch }, key) => ({ causal: true, qLengths: new Array<number>(batch).fill(2), queryOffset: key - 2 }),
+    hides: (_, key, j) => j >= key,
+  },
 ];
 
 describeVariants("NaN that nobody may see", (instance) => {

@@ -4,7 +4,18 @@ import type { Instance } from "../../src/testing.ts";
 import { type AttentionCase, DIM_CASES, EMPTY_CASES, OPTION_CASES, attentionCase } from "../cases/attention.ts";
 import { COMBINED_OPTIONS, SINGLE_OPTIONS, biasWithHoles, documents, mask, sinks } from "../cases/attention-options.ts";
 import type { AttentionOptions, Stage } from "../reference/attention.ts";
-import { type Operands, Placements, expectedScores, largestMagnitude, libraryOptions, operandsFor, run, shapesOf, swapMiddle, toleranceFor } from "../support/attention.ts";
+import {
+  type Operands,
+  Placements,
+  expectedScores,
+  largestMagnitude,
+  libraryOptions,
+  operandsFor,
+  run,
+  shapesOf,
+  swapMiddle,
+  toleranceFor,
+} from "../support/attention.ts";
 import { byName } from "../support/by-name.ts";
 import type { Home } from "../support/layouts.ts";
 import { expectClose, expectSameBits } from "../support/tolerances.ts";
@@ -12,7 +23,14 @@ import { describeVariants } from "../support/variants.ts";
 
 const STAGES: readonly Stage[] = ["raw", "softcapped", "masked", "probabilities"];
 
-function scoresOf(instance: Instance, { sizes, q, k }: Operands, options: AttentionOptions, stage: Stage, home: Home = "array", layout: Layout = "bhld"): Float32Array {
+function scoresOf(
+  instance: Instance,
+  { sizes, q, k }: Operands,
+  options: AttentionOptions,
+  stage: Stage,
+  home: Home = "array",
+  layout: Layout = "bhld",
+): Float32Array {
   const placements = new Placements(instance, home);
   const shapes = shapesOf(sizes);
   const view = (values: Float32Array, shape: readonly [number, number, number, number]) => {
@@ -98,7 +116,14 @@ describeVariants("attentionScores", (instance) => {
   test("raw and softcapped scores are those of all keys", () => {
     const c = attentionCase({ batch: 2, queries: 5, keys: 70, dim: 4 });
     const operands = operandsFor(c);
-    const hidden: AttentionOptions = { causal: true, kvLengths: [3, 0], qLengths: [2, 5], mask: { values: [0], shape: [1] }, bias: { values: [NaN], shape: [1] }, softcap: 3 };
+    const hidden: AttentionOptions = {
+      causal: true,
+      kvLengths: [3, 0],
+      qLengths: [2, 5],
+      mask: { values: [0], shape: [1] },
+      bias: { values: [NaN], shape: [1] },
+      softcap: 3,
+    };
     for (const stage of ["raw", "softcapped"] as const) {
       expectSameBits(scoresOf(instance, operands, hidden, stage), scoresOf(instance, operands, { softcap: 3 }, stage), stage);
     }

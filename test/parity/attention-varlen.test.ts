@@ -139,7 +139,17 @@ describeVariants("attentionVarlen", (instance) => {
     const clean = varlenWithLse(instance, tensors, options);
     batch.keys.forEach((_, spoilt) => {
       const inside = (at: number, size: number): boolean => at >= (startsK[spoilt] ?? 0) * 2 * size && at < (startsK[spoilt + 1] ?? 0) * 2 * size;
-      const dirty = [tensors[0], tensor(k.map((x, at) => (inside(at, 7) ? NaN : x)), [totalK, 2, 7]), tensor(v.map((x, at) => (inside(at, 10) ? NaN : x)), [totalK, 2, 10])] as const;
+      const dirty = [
+        tensors[0],
+        tensor(
+          k.map((x, at) => (inside(at, 7) ? NaN : x)),
+          [totalK, 2, 7],
+        ),
+        tensor(
+          v.map((x, at) => (inside(at, 10) ? NaN : x)),
+          [totalK, 2, 10],
+        ),
+      ] as const;
       const result = varlenWithLse(instance, dirty, options);
       batch.queries.forEach((_, b) => {
         const [actual, before] = [resultOf(batch, b, result.out.data, result.lse.data), resultOf(batch, b, clean.out.data, clean.lse.data)];

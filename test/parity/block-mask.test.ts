@@ -38,7 +38,12 @@ describe("createBlockMask", () => {
   });
 
   test("of nothing has no tiles", () => {
-    for (const [queryLength, keyLength] of [[0, 0], [0, 9], [9, 0]] as const) expect(createBlockMask(() => true, { queryLength, keyLength }).sparsity).toBe(0);
+    for (const [queryLength, keyLength] of [
+      [0, 0],
+      [0, 9],
+      [9, 0],
+    ] as const)
+      expect(createBlockMask(() => true, { queryLength, keyLength }).sparsity).toBe(0);
   });
 });
 
@@ -79,7 +84,12 @@ describeVariants("blockMask", (instance) => {
 
   describe.each(byName(CASES))("%s", (_, c) => {
     test.each(byName(MASKS))("%s agrees with the mask that it stands for", (name, mask) => {
-      for (const [batch, heads] of [[1, 1], [c.batch, c.heads], [1, c.heads], [c.batch, 1]] as const) {
+      for (const [batch, heads] of [
+        [1, 1],
+        [c.batch, c.heads],
+        [1, c.heads],
+        [c.batch, 1],
+      ] as const) {
         const { operands, expected, tolerance } = sample(c, mask, batch, heads);
         expectAttention(run(instance, operands, { blockMask: { maskMod: mask.maskMod, batch, heads } }), expected, tolerance, `${name}, ${batch}×${heads}`);
       }

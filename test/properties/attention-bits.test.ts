@@ -25,13 +25,21 @@ const OPTIONS: readonly { name: string; optionsFor: (c: AttentionCase) => Attent
   { name: "causal", optionsFor: () => ({ causal: true }) },
   { name: "window", optionsFor: () => ({ windowSize: [37, 5] }) },
   { name: "ALiBi, softcap, sinks", optionsFor: (c) => ({ alibiSlopes: slopes(c), softcap: 5, sinks: sinks(c) }) },
-  { name: "mask and bias", optionsFor: ({ batch, heads, queries, keys }) => ({ mask: mask([batch, 1, queries, keys]), bias: biasWithHoles([batch, heads, queries, keys]) }) },
+  {
+    name: "mask and bias",
+    optionsFor: ({ batch, heads, queries, keys }) => ({ mask: mask([batch, 1, queries, keys]), bias: biasWithHoles([batch, heads, queries, keys]) }),
+  },
 ];
 
 const isPrefill = ({ heads, kvHeads, queries }: AttentionCase): boolean => queries * (heads / kvHeads) > 64;
 
 /** Elements of `values` [B, H, rows, cols] at the given indices along each of the first three dimensions, `cols` cut or padded. */
-function pick(values: ArrayLike<number>, shape: readonly number[], at: { b?: readonly number[]; h?: readonly number[]; i?: readonly number[] }, pad?: { cols: number; value: number }): { values: Float32Array; shape: number[] } {
+function pick(
+  values: ArrayLike<number>,
+  shape: readonly number[],
+  at: { b?: readonly number[]; h?: readonly number[]; i?: readonly number[] },
+  pad?: { cols: number; value: number },
+): { values: Float32Array; shape: number[] } {
   const [batch = 1, heads = 1, rows = 1, cols = 1] = shape;
   const all = (count: number): number[] => Array.from({ length: count }, (_, n) => n);
   const [bs, hs, is] = [at.b ?? all(batch), at.h ?? all(heads), at.i ?? all(rows)];
@@ -54,11 +62,22 @@ function pick(values: ArrayLike<number>, shape: readonly number[], at: { b?: rea
 function pickBroadcast(operand: Operand | undefined, at: { b?: readonly number[]; h?: readonly number[]; i?: readonly number[] }): Operand | undefined {
   if (operand === undefined) return undefined;
   const [batch = 1, heads = 1, rows = 1] = operand.shape;
-  return pick(operand.values, operand.shape, { ...(batch > 1 && at.b && { b: at.b }), ...(heads > 1 && at.h && { h: at.h }), ...(rows > 1 && at.i && { i: at.i }) });
+  return pick(operand.values, operand.shape, {
+    ...(batch > 1 && at.b && { b: at.b }),
+    ...(heads > 1 && at.h && { h: at.h }),
+    ...(rows > 1 && at.i && { i: at.i }),
+  });
 }
 
 /** The same bits in the given rows of a result. */
-function expectSameRows(actual: Result, shape: readonly number[], expected: Result, whole: readonly number[], at: { b?: readonly number[]; h?: readonly number[]; i?: readonly number[] }, label: string): void {
+function expectSameRows(
+  actual: Result,
+  shape: readonly number[],
+  expected: Result,
+  whole: readonly number[],
+  at: { b?: readonly number[]; h?: readonly number[]; i?: readonly number[] },
+  label: string,
+): void {
   const [, , , dim = 0] = whole;
   expectSameBits(actual.out, pick(expected.out, whole, at).values, label);
   expectSameBits(actual.lse, pick(expected.lse, [...whole.slice(0, 3), 1], at).values, `${label}, log-sum-exp`);
@@ -80,7 +99,8 @@ describeVariants("bits of a row of attention", (instance) => {
             const rows = pick(values, [batch ?? 0, heads ?? 0, 1, c.keys * (dim ?? 0)], {}, { cols: keys * (dim ?? 0), value: NaN });
             return rows.values;
           };
-          const wider = (operand: Operand | undefined, value: number): Operand | undefined => operand && pick(operand.values, operand.shape, {}, { cols: keys, value });
+          const wider = (operand: Operand | undefined, value: number): Operand | undefined =>
+            operand && pick(operand.values, operand.shape, {}, { cols: keys, value });
           const padded: Operands = { sizes: { ...c, keys }, q: operands.q, k: longer(operands.k, shapes.k), v: longer(operands.v, shapes.v) };
           const kvLengths = new Array<number>(c.batch).fill(c.keys);
           for (const way of WAYS.slice(0, 2)) {
@@ -94,7 +114,12 @@ describeVariants("bits of a row of attention", (instance) => {
         const whole = run(instance, operands, options);
         for (let b = 0; b < c.batch; b++) {
           const at = { b: [b] };
-          const alone: Operands = { sizes: { ...c, batch: 1 }, q: pick(operands.q, shapes.q, at).values, k: pick(operands.k, shapes.k, at).values, v: pick(operands.v, shapes.v, at).values };
+          const alone: Operands = {
+            sizes: { ...c, batch: 1 },
+            q: pick(operands.q, shapes.q, at).values,
+            k: pick(operands.k, shapes.k, at).values,
+            v: pick(operands.v, shapes.v, at).values,
+          };
           const result = run(instance, alone, { ...options, mask: pickBroadcast(options.mask, at), bias: pickBroadcast(options.bias, at) });
           expectSameRows(result, [1, ...shapes.out.slice(1)], whole, shapes.out, at, `batch ${b}`);
         }
@@ -155,7 +180,8 @@ describeVariants("bits of a row of attention", (instance) => {
         spoil(dirty.q, shapes.q, limits.qLengths);
         spoil(dirty.k, shapes.k, limits.kvLengths);
         spoil(dirty.v, shapes.v, limits.kvLengths);
-        for (const way of WAYS) expectSameRows(run(instance, dirty, { ...options, ...limits }, way), shapes.out, limited, shapes.out, {}, `${way.home} ${way.layout}`);
+        for (const way of WAYS)
+          expectSameRows(run(instance, dirty, { ...options, ...limits }, way), shapes.out, limited, shapes.out, {}, `${way.home} ${way.layout}`);
       });
     });
   });

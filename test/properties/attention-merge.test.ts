@@ -83,7 +83,12 @@ describeVariants("merging partial attention", (instance) => {
           fc.property(fc.array(fc.nat(1000), { maxLength: 4 }), fc.nat(1000), (points, seed) => {
             const at = cuts(c.keys, points);
             const parts = at.slice(1).map((to, i) => part(c, options, at[i] ?? 0, to));
-            check(c, options, shuffled(parts.length, seed).map((i) => parts[i] ?? { out: new Float32Array(), lse: new Float32Array() }), `cut at ${at.join()}`);
+            check(
+              c,
+              options,
+              shuffled(parts.length, seed).map((i) => parts[i] ?? { out: new Float32Array(), lse: new Float32Array() }),
+              `cut at ${at.join()}`,
+            );
           }),
           { numRuns: 15 },
         );
@@ -129,7 +134,9 @@ describe("mergeStates", () => {
   const ROWS = 40;
   const DIM = 6;
   const kind = fc.constantFrom("normal", "wide", "holes", "shifted", "outliers");
-  const state = fc.record({ kind, seed: fc.nat(1000) }).map(({ kind: lse, seed }) => ({ out: tensor(numbers("normal", ROWS * DIM, seed), [ROWS, DIM]), lse: numbers(lse as "wide", ROWS, seed) }));
+  const state = fc
+    .record({ kind, seed: fc.nat(1000) })
+    .map(({ kind: lse, seed }) => ({ out: tensor(numbers("normal", ROWS * DIM, seed), [ROWS, DIM]), lse: numbers(lse as "wide", ROWS, seed) }));
   const magnitude = 12;
 
   test("gives two states the same bits in either order", () => {
@@ -157,7 +164,10 @@ describe("mergeStates", () => {
     fc.assert(
       fc.property(fc.array(state, { minLength: 1, maxLength: 5 }), (states) => {
         const [first, ...rest] = states;
-        const [list, folded] = [mergeStates(states), rest.reduce<PartialAttention>((sum, next) => mergeStates([sum, next]), mergeStates(first === undefined ? [] : [first]))];
+        const [list, folded] = [
+          mergeStates(states),
+          rest.reduce<PartialAttention>((sum, next) => mergeStates([sum, next]), mergeStates(first === undefined ? [] : [first])),
+        ];
         expectSameBits(list.out.data, (folded.out as typeof list.out).data);
         expectSameBits(list.lse.data, (folded.lse as typeof list.lse).data);
       }),
@@ -186,7 +196,11 @@ describe("mergeStates", () => {
   test("ignores the output of a state without keys, whatever it holds", () => {
     const empty = { out: tensor(new Float32Array(4).fill(NaN), [2, 2]), lse: new Float32Array(2).fill(-Infinity) };
     const full = { out: tensor(new Float32Array([1, 2, 3, 4]), [2, 2]), lse: new Float32Array([5, -6]) };
-    for (const states of [[empty, full], [full, empty]]) expect([...mergeStates(states).out.data]).toEqual([1, 2, 3, 4]);
+    for (const states of [
+      [empty, full],
+      [full, empty],
+    ])
+      expect([...mergeStates(states).out.data]).toEqual([1, 2, 3, 4]);
     expect([...mergeStates([empty, empty]).out.data]).toEqual([0, 0, 0, 0]);
   });
 
@@ -194,7 +208,8 @@ describe("mergeStates", () => {
     const data = numbers("normal", 200);
     const before = data.slice();
     const strided = { out: tensor(data, [3, 4], { strides: [20, 3] }), lse: tensor(data, [3], { strides: [7] }) };
-    const copy = (shape: number[], strides: number[]) => Float32Array.from({ length: countOf(shape) }, (_, i) => data[shape.length === 1 ? i * (strides[0] ?? 0) : Math.floor(i / 4) * 20 + (i % 4) * 3] ?? NaN);
+    const copy = (shape: number[], strides: number[]) =>
+      Float32Array.from({ length: countOf(shape) }, (_, i) => data[shape.length === 1 ? i * (strides[0] ?? 0) : Math.floor(i / 4) * 20 + (i % 4) * 3] ?? NaN);
     const dense = { out: tensor(copy([3, 4], [20, 3]), [3, 4]), lse: copy([3], [7]) };
     const other = { out: tensor(numbers("normal", 12, 2), [3, 4]), lse: numbers("normal", 3, 2) };
     expectSameBits(mergeStates([strided, other]).out.data, mergeStates([dense, other]).out.data);
@@ -218,7 +233,11 @@ describe("mergeStates", () => {
       expect(merged.lse).toMatchObject({ shape: lseShape, dtype: "f32" });
       // Merged with itself: the same output, and log 2 more of everything.
       expectClose(merged.out.data, one.out.data, { relative: 2 ** -24, absolute: 0 });
-      expectClose(merged.lse.data, one.lse.data.map((l) => l + Math.LN2), { relative: 2 ** -23, absolute: 1e-7 });
+      expectClose(
+        merged.lse.data,
+        one.lse.data.map((l) => l + Math.LN2),
+        { relative: 2 ** -23, absolute: 1e-7 },
+      );
     }
   });
 });

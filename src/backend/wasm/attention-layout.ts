@@ -26,7 +26,10 @@ export function blockScratchBytes(dim: number, valueDim: number): number {
   return FIXED_SCRATCH + BLOCK_ROWS * 4 * (dim + 2 * Math.ceil(valueDim / 8) * 8);
 }
 
-/** Flags of `attention_block_f32`. */
+/** Flags of `attention_block_f32` and `attention_scores_f32`. */
 export const FIRST = 1;
 export const LAST = 2;
 export const CHUNKED = 4;
+export const BIAS = 8;
+export const MASK = 16;
+export const TILES = 32;

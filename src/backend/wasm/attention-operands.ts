@@ -2,7 +2,9 @@ import type { AttentionCall, HeadView, ScoreView, Sequence } from "../../attenti
 import { TILE_EMPTY, TILE_PARTIAL } from "../../block-mask.ts";
 import { keyRange } from "../../key-range.ts";
 import {
+  BIAS,
   BLOCK_ROWS,
+  MASK,
   ROW_BIAS,
   ROW_HIGH,
   ROW_LOW,
@@ -14,6 +16,7 @@ import {
   ROW_SINK,
   ROW_SLOPE,
   ROW_TABLE_BYTES,
+  TILES,
   TILE_KEYS,
   blockScratchBytes,
 } from "./attention-layout.ts";
@@ -87,9 +90,15 @@ export class BlockOperands {
     return this.#bias !== 0 || this.#mask !== 0 || this.#tiles !== 0;
   }
 
+  /** What the kernels find in the row table and in the tile table. */
+  get flags(): number {
+    const { bias, mask, blockMask } = this.#call;
+    return (bias === undefined ? 0 : BIAS) | (mask === undefined ? 0 : MASK) | (blockMask === undefined ? 0 : TILES);
+  }
+
   /** The tile table as the kernel indexes it, from key 0, after `stage` from key `from`. */
   tilesFrom(from: number): number {
-    return this.#tiles === 0 ? 0 : this.#tiles - (from / TILE_KEYS) * 4;
+    return this.#tiles - (from / TILE_KEYS) * 4;
   }
 
   keys(sequence: Sequence, kvHead: number): Strided {

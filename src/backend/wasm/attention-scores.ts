@@ -42,6 +42,7 @@ export function runScores(runtime: Runtime, call: AttentionCall, keyLength: numb
               operands.tilesFrom(from),
               operands.scratch,
               stage,
+              operands.flags,
             );
             rows.forEach(({ query }, r) => {
               const row = (sequence.batch * call.heads + head) * sequence.rows + query;

@@ -85,7 +85,7 @@ class AttentionRunner {
     do {
       const to = operands.staged ? Math.min(from + STAGED_KEYS, high) : high;
       if (operands.staged) operands.stage(sequence, rows, from, to);
-      const flags = mode | (from === start ? FIRST : 0) | (to === high ? LAST : 0);
+      const flags = operands.flags | mode | (from === start ? FIRST : 0) | (to === high ? LAST : 0);
       kernels.attention_block_f32(
         operands.table,
         rows.length,

@@ -43,6 +43,7 @@ export interface Kernels {
     tiles: number,
     scratch: number,
     stage: number,
+    flags: number,
   ) => void;
   readonly transpose_f32: (src: number, dst: number, rows: number, cols: number, srcStride: number, dstStride: number) => void;
   readonly exp_f32: (x: number, y: number, count: number) => void;
