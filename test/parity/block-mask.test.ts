@@ -66,6 +66,7 @@ describeVariants("blockMask", (instance) => {
     { name: "a window per head", maskMod: (_b, h, q, k) => Math.abs(q - k) <= 10 + 50 * h },
     { name: "documents per batch", maskMod: (b, _h, q, k) => Math.floor(q / (40 + b)) === Math.floor(k / (40 + b)) },
     { name: "every seventh key", maskMod: (_b, _h, _q, k) => k % 7 === 6 },
+    { name: "all but one pair of each tile", maskMod: (_b, _h, q, k) => q % 64 !== 3 || k % 64 !== 40 },
     { name: "one key", maskMod: (_b, _h, q, k) => k === (q * 31) % 64 },
     { name: "the last tile", maskMod: (b, h, _q, k) => (b + h) % 2 === 0 && k >= 64 },
   ];

@@ -212,14 +212,18 @@ describeVariants("bits of a row of attention", (instance) => {
     }
   });
 
-  test("do not depend on values that only other queries see, not even in the sign of a zero", () => {
-    // The first query's accumulator underflows to -0 when its max rises by 300, and the key that raises it has the value -0.
+  // Two ways to an accumulator of -0, to which a key of weight 0 adds a zero of the sign of its value.
+  test.each([
+    ["its max rises by 300 and what was there underflows", -300, -1, 64],
+    ["weight times value underflows", -69, -1e-30, 65],
+  ])("do not depend on values that only other queries see, not even in the sign of a zero, where %s", (_, low, value, top) => {
+    // The first query sees the keys 6 to 70; the key of the largest score has the value -0, and so have those after it.
     const c = attentionCase({ queries: 70, keys: 140, dim: 1 });
     const shape = shapesOf(c);
     const options: AttentionOptions = { windowSize: [64, 0], queryOffset: 70, scale: 1 };
-    const k = Float32Array.from({ length: 140 }, (_, j) => (j === 64 ? 0 : -300));
+    const k = Float32Array.from({ length: 140 }, (_, j) => (j === top ? 0 : low));
     const outputs = [-1, 1].map((behind) => {
-      const v = Float32Array.from({ length: 140 }, (_, j) => (j === 64 ? -0 : j <= 70 ? -1 : behind));
+      const v = Float32Array.from({ length: 140 }, (_, j) => (j < top ? value : j <= 70 ? -0 : behind));
       return pick(run(instance, { sizes: c, q: new Float32Array(70).fill(1), k, v }, options).out, shape.out, { i: [0] }).values;
     });
     expectSameBits(outputs[0] ?? new Float32Array(), outputs[1] ?? new Float32Array(1));
