@@ -11,12 +11,12 @@ import { FLOOR, LOWEST, NEG_INF, constant } from "../simd/constants";
   v128.store(sum, f32x4.splat(0));
 }
 
-/** o = o · factor over `bytes`. What underflows becomes +0: a −0 would take its sign from values that this row does not see. */
+/** o = o · factor over `bytes`. */
 @inline function rescale(o: usize, bytes: usize, factor: f32): void {
-  const f = f32x4.splat(factor), zero = f32x4.splat(0);
+  const f = f32x4.splat(factor);
   for (const end = o + bytes; o < end; o += 32) {
-    v128.store(o, f32x4.add(f32x4.mul(v128.load(o), f), zero));
-    v128.store(o, f32x4.add(f32x4.mul(v128.load(o, 16), f), zero), 16);
+    v128.store(o, f32x4.mul(v128.load(o), f));
+    v128.store(o, f32x4.mul(v128.load(o, 16), f), 16);
   }
 }
 

@@ -24,15 +24,19 @@ function findGroupRanges(table: usize, rows: usize, groups: usize, lanes: usize,
   }
 }
 
-/** Normalizes a block's rows and writes outputs and log-sum-exps. */
+/**
+ * Normalizes a block's rows and writes outputs and log-sum-exps. A sum that underflowed to −0 becomes +0: whether it still is −0
+ * would depend on values with weight 0, which only other rows see.
+ */
 function finish(table: usize, rows: usize, valueDim: usize, oStride: usize, o: usize, max: usize, sum: usize): void {
+  const zero = f32x4.splat(0);
   for (let r: usize = 0; r < rows; r++, o += oStride) {
     const at = r << 2;
     const m = load<f32>(max + at), l = load<f32>(sum + at), sink = load<f32>(table + ROW_SINK + at);
     const factor = f32x4.splat(finishFactor(m, l, sink));
     const out = load<usize>(table + ROW_OUT + at);
     const bytes = valueDim << 2;
-    for (let i: usize = 0; i < bytes; i += 16) storeUpTo16(out + i, bytes - i, f32x4.mul(v128.load(o + i), factor));
+    for (let i: usize = 0; i < bytes; i += 16) storeUpTo16(out + i, bytes - i, f32x4.add(f32x4.mul(v128.load(o + i), factor), zero));
     const lse = load<usize>(table + ROW_LSE + at);
     if (lse) store<f32>(lse, finishLse(m, l, sink));
   }
