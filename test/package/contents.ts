@@ -3,12 +3,11 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync, statSync } from "node:fs";
 import { join, sep } from "node:path";
 import { type BuildOptions, build } from "esbuild";
+import { decode } from "../../src/backend/wasm/inlined.ts";
 import { VARIANTS, type Variant } from "./report.ts";
 
 /** What a package holds besides dist/. */
 const TOP_FILES = ["CHANGELOG.md", "LICENSE", "README.md", "package.json"];
-/** How every binary begins, as the JavaScript holds it. */
-const WASM_MAGIC = "0061736d01000000";
 /** What only the TypeScript of attention says; a program without attention has no use for it. */
 const ATTENTION_MARKER = "windowSize";
 
@@ -33,18 +32,22 @@ export function checkContents(installed: string): string {
   return `${files.length} files, ${(bytes / 1024).toFixed(0)} KB unpacked`;
 }
 
-/** The hexadecimal strings of a script, in their order: the pieces of the two binaries in turn (scripts/build.ts). */
-function inlinedPieces(script: string): string[] {
-  const pieces = [...script.matchAll(/["'`]((?:[0-9a-f]{2}){64,})["'`]/g)].map(([, hex = ""]) => hex);
-  const first = pieces.findIndex((hex) => hex.startsWith(WASM_MAGIC));
-  return pieces.slice(Math.max(0, first));
+/** The table of byte values that comes with inlined binaries, in hexadecimal. */
+const TABLE = /["'`]([0-9a-f]{512})["'`]/;
+/** A piece of an inlined binary. */
+const PIECE = /["'`]([#-[\]-~]{600,})["'`]/g;
+
+/** The two binaries that a script has inlined (scripts/build.ts): a table of byte values, and pieces of the two in turn. */
+function inlinedBinaries(script: string): Buffer[] {
+  const table = TABLE.exec(script)?.[1];
+  if (table === undefined) return [];
+  const pieces = [...script.matchAll(PIECE)].map(([, text = ""]) => text).filter((text) => text !== table);
+  return VARIANTS.map((_, mine) => Buffer.from(decode(pieces.filter((_, i) => i % VARIANTS.length === mine).join(""), table)));
 }
 
 /** Whether a script has all of a binary inlined. */
 function inlines(script: string, installed: string, variant: Variant): boolean {
-  const mine = VARIANTS.indexOf(variant);
-  const inlined = inlinedPieces(script).filter((_, i) => i % VARIANTS.length === mine);
-  return inlined.join("") === readFileSync(join(installed, `dist/wasm/${variant}.wasm`)).toString("hex");
+  return inlinedBinaries(script)[VARIANTS.indexOf(variant)]?.equals(readFileSync(join(installed, `dist/wasm/${variant}.wasm`))) ?? false;
 }
 
 /** The raw files are the inlined binaries. */
@@ -59,7 +62,7 @@ export function checkShaken(installed: string, softmaxOnly: string, whole: strin
   assert.ok(whole.includes(ATTENTION_MARKER), `"${ATTENTION_MARKER}" does not tell attention's code: not even a bundle of everything has it`);
   assert.ok(!softmaxOnly.includes(ATTENTION_MARKER), "softmax takes attention's code along");
   for (const variant of VARIANTS) assert.ok(inlines(softmaxOnly, installed, variant), `softmax without the ${variant} binary`);
-  const code = softmaxOnly.length - inlinedPieces(softmaxOnly).join("").length;
+  const code = softmaxOnly.length - [...softmaxOnly.matchAll(PIECE)].join("").length / 2;
   return `${(code / 1024).toFixed(1)} KB without the binaries`;
 }
 
@@ -77,7 +80,7 @@ async function bundle(project: string, source: string, options: BuildOptions = {
 /** What needs no kernel takes no binary along, and an import for nothing leaves nothing behind. */
 export async function checkUnused(project: string): Promise<string> {
   const tensorOnly = await bundle(project, `import { tensor } from "onepass"; console.log(tensor(new Float32Array(2)));`);
-  assert.ok(!tensorOnly.includes(WASM_MAGIC), "tensor alone takes a binary along");
+  assert.deepEqual(inlinedBinaries(tensorOnly), [], "tensor alone takes a binary along");
   const nothing = await bundle(project, `import "onepass";`, { logOverride: { "ignored-bare-import": "silent" } });
   assert.equal(nothing.trim(), "", "importing the package for nothing leaves code behind");
   return `tensor alone is ${tensorOnly.length} bytes`;
