@@ -61,8 +61,8 @@ const SCORE_OPTIONS: readonly string[] = [
   "layout",
 ];
 // Annotated, and not spread, so that bundlers leave them out of programs that use no attention.
-const ATTENTION_OPTIONS = new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("out", "returnLse"));
-const SCORES_OPTIONS = new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("stage"));
+const ATTENTION_OPTIONS = /* @__PURE__ */ new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("out", "returnLse"));
+const SCORES_OPTIONS = /* @__PURE__ */ new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("stage"));
 
 /** Numbers of queries, keys and values: f32, f16 as bits, or a GPU buffer of either. */
 export type HeadData = Float32Array | Uint16Array | DeviceArray;

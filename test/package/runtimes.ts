@@ -12,7 +12,7 @@ export interface Everything {
 
 interface RuntimeReport extends Everything {
   readonly sameModule: boolean;
-  readonly standardOverflows: boolean;
+  readonly standardOverflows?: boolean;
   readonly accepted: Readonly<Record<Variant, boolean>>;
 }
 
@@ -52,7 +52,7 @@ export async function checkRuntime(runtime: Runtime, apps: string): Promise<stri
       assertError(`${name}, plain functions`, found.runs.plain, /^UnsupportedError: ONEPASS_WASM/);
       continue;
     }
-    assert.ok(found.standardOverflows, "standard softmax did not overflow");
+    assert.equal(found.standardOverflows, true, "standard softmax did not overflow");
     const binary = variant === "" ? (runtime.relaxed ? "relaxed" : "baseline") : (variant as Variant);
     assert.deepEqual(found.runs.plain, found.runs[binary], `${name} gives other numbers than the ${binary} binary`);
   }

@@ -3,8 +3,7 @@ import { syncBuiltinESMExports } from "node:module";
 import workers from "node:worker_threads";
 
 const touched = [];
-const trap = (target, name, value) =>
-  Object.defineProperty(target, name, { configurable: true, get: () => (touched.push(name), value) });
+const trap = (target, name, value) => Object.defineProperty(target, name, { configurable: true, get: () => (touched.push(name), value) });
 
 // What a browser has and a server lacks, what would compile or start something, and what would keep the process alive.
 for (const name of ["document", "window", "self", "location", "localStorage", "Worker", "SharedWorker", "OffscreenCanvas", "GPU", "GPUBufferUsage"])
