@@ -10,7 +10,19 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "cpu", include: ["test/**/*.test.ts"], exclude: ["test/webgpu/**"], sequence: { groupOrder: 0 } },
+        test: { name: "cpu", include: ["test/**/*.test.ts"], exclude: ["test/webgpu/**", "test/browser/**"], sequence: { groupOrder: 0 } },
+      },
+      {
+        // A file of tests is one test here.
+        extends: true,
+        test: {
+          name: "browsers",
+          include: ["test/browser/**/*.test.ts"],
+          testTimeout: 900_000,
+          hookTimeout: 60_000,
+          maxWorkers: 1,
+          sequence: { groupOrder: 2 },
+        },
       },
       {
         // All in one process, which compiles each pipeline once: compiling is what takes time on a software driver.
