@@ -48,7 +48,7 @@ const SMALLEST_SOFTCAP = 2 ** -126;
 /** The largest head dimension of queries, keys and values. */
 export const MAX_DIM = 1024;
 
-const SCORE_OPTIONS = [
+const SCORE_OPTIONS: readonly string[] = [
   "scale",
   "causal",
   "windowSize",
@@ -62,9 +62,10 @@ const SCORE_OPTIONS = [
   "kvLengths",
   "qLengths",
   "layout",
-] as const;
-const ATTENTION_OPTIONS = new Set<string>([...SCORE_OPTIONS, "out", "returnLse"]);
-const SCORES_OPTIONS = new Set<string>([...SCORE_OPTIONS, "stage"]);
+];
+// Annotated, and not spread, so that bundlers leave them out of programs that use no attention.
+const ATTENTION_OPTIONS = /* @__PURE__ */ new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("out", "returnLse"));
+const SCORES_OPTIONS = /* @__PURE__ */ new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("stage"));
 
 /** Numbers of queries, keys and values: f32, f16 as bits, or a GPU buffer of either. */
 export type HeadData = Float32Array | Uint16Array | DeviceArray;
