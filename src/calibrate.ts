@@ -147,7 +147,7 @@ export async function calibrate(prepare: Prepare, now: () => number, budgetSecon
       const prepared = await prepare(device, task);
       try {
         // Compiles kernels, makes buffers, warms caches.
-        await prepared.run(1);
+        await prepared.run(calls);
         const timings = [await time(prepared, calls)];
         const isLast = i === steps.length - 1;
         spent += (timings[0] ?? 0) * calls;
@@ -166,11 +166,11 @@ export async function calibrate(prepare: Prepare, now: () => number, budgetSecon
   };
 
   // Engines compile Wasm twice, the second time in the background after a call or two: while the GPU is measured.
-  for (const { device, steps } of PROBES) {
+  for (const { device, calls, steps } of PROBES) {
     if (device !== "wasm") continue;
     const prepared = await prepare(device, steps[0]);
     try {
-      await prepared.run(2);
+      await prepared.run(2 * calls);
     } finally {
       prepared.dispose();
     }
@@ -213,15 +213,17 @@ export function fit(samples: readonly Sample[]): Calibration {
   const { calls } = PROBES.find(({ name }) => name === "gpu submit") ?? { calls: 1 };
   const alone = (calls * seconds("gpu submit") - roundTrip) / (calls - 1);
   const submit = Math.min(Math.max(alone, LEAST_PART * roundTrip), roundTrip / 2);
+  // The same rows without a result and with one of their size.
+  const results = rate("cpu result", seconds("cpu rows"), bytesOut);
+  const cpuRate = (name: ProbeName, amountOf: (task: ProbeTask) => number): number => rate(name, call + bytesOut(sampleOf(name).task) / results, amountOf);
   return {
     version: CALIBRATION_VERSION,
     cpu: {
       callSeconds: call,
-      rowElementsPerSecond: { alone: rate("cpu rows alone", call, rowElements), all: rate("cpu rows", call, rowElements) },
-      // The same rows, with a result of their size.
-      resultBytesPerSecond: rate("cpu result", seconds("cpu rows"), bytesOut),
-      flopsPerSecond: { alone: rate("cpu flops alone", call, flops), all: rate("cpu flops", call, flops) },
-      decodeBytesPerSecond: { alone: rate("cpu decode alone", call, keyBytes), all: rate("cpu decode", call, keyBytes) },
+      rowElementsPerSecond: { alone: cpuRate("cpu rows alone", rowElements), all: cpuRate("cpu rows", rowElements) },
+      resultBytesPerSecond: results,
+      flopsPerSecond: { alone: cpuRate("cpu flops alone", flops), all: cpuRate("cpu flops", flops) },
+      decodeBytesPerSecond: { alone: cpuRate("cpu decode alone", keyBytes), all: cpuRate("cpu decode", keyBytes) },
     },
     gpu: {
       submitSeconds: submit,
