@@ -1,0 +1,204 @@
+import { BackendError } from "../../errors.ts";
+import { type BufferPool, NUMBERS, STORAGE, UNIFORMS } from "./buffers.ts";
+import type { Pipeline, PipelineCache } from "./pipelines.ts";
+import type { Program } from "./program.ts";
+import type { DeviceTraits } from "./traits.ts";
+
+/** A range of a GPU buffer, in bytes. */
+export interface Slice {
+  readonly buffer: GPUBuffer;
+  /** A multiple of 4. Where it is not one of the device's `offsetAlignment`, shaders add {@link Recorder.baseOf}. */
+  readonly byteOffset: number;
+  readonly byteLength: number;
+}
+
+/** Numbers that are on the GPU already. */
+interface DeviceSource {
+  readonly buffer: unknown;
+  readonly byteOffset: number;
+  readonly length: number;
+}
+
+interface HostSource extends ArrayBufferView {
+  readonly length: number;
+  readonly BYTES_PER_ELEMENT: number;
+}
+
+type Step =
+  | { readonly program: Program; readonly uniforms: number; readonly operands: readonly Slice[]; readonly grid: readonly [number, number, number] }
+  | { readonly from: Slice; readonly to: Slice };
+
+/**
+ * The commands of one call, collected before anything is submitted. What it uploads or needs in between comes from the pool and
+ * goes back with {@link Recorder.release}: after submission, since later use is queued behind.
+ */
+export class Recorder {
+  readonly traits: DeviceTraits;
+  readonly #device: GPUDevice;
+  readonly #pool: BufferPool;
+  readonly #steps: Step[] = [];
+  readonly #programs = new Map<string, Program>();
+  readonly #held: GPUBuffer[] = [];
+  readonly #inputs = new Map<object, Slice>();
+  #uniforms: { block: ArrayBuffer; at: number }[] = [];
+  #uniformBytes = 0;
+  #nothing: Slice | undefined;
+
+  constructor(device: GPUDevice, pool: BufferPool, traits: DeviceTraits) {
+    this.#device = device;
+    this.#pool = pool;
+    this.traits = traits;
+  }
+
+  /** The programs that have to be compiled before {@link Recorder.encode}. */
+  get programs(): Iterable<Program> {
+    return this.#programs.values();
+  }
+
+  /**
+   * The first `count` elements of an operand, all by default. A host array is copied now, once however often it is named; one on
+   * the GPU is used where it lies. `bytesPerElement` is needed only for one on the GPU that does not hold f32.
+   */
+  input(data: HostSource | DeviceSource, count: number = data.length, bytesPerElement = 4): Slice {
+    const known = this.#inputs.get(data);
+    const slice = ArrayBuffer.isView(data) ? hostBytes(data, count) : deviceSlice(data, count * bytesPerElement);
+    if (known !== undefined && known.byteLength >= slice.byteLength) return { ...known, byteLength: slice.byteLength };
+    const result = slice instanceof Uint8Array ? this.#upload(slice) : slice;
+    // Another owner keeps the buffer from being reused if the tensor is disposed of before the call is submitted.
+    if (!(slice instanceof Uint8Array)) this.#hold(slice.buffer);
+    this.#inputs.set(data, result);
+    return result;
+  }
+
+  /** Memory for intermediate results, with whatever it held before. */
+  scratch(bytes: number): Slice {
+    const buffer = this.#pool.acquire(bytes, NUMBERS);
+    this.#held.push(buffer);
+    return { buffer, byteOffset: 0, byteLength: bytes };
+  }
+
+  /** Something to bind where an optional operand is absent; the shader must not rely on what is in it. */
+  nothing(): Slice {
+    return (this.#nothing ??= this.scratch(16));
+  }
+
+  /** Runs a program over `grid` workgroups. `uniforms` fills binding 0, `operands` the others in order. */
+  run(program: Program, uniforms: ArrayBuffer, operands: readonly Slice[], grid: readonly [number, number, number]): void {
+    const { bindings, name } = program;
+    if (operands.length !== bindings.length - 1) throw new BackendError(`program "${name}" has ${bindings.length - 1} operands, got ${operands.length}`);
+    if (Math.max(...grid) > this.traits.workgroupsPerDimension)
+      throw new BackendError(
+        `program "${name}" needs [${grid.join(", ")}] workgroups, but this GPU allows ${this.traits.workgroupsPerDimension} per dimension`,
+      );
+    const written = operands.filter((_, i) => bindings[i + 1] === "write").map((slice) => slice.buffer);
+    operands.forEach((slice, i) => {
+      if (bindings[i + 1] === "read" && written.includes(slice.buffer)) throw new BackendError(`program "${name}" reads and writes the same buffer`);
+      const bytes = this.#bound(slice).size;
+      if (bytes > this.traits.bindingBytes)
+        throw new BackendError(`program "${name}" binds ${bytes} bytes, but this GPU allows ${this.traits.bindingBytes} in one binding`);
+    });
+    if (Math.min(...grid) === 0) return;
+    this.#programs.set(name, program);
+    this.#steps.push({ program, uniforms: this.#uniforms.length, operands, grid });
+    this.#uniforms.push({ block: uniforms, at: this.#uniformBytes });
+    this.#uniformBytes += roundUp(uniforms.byteLength, this.traits.offsetAlignment);
+  }
+
+  /** Copies between buffers; lengths are multiples of 4 and equal. */
+  copy(from: Slice, to: Slice): void {
+    if (from.byteLength !== to.byteLength) throw new BackendError(`a copy of ${from.byteLength} bytes into ${to.byteLength}`);
+    if (from.byteLength > 0) this.#steps.push({ from, to });
+  }
+
+  /** Elements from where a binding of this slice starts to where the slice does. */
+  baseOf(slice: Slice, bytesPerElement: number): number {
+    return (slice.byteOffset % this.traits.offsetAlignment) / bytesPerElement;
+  }
+
+  /** Keeps a buffer until {@link Recorder.release}. */
+  hold(buffer: GPUBuffer): void {
+    this.#hold(buffer);
+  }
+
+  /** Writes the commands; everything in `programs` is compiled. Dispatches in a row share a pass, and see each other's results. */
+  encode(encoder: GPUCommandEncoder, pipelines: Pick<PipelineCache, "compileNow">): void {
+    const uniforms = this.#writeUniforms();
+    let pass: GPUComputePassEncoder | undefined;
+    for (const step of this.#steps) {
+      if ("from" in step) {
+        pass?.end();
+        pass = undefined;
+        const { from, to } = step;
+        encoder.copyBufferToBuffer(from.buffer, from.byteOffset, to.buffer, to.byteOffset, roundUp(from.byteLength, 4));
+        continue;
+      }
+      pass ??= encoder.beginComputePass();
+      const { pipeline, groupLayout }: Pipeline = pipelines.compileNow(step.program);
+      const { block, at } = this.#uniforms[step.uniforms] as { block: ArrayBuffer; at: number };
+      const resources = [{ buffer: uniforms!, offset: at, size: block.byteLength }, ...step.operands.map((slice) => this.#bound(slice))];
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, this.#device.createBindGroup({ layout: groupLayout, entries: resources.map((resource, binding) => ({ binding, resource })) }));
+      pass.dispatchWorkgroups(...step.grid);
+    }
+    pass?.end();
+  }
+
+  /** Gives everything back to the pool. Results that live on have an owner of their own. */
+  release(): void {
+    for (const buffer of this.#held.splice(0)) this.#pool.release(buffer);
+  }
+
+  #hold(buffer: GPUBuffer): void {
+    this.#pool.retain(buffer);
+    this.#held.push(buffer);
+  }
+
+  #upload(bytes: Uint8Array): Slice {
+    const buffer = this.#pool.acquire(bytes.byteLength, NUMBERS);
+    this.#held.push(buffer);
+    const whole = bytes.byteLength & ~3;
+    if (whole > 0) this.#device.queue.writeBuffer(buffer, 0, bytes, 0, whole);
+    if (whole < bytes.byteLength) {
+      // Writes are multiples of four bytes; up to three are added.
+      const tail = new Uint8Array(4);
+      tail.set(bytes.subarray(whole));
+      this.#device.queue.writeBuffer(buffer, whole, tail);
+    }
+    return { buffer, byteOffset: 0, byteLength: bytes.byteLength };
+  }
+
+  #writeUniforms(): GPUBuffer | undefined {
+    if (this.#uniforms.length === 0) return undefined;
+    const all = new Uint8Array(this.#uniformBytes);
+    for (const { block, at } of this.#uniforms) all.set(new Uint8Array(block), at);
+    const buffer = this.#pool.acquire(all.byteLength, UNIFORMS);
+    this.#held.push(buffer);
+    this.#device.queue.writeBuffer(buffer, 0, all);
+    return buffer;
+  }
+
+  /** The binding that shows a slice: it starts at an aligned offset, is a multiple of four bytes and not empty. */
+  #bound(slice: Slice): { buffer: GPUBuffer; offset: number; size: number } {
+    const offset = slice.byteOffset - (slice.byteOffset % this.traits.offsetAlignment);
+    return { buffer: slice.buffer, offset, size: Math.max(4, roundUp(slice.byteOffset - offset + slice.byteLength, 4)) };
+  }
+}
+
+function roundUp(value: number, multiple: number): number {
+  return Math.ceil(value / multiple) * multiple;
+}
+
+/** Bytes, because Dawn for Node 0.6 crashes when it is given a Float16Array. */
+function hostBytes(data: HostSource, count: number): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, count * data.BYTES_PER_ELEMENT);
+}
+
+function deviceSlice(data: DeviceSource, byteLength: number): Slice {
+  const buffer = data.buffer as GPUBuffer;
+  if ((buffer.usage & STORAGE) === 0) throw new RangeError("a GPU tensor's buffer expected usage STORAGE, which lets shaders read it");
+  if (data.byteOffset + roundUp(byteLength, 4) > buffer.size)
+    throw new RangeError(
+      `a GPU tensor of ${byteLength} bytes at offset ${data.byteOffset} does not fit its buffer of ${buffer.size} (tensors end at multiples of 4)`,
+    );
+  return { buffer, byteOffset: data.byteOffset, byteLength };
+}
