@@ -2,10 +2,10 @@ import { BlockMask } from "./block-mask.ts";
 import { UnsupportedError, describe } from "./errors.ts";
 import type { KeyRangeRule } from "./key-range.ts";
 import { checkOptions, parseChoice, parseFinite } from "./options.ts";
-import { type FloatView, type Output, parseInput, parseMask, parseOutput } from "./row-arguments.ts";
-import { broadcastStrides } from "./shape.ts";
+import { type Bytes, type FloatView, type HostOutput, type Output, checkHost, parseInput, parseMask, parseOutput } from "./row-arguments.ts";
+import { broadcastStrides, contiguousStrides } from "./shape.ts";
 import type { MaskLike } from "./softmax.ts";
-import { type TensorLike, kindOf } from "./tensor.ts";
+import { type DeviceArray, type TensorLike, kindOf } from "./tensor.ts";
 
 /** Where the head dimension stands: `"bhld"` is [B, H, L, E] (PyTorch, ONNX), `"blhd"` is [B, L, H, E] (flash-attn, JAX). */
 export type Layout = "bhld" | "blhd";
@@ -63,9 +63,12 @@ const SCORE_OPTIONS = [
 const ATTENTION_OPTIONS = new Set<string>([...SCORE_OPTIONS, "out", "returnLse"]);
 const SCORES_OPTIONS = new Set<string>([...SCORE_OPTIONS, "stage"]);
 
+/** Numbers of queries, keys and values: f32, f16 as bits, or a GPU buffer of either. */
+export type HeadData = Float32Array | Uint16Array | DeviceArray;
+
 /** A tensor of heads: strides in elements along batch, head, row (query or key) and head dimension. */
-export interface HeadView {
-  readonly data: Float32Array;
+export interface HeadView<F = HeadData> {
+  readonly data: F;
   readonly batch: number;
   readonly head: number;
   readonly row: number;
@@ -95,28 +98,69 @@ export interface Sequence {
   readonly offset: number;
 }
 
-/** A checked call, the same for every backend. */
-export interface AttentionCall {
+/** What decides the scores of a checked call, the same for every backend. */
+export interface ScoreCall<F = HeadData, M = Bytes, B = Float32Array | DeviceArray> {
   readonly heads: number;
   readonly kvHeads: number;
   readonly dim: number;
   readonly valueDim: number;
-  readonly q: HeadView;
-  readonly k: HeadView;
-  readonly v: HeadView;
+  readonly q: HeadView<F>;
+  readonly k: HeadView<F>;
+  /** The keys once more where only scores are asked for. */
+  readonly v: HeadView<F>;
+  /** Of queries, keys and values. */
+  readonly dtype: "f32" | "f16";
   readonly sequences: readonly Sequence[];
   readonly rule: KeyRangeRule;
   readonly scale: number;
   readonly softcap: number;
   readonly slopes: Float32Array | undefined;
   readonly sinks: Float32Array | undefined;
-  readonly bias: ScoreView<Float32Array> | undefined;
-  readonly mask: ScoreView<Uint8Array> | undefined;
+  readonly bias: ScoreView<B> | undefined;
+  readonly mask: ScoreView<M> | undefined;
   readonly blockMask: BlockMask | undefined;
 }
 
+/** A checked call of attention, the same for every backend. */
+export interface AttentionCall<F = HeadData, M = Bytes, B = Float32Array | DeviceArray, O = Output> extends ScoreCall<F, M, B> {
+  readonly result: AttentionTarget<O>;
+}
+
+/** Where the results of attention go. */
+export interface AttentionTarget<O = Output> {
+  /** The output's shape and layout. */
+  readonly shape: readonly number[];
+  readonly layout: Layout;
+  /** Where the caller wants the output, if anywhere. */
+  readonly out: O | undefined;
+  /** Shape of the log-sum-exp, and its strides along batch, head and row; absent when nobody wants it. */
+  readonly lse: { readonly shape: readonly number[]; readonly batch: number; readonly head: number; readonly row: number } | undefined;
+}
+
+/** Calls whose operands are all in the CPU's memory, in a type that it computes with. */
+export type HostScoreCall = ScoreCall<Float32Array, Uint8Array, Float32Array>;
+export type HostAttentionCall = AttentionCall<Float32Array, Uint8Array, Float32Array, HostOutput>;
+
+/** Checks that the CPU can take a call. */
+export function hostAttentionCall(call: AttentionCall): HostAttentionCall {
+  hostScoreCall(call);
+  checkHost("out", call.result.out?.data);
+  return call as HostAttentionCall;
+}
+
+/** Checks that the CPU can take the scores of a call. */
+export function hostScoreCall<C extends ScoreCall>(call: C): C & HostScoreCall {
+  const { dtype } = call;
+  checkHost("q", call.q.data, dtype);
+  checkHost("k", call.k.data);
+  checkHost("v", call.v.data);
+  checkHost("bias", call.bias?.data);
+  checkHost("mask", call.mask?.data);
+  return call as C & HostScoreCall;
+}
+
 /** Sizes of a padded batch, whatever its rank and layout. */
-interface Sizes {
+export interface Sizes {
   readonly rank: number;
   readonly batch: number;
   readonly heads: number;
@@ -130,7 +174,7 @@ export function parseScores(
   k: FloatView,
   v: FloatView | undefined,
   options: ScoreOptions,
-): AttentionCall & { readonly sizes: Sizes; readonly keyLength: number } {
+): ScoreCall & { readonly sizes: Sizes; readonly keyLength: number } {
   const layout = parseChoice<Layout>("layout", options.layout, ["bhld", "blhd"]);
   const rank = q.shape.length;
   if (rank < 2 || rank > 4) throw new RangeError(`"q" expected 2 to 4 dimensions, got shape [${q.shape.join(", ")}]`);
@@ -163,6 +207,7 @@ export function parseScores(
     kvHeads: ks.heads,
     dim: qs.dim,
     valueDim: vs.dim,
+    dtype: sameType(q, k, v),
     q: headView(q, layout),
     k: headView(k, layout),
     v: headView(v ?? k, layout),
@@ -194,11 +239,19 @@ export function parseModifiers(
   };
 }
 
-/** Checks an f32 input of attention. */
+/** Checks an input of attention. */
 export function parseHeads(name: string, value: unknown): FloatView {
   const view = parseInput(name, value);
-  if (view.dtype !== "f32") throw new TypeError(`"${name}" expected dtype f32, got ${view.dtype}; attention computes f32`);
+  if (view.dtype === "f64") throw new TypeError(`"${name}" expected dtype f32, got ${view.dtype}; attention computes f32`);
   return view;
+}
+
+/** The dtype of queries, keys and values. */
+export function sameType(q: FloatView, k: FloatView, v: FloatView | undefined): "f32" | "f16" {
+  for (const [name, view] of [["k", k] as const, ["v", v] as const]) {
+    if (view !== undefined && view.dtype !== q.dtype) throw new TypeError(`"${name}" expected dtype ${q.dtype} as "q", got ${view.dtype}`);
+  }
+  return q.dtype === "f16" ? "f16" : "f32";
 }
 
 export function checkAttentionOptions(options: unknown): void {
@@ -223,20 +276,26 @@ export function parseCausal(value: unknown): "none" | "lower-right" | "upper-lef
 }
 
 /** Checks where the result goes. Attention does not run in place. */
-export function parseAttentionOutput(out: unknown, shape: readonly number[], call: AttentionCall): Output {
-  return parseOutput(out, shape, "f32", undefined, { q: call.q.data, k: call.k.data, v: call.v.data, bias: call.bias?.data, mask: call.mask?.data });
+export function parseTarget(out: unknown, shape: readonly number[], call: ScoreCall, layout: Layout, lse: AttentionTarget["lse"]): AttentionTarget {
+  const reads = { q: call.q.data, k: call.k.data, v: call.v.data, bias: call.bias?.data, mask: call.mask?.data };
+  return { shape, layout, out: parseOutput(out, shape, "f32", undefined, reads), lse };
 }
 
-/** Strides of an output tensor like those of the query. */
-export function headViewOf(output: Output, rank: number, layout: Layout): HeadView {
-  return strideView(output.data as Float32Array, output.strides, rank, layout);
+/** An output as heads. */
+export function outputView(output: HostOutput, { shape, layout }: AttentionTarget): HeadView<Float32Array> {
+  return strideView(output.data as Float32Array, output.strides, shape.length, layout);
+}
+
+/** Strides along batch, head, row and dimension of a gapless output. */
+export function outputStrides({ shape, layout }: AttentionTarget): Omit<HeadView, "data"> {
+  return strideView(undefined, contiguousStrides(shape), shape.length, layout);
 }
 
 export function headView(view: FloatView, layout: Layout): HeadView {
-  return strideView(view.data as Float32Array, view.strides, view.shape.length, layout);
+  return strideView(view.data as HeadData, view.strides, view.shape.length, layout);
 }
 
-function strideView(data: Float32Array, strides: readonly number[], rank: number, layout: Layout): HeadView {
+function strideView<F>(data: F, strides: readonly number[], rank: number, layout: Layout): HeadView<F> {
   const s = [0, 0, 0, 0];
   for (let d = 0; d < rank; d++) s[4 - rank + d] = strides[d] ?? 0;
   const [batch = 0, second = 0, third = 0, dim = 0] = s;
@@ -309,13 +368,13 @@ function parsePerHead(name: string, value: unknown, heads: number, allowMinusInf
   return numbers;
 }
 
-function scoreBias(value: unknown, target: readonly number[]): ScoreView<Float32Array> {
+function scoreBias(value: unknown, target: readonly number[]): ScoreView<Float32Array | DeviceArray> {
   const bias = parseInput("bias", value);
   if (bias.dtype !== "f32") throw new TypeError(`"bias" expected dtype f32, got ${bias.dtype}`);
-  return scoreView(bias.data as Float32Array, broadcastStrides("bias", bias.shape, bias.strides, target));
+  return scoreView(bias.data as Float32Array | DeviceArray, broadcastStrides("bias", bias.shape, bias.strides, target));
 }
 
-function scoreMask(value: unknown, target: readonly number[]): ScoreView<Uint8Array> {
+function scoreMask(value: unknown, target: readonly number[]): ScoreView<Bytes> {
   const mask = parseMask(value, target);
   return scoreView(mask.data, mask.strides);
 }

@@ -1,4 +1,4 @@
-import { type ScoreOptions, checkScoresOptions, parseHeads, parseScores } from "./attention-arguments.ts";
+import { type ScoreCall, type ScoreOptions, checkScoresOptions, hostScoreCall, parseHeads, parseScores } from "./attention-arguments.ts";
 import { STAGE_MASKED, STAGE_RAW, STAGE_SOFTCAPPED, runScores } from "./backend/wasm/attention-scores.ts";
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
 import { logSumExpOn } from "./log-sum-exp.ts";
@@ -40,22 +40,43 @@ export function attentionScores(q: TensorLike, k: TensorLike, options?: Attentio
 }
 
 /** Scores on a given instance of the kernels. @internal */
-export function attentionScoresOn(runtime: Runtime, queries: TensorLike, keys: TensorLike, options: AttentionScoresOptions = {}): Tensor<"f32"> {
+export function attentionScoresOn(runtime: Runtime, q: TensorLike, k: TensorLike, options?: AttentionScoresOptions): Tensor<"f32"> {
+  return runScoresCall(runtime, parseAttentionScores(q, k, options));
+}
+
+/** A checked call of attentionScores, the same for every backend. @internal */
+export interface ScoresCall extends ScoreCall {
+  readonly stage: ScoreStage;
+  /** Keys per row of the result, whatever the lengths in use. */
+  readonly keyLength: number;
+  readonly shape: readonly number[];
+}
+
+/** Checks the arguments of attentionScores. @internal */
+export function parseAttentionScores(q: unknown, k: unknown, options: AttentionScoresOptions = {}): ScoresCall {
   checkScoresOptions(options);
   const stage = parseChoice<ScoreStage>("stage", options.stage, ["probabilities", "raw", "softcapped", "masked"]);
-  const call = parseScores(parseHeads("q", queries), parseHeads("k", keys), undefined, options);
-  const { sizes, keyLength, heads, sinks } = call;
-  const data = new Float32Array(sizes.batch * heads * sizes.length * keyLength);
+  const call = parseScores(parseHeads("q", q), parseHeads("k", k), undefined, options);
+  const { rank, batch, heads, length } = call.sizes;
+  return { ...call, stage, shape: [batch, heads, length, call.keyLength].slice(4 - rank) };
+}
+
+/** Runs a call on the calling thread. @internal */
+export function runScoresCall(runtime: Runtime, given: ScoresCall): Tensor<"f32"> {
+  const call = hostScoreCall(given);
+  const { stage, shape, keyLength, heads, sinks } = call;
+  const data = new Float32Array(elementCount(shape));
   if (data.length > 0) runScores(runtime, call, keyLength, stage === "raw" ? STAGE_RAW : stage === "softcapped" ? STAGE_SOFTCAPPED : STAGE_MASKED, data);
-  const scores: Tensor<"f32"> = { data, shape: [sizes.batch, heads, sizes.length, keyLength].slice(4 - sizes.rank), dtype: "f32" };
-  if (stage !== "probabilities" || elementCount(scores.shape) === 0) return scores;
+  const scores: Tensor<"f32"> = { data, shape, dtype: "f32" };
+  if (stage !== "probabilities" || data.length === 0) return scores;
 
   const lse = sinks === undefined ? undefined : logSumExpOn(runtime, scores);
   softmaxOn(runtime, scores, { safe: true, out: scores });
   if (lse === undefined || sinks === undefined) return scores;
+  const queries = shape.at(-2) ?? 1;
   // A sink takes its share of every row: the rest keep exp(lse) / (exp(lse) + exp(sink)).
   lse.data.forEach((rowLse, row) => {
-    const sink = sinks[Math.floor(row / sizes.length) % heads] ?? -Infinity;
+    const sink = sinks[Math.floor(row / queries) % heads] ?? -Infinity;
     if (sink === -Infinity) return;
     const share = 1 / (1 + Math.exp(sink - rowLse));
     for (let j = 0; j < keyLength; j++) data[row * keyLength + j] = (data[row * keyLength + j] ?? 0) * share;

@@ -4,19 +4,18 @@ import {
   checkDim,
   checkHeads,
   headView,
-  headViewOf,
-  parseAttentionOutput,
   parseCausal,
   parseHeads,
   parseIntegers,
   parseModifiers,
   parseOffsets,
+  parseTarget,
+  sameType,
 } from "./attention-arguments.ts";
-import { runAttention } from "./backend/wasm/attention.ts";
+import { runAttentionCall } from "./backend/wasm/attention.ts";
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
 import { describe } from "./errors.ts";
 import { checkOptions, parseFlag } from "./options.ts";
-import { elementCount } from "./shape.ts";
 import type { Tensor, TensorLike } from "./tensor.ts";
 
 /** Options of {@link attentionVarlen}: those of `attention` that do not speak of a padded batch. */
@@ -64,11 +63,16 @@ export function attentionVarlen(q: TensorLike, k: TensorLike, v: TensorLike, opt
 /** Ragged attention on a given instance of the kernels. @internal */
 export function attentionVarlenOn(
   runtime: Runtime,
-  queries: TensorLike,
-  keys: TensorLike,
-  values: TensorLike,
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
   options: AttentionVarlenOptions,
 ): Tensor<"f32"> | AttentionResultWithLse {
+  return runAttentionCall(runtime, parseAttentionVarlen(q, k, v, options));
+}
+
+/** Checks the arguments of ragged attention. @internal */
+export function parseAttentionVarlen(queries: unknown, keys: unknown, values: unknown, options: AttentionVarlenOptions): AttentionCall {
   checkOptions(options, KNOWN);
   if (!(options as unknown)) throw new TypeError(`"options" expected an object with "cuSeqlensQ", got ${describe(options)}`);
   const q = parseHeads("q", queries);
@@ -100,12 +104,13 @@ export function attentionVarlenOn(
   const batch = startsQ.length - 1;
   const offsets = parseOffsets(options.queryOffset, batch, "sequence");
 
-  const call: AttentionCall = {
+  const call = {
     ...parseModifiers(options, heads, dim, causal !== "none"),
     heads,
     kvHeads,
     dim,
     valueDim,
+    dtype: sameType(q, k, v),
     q: headView(q, "blhd"),
     k: headView(k, "blhd"),
     v: headView(v, "blhd"),
@@ -120,13 +125,8 @@ export function attentionVarlenOn(
     mask: undefined,
     blockMask: undefined,
   };
-  const output = parseAttentionOutput(options.out, [total, heads, valueDim], call);
-  const out = output.tensor as Tensor<"f32">;
-  const lse = new Float32Array(returnLse ? heads * total : 0);
-  if (elementCount(out.shape) > 0) {
-    runAttention(runtime, call, { out: headViewOf(output, 3, "blhd"), lse: returnLse ? { data: lse, batch: 0, head: total, row: 1 } : undefined });
-  }
-  return returnLse ? { out, lse: { data: lse, shape: [heads, total], dtype: "f32" } } : out;
+  const lse = returnLse ? { shape: [heads, total], batch: 0, head: total, row: 1 } : undefined;
+  return { ...call, result: parseTarget(options.out, [total, heads, valueDim], call, "blhd", lse) };
 }
 
 function parseStarts(name: string, value: unknown, total: number): readonly number[] {

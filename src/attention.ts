@@ -1,8 +1,7 @@
-import { type ScoreOptions, checkAttentionOptions, headViewOf, parseAttentionOutput, parseHeads, parseScores } from "./attention-arguments.ts";
-import { runAttention } from "./backend/wasm/attention.ts";
+import { type AttentionCall, type ScoreOptions, checkAttentionOptions, parseHeads, parseScores, parseTarget } from "./attention-arguments.ts";
+import { runAttentionCall } from "./backend/wasm/attention.ts";
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
 import { parseFlag } from "./options.ts";
-import { contiguousStrides, elementCount } from "./shape.ts";
 import type { Tensor, TensorLike } from "./tensor.ts";
 
 /** Options of {@link attention}. */
@@ -53,31 +52,19 @@ export function attention(q: TensorLike, k: TensorLike, v: TensorLike, options?:
 export const scaledDotProductAttention: typeof attention = attention;
 
 /** Attention on a given instance of the kernels. @internal */
-export function attentionOn(
-  runtime: Runtime,
-  queries: TensorLike,
-  keys: TensorLike,
-  values: TensorLike,
-  options: AttentionOptions = {},
-): Tensor<"f32"> | AttentionResultWithLse {
+export function attentionOn(runtime: Runtime, q: TensorLike, k: TensorLike, v: TensorLike, options?: AttentionOptions): Tensor<"f32"> | AttentionResultWithLse {
+  return runAttentionCall(runtime, parseAttention(q, k, v, options));
+}
+
+/** Checks the arguments of attention. @internal */
+export function parseAttention(queries: unknown, keys: unknown, values: unknown, options: AttentionOptions = {}): AttentionCall {
   checkAttentionOptions(options);
   const q = parseHeads("q", queries);
   const k = parseHeads("k", keys);
   const v = parseHeads("v", values);
   const returnLse = parseFlag("returnLse", options.returnLse);
   const call = parseScores(q, k, v, options);
-  const layout = options.layout ?? "bhld";
-  const { sizes } = call;
-  const output = parseAttentionOutput(options.out, [...q.shape.slice(0, -1), call.valueDim], call);
-  const out = output.tensor as Tensor<"f32">;
-  const lseShape = [sizes.batch, sizes.heads, sizes.length].slice(4 - sizes.rank);
-  const lse = new Float32Array(returnLse ? elementCount(lseShape) : 0);
-  if (elementCount(out.shape) > 0) {
-    const [, head = 0, row = 0] = contiguousStrides([sizes.batch, sizes.heads, sizes.length]);
-    runAttention(runtime, call, {
-      out: headViewOf(output, sizes.rank, layout),
-      lse: returnLse ? { data: lse, batch: sizes.heads * sizes.length, head, row } : undefined,
-    });
-  }
-  return returnLse ? { out, lse: { data: lse, shape: lseShape, dtype: "f32" } } : out;
+  const { rank, batch, heads, length } = call.sizes;
+  const lse = returnLse ? { shape: [batch, heads, length].slice(4 - rank), batch: heads * length, head: length, row: 1 } : undefined;
+  return { ...call, result: parseTarget(options.out, [...q.shape.slice(0, -1), call.valueDim], call, options.layout ?? "bhld", lse) };
 }

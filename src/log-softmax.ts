@@ -1,11 +1,8 @@
-import { parseInput, parseOutput, parseRowModifiers } from "./row-arguments.ts";
-import { STATE_BYTES } from "./backend/wasm/kernels.ts";
-import { runRows } from "./backend/wasm/rows.ts";
+import { runRowCall } from "./backend/wasm/row-calls.ts";
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
-import { checkOptions, parseFlag } from "./options.ts";
-import { planRows } from "./row-plan.ts";
-import { elementCount, parseAxis } from "./shape.ts";
-import type { SoftmaxOptions } from "./softmax.ts";
+import { checkOptions } from "./options.ts";
+import type { RowCall } from "./row-call.ts";
+import { type SoftmaxOptions, parseSoftmax } from "./softmax.ts";
 import type { DTypeOf, Tensor, TensorLike } from "./tensor.ts";
 
 /** Options of {@link logSoftmax}, with the meaning they have for `softmax`. */
@@ -31,33 +28,13 @@ export function logSoftmax<T extends TensorLike>(x: T, options?: LogSoftmaxOptio
   return logSoftmaxOn(defaultRuntime(), x, options) as Tensor<DTypeOf<T>>;
 }
 
-const LOG_SOFTMAX_F64 = 1;
-
 /** Log-softmax on a given instance of the kernels. @internal */
-export function logSoftmaxOn(runtime: Runtime, input: TensorLike, options: LogSoftmaxOptions = {}): Tensor<"f32" | "f64"> {
-  checkOptions(options, KNOWN);
-  const x = parseInput("x", input);
-  const axis = parseAxis(options.axis ?? -1, x.shape.length);
-  const safe = parseFlag("safe", options.safe) ? 1 : 0;
-  const { scale, bias, mask } = parseRowModifiers(options, x);
-  const out = parseOutput(options.out, x.shape, x.dtype, x, { bias: bias?.data, mask: mask?.data });
-  if (elementCount(x.shape) === 0) return out.tensor;
+export function logSoftmaxOn(runtime: Runtime, x: TensorLike, options?: LogSoftmaxOptions): Tensor<"f32" | "f64"> {
+  return runRowCall(runtime, parseLogSoftmax(x, options));
+}
 
-  runRows(runtime, {
-    plan: planRows(x.shape, [axis], { x: x.strides, y: out.strides, bias: bias?.strides, mask: mask?.strides }),
-    dtype: x.dtype,
-    x: x.data,
-    y: out.data,
-    reduces: false,
-    scale,
-    bias: bias?.data,
-    mask: mask?.data,
-    scratchBytes: STATE_BYTES,
-    kernel:
-      x.dtype === "f32"
-        ? ({ kernels }, from, to, rows, cols, fromStride, toStride, scratch) =>
-            kernels.log_softmax_f32(from, to, rows, cols, fromStride, toStride, scratch, safe)
-        : ({ kernels }, from, to, rows, cols, fromStride, toStride) => kernels.rows_f64(from, to, rows, cols, fromStride, toStride, LOG_SOFTMAX_F64, safe),
-  });
-  return out.tensor;
+/** Checks the arguments of logSoftmax. @internal */
+export function parseLogSoftmax(x: unknown, options: LogSoftmaxOptions = {}): RowCall {
+  checkOptions(options, KNOWN);
+  return { ...parseSoftmax(x, options), op: "logSoftmax" };
 }

@@ -1,10 +1,9 @@
-import { parseInput, parseOutput, parseRowModifiers } from "./row-arguments.ts";
-import { STATE_BYTES } from "./backend/wasm/kernels.ts";
-import { runRows } from "./backend/wasm/rows.ts";
+import { runRowCall } from "./backend/wasm/row-calls.ts";
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
 import { checkOptions, parseFlag } from "./options.ts";
-import { planRows } from "./row-plan.ts";
-import { elementCount, parseAxis } from "./shape.ts";
+import { computedType, parseInput, parseOutput, parseRowModifiers } from "./row-arguments.ts";
+import type { RowCall } from "./row-call.ts";
+import { parseAxis } from "./shape.ts";
 import type { SoftmaxOptions } from "./softmax.ts";
 import type { DTypeOf, Tensor, TensorLike } from "./tensor.ts";
 
@@ -36,40 +35,22 @@ export function logSumExp<T extends TensorLike>(x: T, options?: LogSumExpOptions
   return logSumExpOn(defaultRuntime(), x, options) as Tensor<DTypeOf<T>>;
 }
 
-const LOG_SUM_EXP_F64 = 2;
-
 /** Log-sum-exp on a given instance of the kernels. @internal */
-export function logSumExpOn(runtime: Runtime, input: TensorLike, options: LogSumExpOptions = {}): Tensor<"f32" | "f64"> {
+export function logSumExpOn(runtime: Runtime, x: TensorLike, options?: LogSumExpOptions): Tensor<"f32" | "f64"> {
+  return runRowCall(runtime, parseLogSumExp(x, options));
+}
+
+/** Checks the arguments of logSumExp. @internal */
+export function parseLogSumExp(input: unknown, options: LogSumExpOptions = {}): RowCall {
   checkOptions(options, KNOWN);
   const x = parseInput("x", input);
-  const rank = x.shape.length;
-  const axes = parseAxes(options.axis ?? -1, rank);
+  const axes = parseAxes(options.axis ?? -1, x.shape.length);
   const keepDims = parseFlag("keepDims", options.keepDims);
   const { scale, bias, mask } = parseRowModifiers(options, x);
   const kept = x.shape.map((size, d) => (axes.includes(d) ? 1 : size));
   const shape = keepDims ? kept : kept.filter((_, d) => !axes.includes(d));
-  const out = parseOutput(options.out, shape, x.dtype, x, { bias: bias?.data, mask: mask?.data });
-  if (elementCount(shape) === 0) return out.tensor;
-
-  // The result's strides over the input's dimensions, 0 along reduced ones.
-  let next = 0;
-  const yStrides = x.shape.map((_, d) => (axes.includes(d) ? ((next += keepDims ? 1 : 0), 0) : (out.strides[next++] ?? 0)));
-  runRows(runtime, {
-    plan: planRows(x.shape, axes, { x: x.strides, y: yStrides, bias: bias?.strides, mask: mask?.strides }),
-    dtype: x.dtype,
-    x: x.data,
-    y: out.data,
-    reduces: true,
-    scale,
-    bias: bias?.data,
-    mask: mask?.data,
-    scratchBytes: STATE_BYTES,
-    kernel:
-      x.dtype === "f32"
-        ? ({ kernels }, from, to, rows, cols, fromStride, toStride, scratch) => kernels.log_sum_exp_f32(from, to, rows, cols, fromStride, toStride, scratch)
-        : ({ kernels }, from, to, rows, cols, fromStride, toStride) => kernels.rows_f64(from, to, rows, cols, fromStride, toStride, LOG_SUM_EXP_F64, 0),
-  });
-  return out.tensor;
+  const out = parseOutput(options.out, shape, computedType(x), x, { bias: bias?.data, mask: mask?.data });
+  return { op: "logSumExp", algorithm: "auto", safe: false, scale, bias, mask, x, axes, shape, out };
 }
 
 /** Distinct axes of a tensor of `rank` dimensions. A scalar reduces over nothing. */

@@ -1,7 +1,7 @@
 import type { Layout } from "./attention-arguments.ts";
 import { describe } from "./errors.ts";
 import { checkOptions, parseChoice } from "./options.ts";
-import { type FloatView, parseInput } from "./row-arguments.ts";
+import { type FloatView, type HostView, checkHost, parseInput } from "./row-arguments.ts";
 import { elementCount, sameShape } from "./shape.ts";
 import type { Tensor, TensorLike } from "./tensor.ts";
 
@@ -34,6 +34,20 @@ export function mergeStates(
   parts: readonly PartialAttention[],
   options: { readonly layout?: Layout } = {},
 ): { readonly out: Tensor<"f32">; readonly lse: Tensor<"f32"> } {
+  return mergeOnHost(parseMergeStates(parts, options));
+}
+
+/** A checked call of mergeStates, the same for every backend. @internal */
+export interface MergeCall {
+  readonly parts: readonly { readonly out: FloatView; readonly lse: FloatView }[];
+  readonly layout: Layout;
+  /** Of the outputs, and of the log-sum-exps. */
+  readonly shape: readonly number[];
+  readonly lseShape: readonly number[];
+}
+
+/** Checks the arguments of mergeStates. @internal */
+export function parseMergeStates(parts: unknown, options: { readonly layout?: Layout } = {}): MergeCall {
   checkOptions(options, KNOWN);
   const layout = parseChoice<Layout>("layout", options.layout, ["bhld", "blhd"]);
   if (!Array.isArray(parts)) throw new TypeError(`"parts" expected an array of { out, lse }, got ${describe(parts)}`);
@@ -46,18 +60,26 @@ export function mergeStates(
   if (first === undefined) throw new RangeError(`"parts" expected at least one state, got none`);
   const { shape } = first.out;
   if (shape.length < 2 || shape.length > 4) throw new RangeError(`"parts[0].out" expected 2 to 4 dimensions, got shape [${shape.join(", ")}]`);
-  const rows = rowsOf(shape, layout);
+  const { lseShape } = sizesOf(shape, layout);
   states.forEach(({ out, lse }, i) => {
     if (!sameShape(out.shape, shape)) throw new RangeError(`"parts[${i}].out" expected shape [${shape.join(", ")}], got [${out.shape.join(", ")}]`);
-    if (!sameShape(lse.shape, rows.lseShape))
-      throw new RangeError(`"parts[${i}].lse" expected shape [${rows.lseShape.join(", ")}], got [${lse.shape.join(", ")}]`);
+    if (!sameShape(lse.shape, lseShape)) throw new RangeError(`"parts[${i}].lse" expected shape [${lseShape.join(", ")}], got [${lse.shape.join(", ")}]`);
   });
+  return { parts: states, layout, shape, lseShape };
+}
 
+/** Merges in plain JavaScript. @internal */
+export function mergeOnHost({ parts, layout, shape, lseShape }: MergeCall): { readonly out: Tensor<"f32">; readonly lse: Tensor<"f32"> } {
+  parts.forEach((part, i) => {
+    checkHost(`parts[${i}].out`, part.out.data);
+    checkHost(`parts[${i}].lse`, part.lse.data);
+  });
+  const states = parts as readonly { readonly out: HostView; readonly lse: HostView }[];
   const dim = shape.at(-1) ?? 0;
   const out = new Float32Array(elementCount(shape));
-  const lse = new Float32Array(elementCount(rows.lseShape)).fill(-Infinity);
+  const lse = new Float32Array(elementCount(lseShape)).fill(-Infinity);
   for (const state of states) {
-    rows.forEach(state.out, state.lse, (stateOut, stateLse, outAt, lseAt) => {
+    forEachRow(shape, layout, state, (stateOut, stateLse, outAt, lseAt) => {
       const a = lse[lseAt] ?? 0;
       const b = state.lse.data[stateLse] ?? 0;
       const m = Math.max(a, b);
@@ -75,7 +97,7 @@ export function mergeStates(
       }
     });
   }
-  return { out: { data: out, shape, dtype: "f32" }, lse: { data: lse, shape: rows.lseShape, dtype: "f32" } };
+  return { out: { data: out, shape, dtype: "f32" }, lse: { data: lse, shape: lseShape, dtype: "f32" } };
 }
 
 function parseF32(name: string, value: unknown): FloatView {
@@ -84,28 +106,32 @@ function parseF32(name: string, value: unknown): FloatView {
   return view;
 }
 
-/** Visits the rows of an output: offsets into a state's (strided) arrays, and into the contiguous result. */
-function rowsOf(shape: readonly number[], layout: Layout) {
-  const dims = [1, 1, 1, ...shape].slice(-4);
+/** Batch, heads and length of an output, whatever its rank and layout. */
+function sizesOf(shape: readonly number[], layout: Layout) {
+  const [batch = 1, second = 1, third = 1, dim = 1] = [1, 1, 1, ...shape].slice(-4);
   const swapped = layout === "blhd" && shape.length > 2;
-  const [batch = 1, second = 1, third = 1, dim = 1] = dims;
   const [heads, length] = swapped ? [third, second] : [second, third];
-  const lseShape = [batch, heads, length].slice(4 - shape.length);
+  return { batch, heads, length, dim, swapped, lseShape: [batch, heads, length].slice(4 - shape.length) };
+}
+
+/** Visits the rows of an output: offsets into a state's (strided) arrays, and into the contiguous result. */
+function forEachRow(
+  shape: readonly number[],
+  layout: Layout,
+  { out, lse }: { readonly out: HostView; readonly lse: HostView },
+  visit: (stateOut: number, stateLse: number, outAt: number, lseAt: number) => void,
+): void {
+  const { batch, heads, length, dim, swapped } = sizesOf(shape, layout);
   const pad = (strides: readonly number[], rank: number): number[] => [...new Array<number>(rank - strides.length).fill(0), ...strides];
-  return {
-    lseShape,
-    forEach(out: FloatView, lse: FloatView, visit: (stateOut: number, stateLse: number, outAt: number, lseAt: number) => void): void {
-      const [ob = 0, o2 = 0, o3 = 0] = pad(out.strides, 4);
-      const [lb = 0, lh = 0, ll = 0] = pad(lse.strides, 3);
-      const [oh, ol] = swapped ? [o3, o2] : [o2, o3];
-      for (let b = 0; b < batch; b++) {
-        for (let h = 0; h < heads; h++) {
-          for (let l = 0; l < length; l++) {
-            const row = swapped ? (b * length + l) * heads + h : (b * heads + h) * length + l;
-            visit(b * ob + h * oh + l * ol, b * lb + h * lh + l * ll, row * dim, (b * heads + h) * length + l);
-          }
-        }
+  const [ob = 0, o2 = 0, o3 = 0] = pad(out.strides, 4);
+  const [lb = 0, lh = 0, ll = 0] = pad(lse.strides, 3);
+  const [oh, ol] = swapped ? [o3, o2] : [o2, o3];
+  for (let b = 0; b < batch; b++) {
+    for (let h = 0; h < heads; h++) {
+      for (let l = 0; l < length; l++) {
+        const row = swapped ? (b * length + l) * heads + h : (b * heads + h) * length + l;
+        visit(b * ob + h * oh + l * ol, b * lb + h * lh + l * ll, row * dim, (b * heads + h) * length + l);
       }
-    },
-  };
+    }
+  }
 }

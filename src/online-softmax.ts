@@ -4,7 +4,7 @@ import { runRows } from "./backend/wasm/rows.ts";
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
 import { describe } from "./errors.ts";
 import { checkOptions, parseFlag } from "./options.ts";
-import { type FloatView, parseInput, parseOutput } from "./row-arguments.ts";
+import { type HostOutput, type HostView, checkHost, newOutput, parseHost, parseOutput } from "./row-arguments.ts";
 import { planRows } from "./row-plan.ts";
 import type { Tensor, TensorLike } from "./tensor.ts";
 
@@ -156,9 +156,11 @@ export class OnlineSoftmax {
   normalize(block: TensorLike, options: NormalizeOptions = {}): Tensor<"f32"> {
     checkOptions(options, NORMALIZE_OPTIONS);
     const safe = parseFlag("safe", options.safe) ? 1 : 0;
-    const given = parseInput("block", block);
+    const given = parseHost("block", block);
     const x = this.#blockOf("block", block);
-    const out = parseOutput(options.out, given.shape, "f32", given, {});
+    const wanted = parseOutput(options.out, given.shape, "f32", given, {});
+    checkHost("out", wanted?.data);
+    const out = (wanted as HostOutput | undefined) ?? newOutput(given.shape, "f32");
     const tensor = out.tensor as Tensor<"f32">;
     if ((x.shape[1] ?? 0) === 0) return tensor;
     const { memory } = this.#runtime;
@@ -191,8 +193,8 @@ export class OnlineSoftmax {
   }
 
   /** A block as [rows, n], whatever its rank. */
-  #blockOf(name: string, block: TensorLike): FloatView {
-    const x = parseInput(name, block);
+  #blockOf(name: string, block: TensorLike): HostView {
+    const x = parseHost(name, block);
     if (x.dtype !== "f32") throw new TypeError(`"${name}" expected dtype f32, got ${x.dtype}`);
     if (x.shape.length === 1 && this.rows === 1) return { ...x, shape: [1, x.shape[0] ?? 0], strides: [0, x.strides[0] ?? 0] };
     if (x.shape.length !== 2 || x.shape[0] !== this.rows)

@@ -1,19 +1,39 @@
 import { UnsupportedError, describe } from "./errors.ts";
 import { parseFinite } from "./options.ts";
 import { broadcastStrides, contiguousStrides, elementCount, sameShape } from "./shape.ts";
-import { type FloatArray, type Tensor, type View, kindOf, toView } from "./tensor.ts";
+import { DeviceArray, type FloatArray, type GpuTensor, type Tensor, type View, deviceView, kindOf, toView } from "./tensor.ts";
 
-/** A checked input or output of a row operation. */
-export interface FloatView extends View {
-  readonly data: FloatArray;
+/** Floats that some backend computes with: arrays of f32 or f64, f16 as bits, or a GPU buffer of f32 or f16. */
+export type Floats = FloatArray | Uint16Array | DeviceArray;
+
+/** A checked floating-point argument, wherever it lives. */
+export interface FloatView<F = Floats> extends View<F> {
+  readonly dtype: "f32" | "f64" | "f16";
+}
+
+/** One that the CPU computes with. */
+export interface HostView extends FloatView<FloatArray> {
   readonly dtype: "f32" | "f64";
 }
 
-/** Checks a floating-point input. */
+/** Checks a floating-point argument. */
 export function parseInput(name: string, value: unknown): FloatView {
   const view = toView(name, value);
-  if (view.dtype !== "f32" && view.dtype !== "f64") throw new UnsupportedError(`"${name}" has dtype ${view.dtype}; row operations compute f32 and f64`);
+  if (view.dtype === "bf16" || view.dtype === "i8") throw new UnsupportedError(`"${name}" has dtype ${view.dtype}; computed are f32 and f64, and f16 on a GPU`);
   return view as FloatView;
+}
+
+/** Checks a floating-point argument of a function that computes on the CPU. */
+export function parseHost(name: string, value: unknown): HostView {
+  const view = parseInput(name, value);
+  checkHost(name, view.data, view.dtype);
+  return view as HostView;
+}
+
+/** Checks that an argument is one that the CPU computes with. */
+export function checkHost(name: string, data: object | undefined, dtype?: string): void {
+  if (data instanceof DeviceArray) throw new TypeError(`"${name}" is in a GPU buffer, but this call computes on the CPU`);
+  if (dtype === "f16") throw new UnsupportedError(`"${name}" has dtype f16; the CPU computes f32 and f64`);
 }
 
 /** An addend or mask with its strides over the input's shape, 0 along repeated dimensions. */
@@ -23,11 +43,14 @@ export interface Broadcast<A> {
 }
 
 /** What happens to the input before a row operation: scale, then bias, then mask. */
-export interface RowModifiers {
+export interface RowModifiers<F = Floats, M = Bytes> {
   readonly scale: number;
-  readonly bias: Broadcast<FloatArray> | undefined;
-  readonly mask: Broadcast<Uint8Array> | undefined;
+  readonly bias: Broadcast<F> | undefined;
+  readonly mask: Broadcast<M> | undefined;
 }
+
+/** A mask's bytes. */
+export type Bytes = Uint8Array | DeviceArray;
 
 /** Checks the options that modify the input. */
 export function parseRowModifiers(options: { readonly scale?: unknown; readonly bias?: unknown; readonly mask?: unknown }, x: FloatView): RowModifiers {
@@ -38,16 +61,21 @@ export function parseRowModifiers(options: { readonly scale?: unknown; readonly 
   };
 }
 
-function parseBias(value: unknown, x: FloatView): Broadcast<FloatArray> {
+function parseBias(value: unknown, x: FloatView): Broadcast<Floats> {
   const bias = parseInput("bias", value);
-  if (bias.dtype !== x.dtype) throw new TypeError(`"bias" expected dtype ${x.dtype} as "x", got ${bias.dtype}`);
+  const dtype = computedType(x);
+  if (bias.dtype !== dtype) throw new TypeError(`"bias" expected dtype ${dtype}${dtype === x.dtype ? ' as "x"' : ""}, got ${bias.dtype}`);
   return { data: bias.data, strides: broadcastStrides("bias", bias.shape, bias.strides, x.shape) };
 }
 
 const MASK_KINDS = new Set(["Uint8Array", "Uint8ClampedArray", "Int8Array"]);
 
 /** Checks a mask: bytes, not zero = keep, a shape that broadcasts to the input's. Returns its strides over that shape. */
-export function parseMask(value: unknown, shape: readonly number[]): Broadcast<Uint8Array> {
+export function parseMask(value: unknown, shape: readonly number[]): Broadcast<Bytes> {
+  if (isOnGpu(value)) {
+    const view = deviceView("mask", value, ["u8", "i8"]);
+    return { data: view.data, strides: broadcastStrides("mask", view.shape, view.strides, shape) };
+  }
   const t = (ArrayBuffer.isView(value) ? { data: value, shape: [(value as { length?: number }).length ?? 0] } : value) as
     { data?: unknown; shape?: unknown; dims?: unknown; strides?: unknown } | null | undefined;
   if (typeof t !== "object" || t === null || !isBytes(t.data)) {
@@ -63,36 +91,50 @@ function isBytes(data: unknown): data is Uint8Array {
   return MASK_KINDS.has(kindOf(data));
 }
 
+function isOnGpu(value: unknown): value is object {
+  return typeof value === "object" && value !== null && "buffer" in value && !ArrayBuffer.isView(value);
+}
+
+/** The dtype that a call computes in and returns: that of its input, f32 where that is f16. */
+export function computedType({ dtype }: FloatView): "f32" | "f64" {
+  return dtype === "f64" ? "f64" : "f32";
+}
+
 /** Where a result goes: the caller's `out` after checking, or a new array. */
-export interface Output {
-  readonly data: FloatArray;
+export interface Output<F = FloatArray | DeviceArray, T = Tensor<"f32" | "f64"> | GpuTensor<"f32">> {
+  readonly data: F;
   readonly strides: readonly number[];
   /** What the call returns. */
-  readonly tensor: Tensor<"f32" | "f64">;
+  readonly tensor: T;
+}
+
+export type HostOutput = Output<FloatArray, Tensor<"f32" | "f64">>;
+
+/** A new array for a result. */
+export function newOutput(shape: readonly number[], dtype: "f32" | "f64"): HostOutput {
+  const count = elementCount(shape);
+  const data = dtype === "f32" ? new Float32Array(count) : new Float64Array(count);
+  return { data, strides: contiguousStrides(shape), tensor: { data, shape, dtype } };
 }
 
 /**
- * Checks `out` against the result's shape and dtype, and against overlapping what the call reads: `inPlace`, if given, may be
- * the very same view, the arrays of `reads` may not be touched at all.
+ * Checks `out`, if there is one, against the result's shape and dtype, and against overlapping what the call reads: `inPlace`, if
+ * given, may be the very same view, the arrays of `reads` may not be touched at all.
  */
 export function parseOutput(
   value: unknown,
   shape: readonly number[],
   dtype: "f32" | "f64",
   inPlace: FloatView | undefined,
-  reads: Readonly<Record<string, ArrayBufferView | undefined>>,
-): Output {
-  if (value === undefined) {
-    const count = elementCount(shape);
-    const data = dtype === "f32" ? new Float32Array(count) : new Float64Array(count);
-    return { data, strides: contiguousStrides(shape), tensor: { data, shape, dtype } };
-  }
+  reads: Readonly<Record<string, ArrayBufferView | DeviceArray | undefined>>,
+): Output | undefined {
+  if (value === undefined) return undefined;
   let out = parseInput("out", value);
   if (out.dtype !== dtype) throw new TypeError(`"out" expected dtype ${dtype}, got ${out.dtype}`);
   const flat = ArrayBuffer.isView(value);
   if (flat) {
-    const count = elementCount(shape);
-    if (out.data.length !== count) throw new RangeError(`"out" expected ${count} elements for shape [${shape.join(", ")}], got ${out.data.length}`);
+    const [count, given = 0] = [elementCount(shape), out.shape[0]];
+    if (given !== count) throw new RangeError(`"out" expected ${count} elements for shape [${shape.join(", ")}], got ${given}`);
     out = { ...out, shape, strides: contiguousStrides(shape) };
   } else if (!sameShape(out.shape, shape)) throw new RangeError(`"out" expected shape [${shape.join(", ")}], got [${out.shape.join(", ")}]`);
   if (!flat && (value as { strides?: unknown }).strides !== undefined && selfOverlaps(out))
@@ -104,8 +146,9 @@ export function parseOutput(
     const read = reads[name];
     if (read !== undefined && overlaps(out.data, read)) throw new RangeError(`"out" overlaps "${name}"`);
   }
-  const tensor = flat ? { data: out.data, shape, dtype } : isTensor(value) ? value : { data: out.data, shape: out.shape, dtype, strides: out.strides };
-  return { data: out.data, strides: out.strides, tensor };
+  const data = out.data as FloatArray | DeviceArray;
+  const tensor = flat ? { data, shape, dtype } : isTensor(value) ? value : { data, shape: out.shape, dtype, strides: out.strides };
+  return { data, strides: out.strides, tensor: tensor as Tensor<"f32" | "f64"> };
 }
 
 function isTensor(value: unknown): value is Tensor<"f32" | "f64"> {
@@ -113,10 +156,16 @@ function isTensor(value: unknown): value is Tensor<"f32" | "f64"> {
 }
 
 function sameView(a: FloatView, b: FloatView): boolean {
-  return a.data.buffer === b.data.buffer && a.data.byteOffset === b.data.byteOffset && sameShape(a.shape, b.shape) && sameShape(a.strides, b.strides);
+  return (
+    a.dtype === b.dtype &&
+    a.data.buffer === b.data.buffer &&
+    a.data.byteOffset === b.data.byteOffset &&
+    sameShape(a.shape, b.shape) &&
+    sameShape(a.strides, b.strides)
+  );
 }
 
-function overlaps(a: ArrayBufferView, b: ArrayBufferView): boolean {
+function overlaps(a: ArrayBufferView | DeviceArray, b: ArrayBufferView | DeviceArray): boolean {
   return a.buffer === b.buffer && a.byteOffset < b.byteOffset + b.byteLength && b.byteOffset < a.byteOffset + a.byteLength;
 }
 

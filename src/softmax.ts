@@ -1,10 +1,9 @@
-import { parseInput, parseOutput, parseRowModifiers } from "./row-arguments.ts";
-import { BLOCK_ELEMENTS, type RowKernel } from "./backend/wasm/kernels.ts";
-import { runRows } from "./backend/wasm/rows.ts";
+import { runRowCall } from "./backend/wasm/row-calls.ts";
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
 import { checkOptions, parseChoice, parseFlag } from "./options.ts";
-import { planRows } from "./row-plan.ts";
-import { elementCount, parseAxis } from "./shape.ts";
+import { computedType, parseInput, parseOutput, parseRowModifiers } from "./row-arguments.ts";
+import type { RowCall } from "./row-call.ts";
+import { parseAxis } from "./shape.ts";
 import type { DTypeOf, Tensor, TensorLike } from "./tensor.ts";
 
 /**
@@ -57,49 +56,19 @@ export function softmax<T extends TensorLike>(x: T, options?: SoftmaxOptions): T
   return softmaxOn(defaultRuntime(), x, options) as Tensor<DTypeOf<T>>;
 }
 
-const SOFTMAX_F64 = 0;
-
 /** Softmax on a given instance of the kernels. @internal */
-export function softmaxOn(runtime: Runtime, input: TensorLike, options: SoftmaxOptions = {}): Tensor<"f32" | "f64"> {
+export function softmaxOn(runtime: Runtime, x: TensorLike, options?: SoftmaxOptions): Tensor<"f32" | "f64"> {
+  return runRowCall(runtime, parseSoftmax(x, options));
+}
+
+/** Checks the arguments of softmax. @internal */
+export function parseSoftmax(input: unknown, options: SoftmaxOptions = {}): RowCall {
   checkOptions(options, KNOWN);
   const x = parseInput("x", input);
   const axis = parseAxis(options.axis ?? -1, x.shape.length);
   const algorithm = parseChoice("algorithm", options.algorithm, ["auto", "standard", "safe", "online"]);
-  const safe = parseFlag("safe", options.safe) ? 1 : 0;
+  const safe = parseFlag("safe", options.safe);
   const { scale, bias, mask } = parseRowModifiers(options, x);
-  const out = parseOutput(options.out, x.shape, x.dtype, x, { bias: bias?.data, mask: mask?.data });
-  if (elementCount(x.shape) === 0) return out.tensor;
-
-  const plan = planRows(x.shape, [axis], { x: x.strides, y: out.strides, bias: bias?.strides, mask: mask?.strides });
-  const kernel = softmaxKernel(runtime, algorithm);
-  runRows(runtime, {
-    plan,
-    dtype: x.dtype,
-    x: x.data,
-    y: out.data,
-    reduces: false,
-    scale,
-    bias: bias?.data,
-    mask: mask?.data,
-    scratchBytes: Math.ceil(plan.colCount / BLOCK_ELEMENTS) * 4,
-    kernel:
-      x.dtype === "f32"
-        ? (_, from, to, rows, cols, fromStride, toStride, scratch) => kernel(from, to, rows, cols, fromStride, toStride, scratch, safe)
-        : ({ kernels }, from, to, rows, cols, fromStride, toStride) => kernels.rows_f64(from, to, rows, cols, fromStride, toStride, SOFTMAX_F64, safe),
-  });
-  return out.tensor;
-}
-
-function softmaxKernel(runtime: Runtime, algorithm: SoftmaxAlgorithm): RowKernel {
-  switch (algorithm) {
-    case "standard":
-      return runtime.kernels.softmax_standard_f32;
-    case "safe":
-      return runtime.kernels.softmax_safe_f32;
-    case "online":
-    case "auto":
-      return runtime.kernels.softmax_online_f32;
-    default:
-      return algorithm satisfies never;
-  }
+  const out = parseOutput(options.out, x.shape, computedType(x), x, { bias: bias?.data, mask: mask?.data });
+  return { op: "softmax", algorithm, safe, scale, bias, mask, x, axes: [axis], shape: x.shape, out };
 }

@@ -1,4 +1,5 @@
 import { describe } from "./errors.ts";
+import type { GPUBufferLike } from "./gpu-types.ts";
 import { checkOptions } from "./options.ts";
 import { contiguousStrides, elementCount, parseShape } from "./shape.ts";
 
@@ -46,12 +47,37 @@ export type TensorLike =
       readonly strides?: readonly number[];
     };
 
+/** A tensor in a GPU buffer, row-major and gapless, as an engine takes and returns it. Bytes of a mask are `u8`. */
+export interface GpuTensor<D extends DType | "u8" = DType | "u8"> {
+  readonly buffer: GPUBufferLike;
+  readonly shape: readonly number[];
+  readonly dtype: D;
+  /** Where the tensor begins in the buffer, in bytes: a multiple of 4. Default 0. */
+  readonly offset?: number;
+}
+
 /** The dtype of what is passed in, so that f32 in gives f32 out. */
 export type DTypeOf<T> = T extends Float64Array | { readonly data: Float64Array } ? "f64" : "f32";
 
+/** Numbers in a GPU buffer: what stands in a call where a typed array would. */
+export class DeviceArray {
+  readonly buffer: GPUBufferLike;
+  readonly byteOffset: number;
+  readonly byteLength: number;
+
+  constructor(buffer: GPUBufferLike, byteOffset: number, byteLength: number) {
+    this.buffer = buffer;
+    this.byteOffset = byteOffset;
+    this.byteLength = byteLength;
+  }
+}
+
+/** Where the numbers of a tensor are. */
+export type Numbers = DTypeData[DType] | DeviceArray;
+
 /** A `Tensor` after checking: strides always present. */
-export interface View {
-  readonly data: DTypeData[DType];
+export interface View<D = Numbers> {
+  readonly data: D;
   readonly dtype: DType;
   readonly shape: readonly number[];
   readonly strides: readonly number[];
@@ -98,6 +124,7 @@ export function toView(name: string, value: unknown): View {
   if (typeof value !== "object" || value === null) throw new TypeError(`"${name}" expected a typed array or a tensor, got ${describe(value)}`);
   const t = value as { data?: unknown; shape?: unknown; dims?: unknown; dtype?: unknown; strides?: unknown };
   const data = t.data;
+  if (data === undefined && "buffer" in value) return deviceView(name, value, FLOATS_ON_GPU);
   if (!ArrayBuffer.isView(data)) {
     const hint = Array.isArray(value) ? "; wrap it: Float32Array.from(…)" : "";
     throw new TypeError(`"${name}" expected a typed array or a tensor with "data" and "shape", got ${describe(value)}${hint}`);
@@ -117,6 +144,30 @@ export function toView(name: string, value: unknown): View {
       `"${name}" of shape [${shape.join(", ")}] with strides [${strides.join(", ")}] reaches element ${extent - 1}, but its data has ${array.length}`,
     );
   return { data: array, dtype, shape, strides };
+}
+
+/** Bytes per element of what GPU buffers may hold. */
+const BYTES_ON_GPU = { f32: 4, f16: 2, u8: 1, i8: 1 } as const;
+const FLOATS_ON_GPU = ["f32", "f16"] as const;
+
+/** Checks a tensor in a GPU buffer. */
+export function deviceView<D extends keyof typeof BYTES_ON_GPU>(
+  name: string,
+  value: object,
+  dtypes: readonly D[],
+): Omit<View<DeviceArray>, "dtype"> & { readonly dtype: D } {
+  const { buffer, shape: given, dtype: stated, offset = 0 } = value as { buffer?: unknown; shape?: unknown; dtype?: unknown; offset?: unknown };
+  if (typeof (buffer as GPUBufferLike | null | undefined)?.size !== "number")
+    throw new TypeError(`"${name}" expected a GPUBuffer as its buffer, got ${describe(buffer)}`);
+  const dtype = dtypes.find((d) => d === stated);
+  if (dtype === undefined) throw new TypeError(`"${name}" expected dtype ${dtypes.map((d) => `"${d}"`).join(" or ")} in a GPU buffer, got ${describe(stated)}`);
+  if ((value as { strides?: unknown }).strides !== undefined) throw new TypeError(`"${name}" expected no strides in a GPU buffer`);
+  const shape = parseShape(name, given);
+  const bytes = elementCount(shape) * BYTES_ON_GPU[dtype];
+  const { size } = buffer as GPUBufferLike;
+  if (typeof offset !== "number" || !(offset >= 0) || offset % 4 !== 0 || offset + bytes > size)
+    throw new RangeError(`"${name}" expected an offset, a multiple of 4, from which ${bytes} bytes fit into the buffer of ${size}, got ${describe(offset)}`);
+  return { data: new DeviceArray(buffer as GPUBufferLike, offset, bytes), dtype, shape, strides: contiguousStrides(shape) };
 }
 
 function parseStrides(name: string, value: unknown, shape: readonly number[]): readonly number[] {

@@ -174,9 +174,26 @@ describe("attention refuses", () => {
   test("a returnLse that is no boolean", () => expectThrown(() => run({}, { returnLse: 1 }), TypeError, '"returnLse" expected true or false, got 1'));
 
   test.each(["f16", "bf16"] as const)("%s, so far", (dtype) => {
-    const error = thrown(() => run({ q: { data: new Uint16Array(192), shape: [2, 4, 3, 8], dtype } }));
+    const bits = (...shape: number[]) => ({ data: new Uint16Array(shape.reduce((a, b) => a * b, 1)), shape, dtype });
+    const error = thrown(() => run({ q: bits(2, 4, 3, 8), k: bits(2, 2, 5, 8), v: bits(2, 2, 5, 6) }));
     expect(error).toBeInstanceOf(UnsupportedError);
     expect(error.message).toMatch(new RegExp(`^"q" has dtype ${dtype}`));
+  });
+
+  test("queries of one dtype and keys of another", () => {
+    const halves = { data: new Uint16Array(192), shape: [2, 4, 3, 8], dtype: "f16" };
+    expectThrown(() => run({ q: halves }), TypeError, '"k" expected dtype f16 as "q", got f32');
+  });
+
+  test("tensors in a GPU buffer", () => {
+    const buffer = { size: 1024, usage: 128, mapState: "unmapped" };
+    expectThrown(() => run({ q: { buffer, shape: [2, 4, 3, 8], dtype: "f32" } }), TypeError, '"q" is in a GPU buffer, but this call computes on the CPU');
+    expectThrown(() => run({}, { mask: { buffer, shape: [3, 5], dtype: "u8" } }), TypeError, '"mask" is in a GPU buffer, but this call computes on the CPU');
+    expectThrown(
+      () => run({ k: { buffer, shape: [2, 2, 5, 80], dtype: "f32" } }),
+      RangeError,
+      '"k" expected an offset, a multiple of 4, from which 6400 bytes fit into the buffer of 1024, got 0',
+    );
   });
 
   test("head dimensions that its scratch has no room for", () => {

@@ -53,9 +53,9 @@ const TENSORS: readonly Row[] = [
   ["a DataView", new DataView(new ArrayBuffer(8)), TypeError, '"x" expected float data (Float32Array, Float64Array), got DataView'],
   ["16 bits of no known dtype", new Uint16Array(3), TypeError, '"x" is a Uint16Array: say dtype "f16" or "bf16"'],
   ["another dtype than the data's", { data: f32(1), shape: [1], dtype: "f64" }, TypeError, '"x" expected dtype "f32" for a Float32Array, got "f64"'],
-  ["f16", { data: new Uint16Array(1), shape: [1], dtype: "f16" }, UnsupportedError, '"x" has dtype f16; row operations compute f32 and f64'],
-  ["bf16", { data: new Uint16Array(1), shape: [1], dtype: "bf16" }, UnsupportedError, '"x" has dtype bf16; row operations compute f32 and f64'],
-  ["i8", new Int8Array(1), UnsupportedError, '"x" has dtype i8; row operations compute f32 and f64'],
+  ["f16", { data: new Uint16Array(1), shape: [1], dtype: "f16" }, UnsupportedError, '"x" has dtype f16; the CPU computes f32 and f64'],
+  ["bf16", { data: new Uint16Array(1), shape: [1], dtype: "bf16" }, UnsupportedError, '"x" has dtype bf16; computed are f32 and f64, and f16 on a GPU'],
+  ["i8", new Int8Array(1), UnsupportedError, '"x" has dtype i8; computed are f32 and f64, and f16 on a GPU'],
   ["no shape", { data: f32(1) }, TypeError, '"x" expected a shape (an array of sizes), got undefined'],
   ["a typed array as shape", { data: f32(1), shape: new Int32Array([1]) }, TypeError, '"x" expected a shape (an array of sizes), got Int32Array'],
   ["too few elements", { data: f32(1, 2, 3), shape: [2, 2] }, RangeError, '"x" of shape [2, 2] needs 4 elements, but its data has 3'],
@@ -129,12 +129,7 @@ describe.each([
       TypeError,
       '"out" expected a typed array or a tensor with "data" and "shape", got [0, 0]; wrap it: Float32Array.from(…)',
     ],
-    [
-      "an out of f16",
-      { out: { data: new Uint16Array(6), dtype: "f16", shape: [2, 3] } },
-      UnsupportedError,
-      '"out" has dtype f16; row operations compute f32 and f64',
-    ],
+    ["an out of f16", { out: { data: new Uint16Array(6), dtype: "f16", shape: [2, 3] } }, TypeError, '"out" expected dtype f32, got f16'],
   ];
 
   test.each(OPTIONS)("%s", (_, options, error, message) => expectThrown(() => run(x23, options), error, message));

@@ -1,4 +1,4 @@
-import type { AttentionCall, HeadView, ScoreView, Sequence } from "../../attention-arguments.ts";
+import type { HeadView, HostScoreCall, ScoreView, Sequence } from "../../attention-arguments.ts";
 import { TILE_EMPTY, TILE_PARTIAL } from "../../block-mask.ts";
 import { keyRange } from "../../key-range.ts";
 import {
@@ -54,7 +54,7 @@ export class BlockOperands {
   /** Address of the kernel's own scratch. */
   readonly scratch: number;
   readonly #runtime: Runtime;
-  readonly #call: AttentionCall;
+  readonly #call: HostScoreCall;
   readonly #spanOf: (sequence: Sequence) => KeySpan;
   // Addresses in module memory; 0 where an operand is used in place or absent.
   readonly #queries: number;
@@ -193,7 +193,7 @@ export class BlockOperands {
   }
 
   /** The keys (or values) of one head in module memory, addressed from key 0: in place, or a copy of the rows that are looked at. */
-  #loadHead(view: HeadView, copy: number, sequence: Sequence, head: number, dim: number): Strided {
+  #loadHead(view: HeadView<Float32Array>, copy: number, sequence: Sequence, head: number, dim: number): Strided {
     const { memory } = this.#runtime;
     const base = sequence.batch * view.batch + head * view.head + sequence.keyStart * view.row;
     if (copy === 0) return { address: memory.addressOf(view.data) + base * 4, stride: view.row * 4 };
@@ -206,20 +206,20 @@ export class BlockOperands {
 
 /** A call from before scratch was taken: growth may detach its views of module memory. */
 export interface HeldCall {
-  readonly call: AttentionCall;
+  readonly call: HostScoreCall;
   /** Which operands the kernels read where they are. */
   readonly inPlace: { readonly q: boolean; readonly k: boolean; readonly v: boolean; readonly bias: boolean; readonly mask: boolean };
   /** The call with current views, after the last allocation. */
-  settle(): AttentionCall;
+  settle(): HostScoreCall;
 }
 
 /** Notes where a call's operands lie. */
-export function holdCall(memory: ModuleMemory, call: AttentionCall): HeldCall {
+export function holdCall(memory: ModuleMemory, call: HostScoreCall): HeldCall {
   const { q, k, v, bias, mask } = call;
   const [qData, kData, vData] = [memory.hold(q.data), memory.hold(k.data), memory.hold(v.data)];
   const biasData = bias && memory.hold(bias.data);
   const maskData = mask && memory.hold(mask.data);
-  const heads = (view: HeadView): boolean => view.dim === 1 && memory.addressOf(view.data) >= 0;
+  const heads = (view: HeadView<Float32Array>): boolean => view.dim === 1 && memory.addressOf(view.data) >= 0;
   const scores = (view: ScoreView<Float32Array | Uint8Array> | undefined): boolean => view?.key === 1 && memory.addressOf(view.data) >= 0;
   return {
     call,

@@ -1,4 +1,4 @@
-import type { AttentionCall } from "../../attention-arguments.ts";
+import type { HostScoreCall } from "../../attention-arguments.ts";
 import { BLOCK_ROWS } from "./attention-layout.ts";
 import { BlockOperands, type Row, STAGED_KEYS, copyOut, holdCall } from "./attention-operands.ts";
 import type { Runtime } from "./runtime.ts";
@@ -9,7 +9,7 @@ export const STAGE_SOFTCAPPED = 1;
 export const STAGE_MASKED = 2;
 
 /** Writes the scores of all queries and keys to `out` [B, Hq, L, S], `keyLength` keys per row whatever the lengths in use. */
-export function runScores(runtime: Runtime, call: AttentionCall, keyLength: number, stage: number, out: Float32Array): void {
+export function runScores(runtime: Runtime, call: HostScoreCall, keyLength: number, stage: number, out: Float32Array): void {
   const { memory, kernels } = runtime;
   const group = call.heads / call.kvHeads;
   const mark = memory.mark();

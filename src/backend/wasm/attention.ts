@@ -1,12 +1,34 @@
-import type { AttentionCall, HeadView, Sequence } from "../../attention-arguments.ts";
+import {
+  type AttentionCall,
+  type HeadView,
+  type HostAttentionCall,
+  type ScoreCall,
+  type Sequence,
+  hostAttentionCall,
+  outputView,
+} from "../../attention-arguments.ts";
 import { visibleKeys } from "../../key-range.ts";
+import { newOutput } from "../../row-arguments.ts";
+import { elementCount } from "../../shape.ts";
+import type { Tensor } from "../../tensor.ts";
 import { BLOCK_ROWS, CHUNKED, FIRST, LAST } from "./attention-layout.ts";
 import { BlockOperands, type Row, STAGED_KEYS, type Strided, copyOut, holdCall } from "./attention-operands.ts";
 import type { Runtime } from "./runtime.ts";
 
+/** Runs attention on the calling thread. */
+export function runAttentionCall(runtime: Runtime, given: AttentionCall): Tensor<"f32"> | { readonly out: Tensor<"f32">; readonly lse: Tensor<"f32"> } {
+  const call = hostAttentionCall(given);
+  const { result } = call;
+  const output = result.out ?? newOutput(result.shape, "f32");
+  const out = output.tensor as Tensor<"f32">;
+  const lse = result.lse && { ...result.lse, data: new Float32Array(elementCount(result.lse.shape)) };
+  if (elementCount(result.shape) > 0) runAttention(runtime, call, { out: outputView(output, result), lse });
+  return lse === undefined ? out : { out, lse: { data: lse.data, shape: lse.shape, dtype: "f32" } };
+}
+
 /** Where a call's results go. `lse` is addressed like the query's rows: batch, head and row strides in elements. */
 export interface AttentionResult {
-  readonly out: HeadView;
+  readonly out: HeadView<Float32Array>;
   readonly lse: { readonly data: Float32Array; readonly batch: number; readonly head: number; readonly row: number } | undefined;
 }
 
@@ -14,12 +36,12 @@ export interface AttentionResult {
  * Whether the queries of all heads that share a key/value head go through one block (decode: every key is read once for all of
  * them, in chunks of constant size that merge) or each head has blocks of its own (prefill).
  */
-export function usesDecode(call: AttentionCall, sequence: Sequence): boolean {
+export function usesDecode(call: ScoreCall, sequence: Sequence): boolean {
   return sequence.rows * (call.heads / call.kvHeads) <= BLOCK_ROWS && call.blockMask === undefined;
 }
 
 /** Runs a call block by block. Scratch is constant; plain keys and values are copied one head at a time, the visible part of it. */
-export function runAttention(runtime: Runtime, call: AttentionCall, result: AttentionResult): void {
+export function runAttention(runtime: Runtime, call: HostAttentionCall, result: AttentionResult): void {
   const { memory } = runtime;
   const mark = memory.mark();
   try {
@@ -32,7 +54,7 @@ export function runAttention(runtime: Runtime, call: AttentionCall, result: Atte
 
 class AttentionRunner {
   readonly #runtime: Runtime;
-  readonly #call: AttentionCall;
+  readonly #call: HostAttentionCall;
   readonly #result: AttentionResult;
   readonly #operands: BlockOperands;
   /** Address of a block's outputs in scratch, or 0 when they are written in place. */
@@ -40,7 +62,7 @@ class AttentionRunner {
   /** Address of a block's log-sum-exps in scratch, or 0 when nobody wants them. */
   readonly #lses: number;
 
-  constructor(runtime: Runtime, call: AttentionCall, result: AttentionResult) {
+  constructor(runtime: Runtime, call: HostAttentionCall, result: AttentionResult) {
     const { memory } = runtime;
     this.#runtime = runtime;
     this.#call = call;
