@@ -1,6 +1,7 @@
 import { BackendError } from "../../errors.ts";
+import { DeviceArray } from "../../tensor.ts";
 import { type BufferPool, NUMBERS, STORAGE, UNIFORMS } from "./buffers.ts";
-import type { Pipeline, PipelineCache } from "./pipelines.ts";
+import type { PipelineCache } from "./pipelines.ts";
 import type { Program } from "./program.ts";
 import type { DeviceTraits } from "./traits.ts";
 
@@ -12,20 +13,20 @@ export interface Slice {
   readonly byteLength: number;
 }
 
-/** Numbers that are on the GPU already. */
-interface DeviceSource {
-  readonly buffer: unknown;
-  readonly byteOffset: number;
-  readonly length: number;
-}
-
+/** A typed array. */
 interface HostSource extends ArrayBufferView {
   readonly length: number;
   readonly BYTES_PER_ELEMENT: number;
 }
 
+/** A uniform block and its place in the buffer that all of a call's blocks share. */
+interface Block {
+  readonly block: ArrayBuffer;
+  readonly at: number;
+}
+
 type Step =
-  | { readonly program: Program; readonly uniforms: number; readonly operands: readonly Slice[]; readonly grid: readonly [number, number, number] }
+  | { readonly program: Program; readonly uniforms: Block; readonly operands: readonly Slice[]; readonly grid: readonly [number, number, number] }
   | { readonly from: Slice; readonly to: Slice };
 
 /**
@@ -40,7 +41,6 @@ export class Recorder {
   readonly #programs = new Map<string, Program>();
   readonly #held: GPUBuffer[] = [];
   readonly #inputs = new Map<object, Slice>();
-  #uniforms: { block: ArrayBuffer; at: number }[] = [];
   #uniformBytes = 0;
   #nothing: Slice | undefined;
 
@@ -56,18 +56,24 @@ export class Recorder {
   }
 
   /**
-   * The first `count` elements of an operand, all by default. A host array is copied now, once however often it is named; one on
-   * the GPU is used where it lies. `bytesPerElement` is needed only for one on the GPU that does not hold f32.
+   * An operand. The first `count` elements of a host array are copied now, once however often it is named; numbers on the GPU are
+   * used where they lie, all of them.
    */
-  input(data: HostSource | DeviceSource, count: number = data.length, bytesPerElement = 4): Slice {
+  input(data: HostSource | DeviceArray, count?: number): Slice {
     const known = this.#inputs.get(data);
-    const slice = ArrayBuffer.isView(data) ? hostBytes(data, count) : deviceSlice(data, count * bytesPerElement);
-    if (known !== undefined && known.byteLength >= slice.byteLength) return { ...known, byteLength: slice.byteLength };
-    const result = slice instanceof Uint8Array ? this.#upload(slice) : slice;
-    // Another owner keeps the buffer from being reused if the tensor is disposed of before the call is submitted.
-    if (!(slice instanceof Uint8Array)) this.#hold(slice.buffer);
-    this.#inputs.set(data, result);
-    return result;
+    if (data instanceof DeviceArray) {
+      if (known !== undefined) return known;
+      const slice = deviceSlice(data);
+      // Another owner keeps the buffer from being reused if the tensor is disposed of before the call is submitted.
+      this.#hold(slice.buffer);
+      this.#inputs.set(data, slice);
+      return slice;
+    }
+    const bytes = hostBytes(data, count ?? data.length);
+    if (known !== undefined && known.byteLength >= bytes.byteLength) return { ...known, byteLength: bytes.byteLength };
+    const slice = this.#upload(bytes);
+    this.#inputs.set(data, slice);
+    return slice;
   }
 
   /** Memory for intermediate results, with whatever it held before. */
@@ -99,8 +105,7 @@ export class Recorder {
     });
     if (Math.min(...grid) === 0) return;
     this.#programs.set(name, program);
-    this.#steps.push({ program, uniforms: this.#uniforms.length, operands, grid });
-    this.#uniforms.push({ block: uniforms, at: this.#uniformBytes });
+    this.#steps.push({ program, uniforms: { block: uniforms, at: this.#uniformBytes }, operands, grid });
     this.#uniformBytes += roundUp(uniforms.byteLength, this.traits.offsetAlignment);
   }
 
@@ -122,7 +127,7 @@ export class Recorder {
 
   /** Writes the commands; everything in `programs` is compiled. Dispatches in a row share a pass, and see each other's results. */
   encode(encoder: GPUCommandEncoder, pipelines: Pick<PipelineCache, "compileNow">): void {
-    const uniforms = this.#writeUniforms();
+    let uniforms: GPUBuffer | undefined;
     let pass: GPUComputePassEncoder | undefined;
     for (const step of this.#steps) {
       if ("from" in step) {
@@ -133,9 +138,12 @@ export class Recorder {
         continue;
       }
       pass ??= encoder.beginComputePass();
-      const { pipeline, groupLayout }: Pipeline = pipelines.compileNow(step.program);
-      const { block, at } = this.#uniforms[step.uniforms] as { block: ArrayBuffer; at: number };
-      const resources = [{ buffer: uniforms!, offset: at, size: block.byteLength }, ...step.operands.map((slice) => this.#bound(slice))];
+      uniforms ??= this.#writeUniforms();
+      const { pipeline, groupLayout } = pipelines.compileNow(step.program);
+      const resources = [
+        { buffer: uniforms, offset: step.uniforms.at, size: step.uniforms.block.byteLength },
+        ...step.operands.map((slice) => this.#bound(slice)),
+      ];
       pass.setPipeline(pipeline);
       pass.setBindGroup(0, this.#device.createBindGroup({ layout: groupLayout, entries: resources.map((resource, binding) => ({ binding, resource })) }));
       pass.dispatchWorkgroups(...step.grid);
@@ -167,10 +175,9 @@ export class Recorder {
     return { buffer, byteOffset: 0, byteLength: bytes.byteLength };
   }
 
-  #writeUniforms(): GPUBuffer | undefined {
-    if (this.#uniforms.length === 0) return undefined;
+  #writeUniforms(): GPUBuffer {
     const all = new Uint8Array(this.#uniformBytes);
-    for (const { block, at } of this.#uniforms) all.set(new Uint8Array(block), at);
+    for (const step of this.#steps) if ("uniforms" in step) all.set(new Uint8Array(step.uniforms.block), step.uniforms.at);
     const buffer = this.#pool.acquire(all.byteLength, UNIFORMS);
     this.#held.push(buffer);
     this.#device.queue.writeBuffer(buffer, 0, all);
@@ -193,12 +200,11 @@ function hostBytes(data: HostSource, count: number): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, count * data.BYTES_PER_ELEMENT);
 }
 
-function deviceSlice(data: DeviceSource, byteLength: number): Slice {
-  const buffer = data.buffer as GPUBuffer;
-  if ((buffer.usage & STORAGE) === 0) throw new RangeError("a GPU tensor's buffer expected usage STORAGE, which lets shaders read it");
-  if (data.byteOffset + roundUp(byteLength, 4) > buffer.size)
-    throw new RangeError(
-      `a GPU tensor of ${byteLength} bytes at offset ${data.byteOffset} does not fit its buffer of ${buffer.size} (tensors end at multiples of 4)`,
-    );
-  return { buffer, byteOffset: data.byteOffset, byteLength };
+/** Where numbers on the GPU lie, checked for what a shader needs. */
+export function deviceSlice({ buffer: given, byteOffset, byteLength }: DeviceArray): Slice {
+  const buffer = given as GPUBuffer;
+  if ((buffer.usage & STORAGE) === 0) throw new RangeError("a tensor's GPU buffer expected usage STORAGE, which lets shaders read it");
+  if (byteOffset + roundUp(byteLength, 4) > buffer.size)
+    throw new RangeError(`a tensor of ${byteLength} bytes expected a GPU buffer with room for a multiple of 4 behind ${byteOffset}, got ${buffer.size}`);
+  return { buffer, byteOffset, byteLength };
 }
