@@ -13,6 +13,7 @@ import { fileURLToPath } from "node:url";
 import { build, type BuildOptions } from "esbuild";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
+import { decode } from "../src/backend/wasm/inlined.ts";
 import { Checks } from "./checks.ts";
 
 const NODE_MAJORS = [20, 22, 24];
@@ -21,8 +22,6 @@ const RELAXED_SINCE_NODE = 22;
 const VARIANTS = ["baseline", "relaxed"] as const;
 /** The largest distance of an f32 probability from its float64 value that a smoke test lets pass. */
 const TOLERANCE = 1e-6;
-/** How every binary begins, as the JavaScript holds it. */
-const WASM_MAGIC = "0061736d01000000";
 /** What a package holds besides dist/. */
 const TOP_FILES = ["CHANGELOG.md", "LICENSE", "README.md", "package.json"];
 
@@ -144,29 +143,17 @@ async function bundle(source: string, options: BuildOptions): Promise<string> {
   return outputFiles?.[0]?.text ?? assert.fail("no bundle");
 }
 
-function hexOf(variant: (typeof VARIANTS)[number]): string {
-  return readFileSync(join(installed, `dist/wasm/${variant}.wasm`)).toString("hex");
-}
-
-/** The hexadecimal strings of a script, in their order: the pieces of the two binaries in turn (scripts/build.ts). */
-function inlinedPieces(script: string): string[] {
-  const pieces = [...script.matchAll(/"((?:[0-9a-f]{2}){64,})"/g)].map(([, hex = ""]) => hex);
-  return pieces.slice(
-    Math.max(
-      0,
-      pieces.findIndex((hex) => hex.startsWith(WASM_MAGIC)),
-    ),
-  );
+/** The two binaries that a script has inlined (scripts/build.ts): a table of byte values, and pieces of the two in turn. */
+function inlinedBinaries(script: string): Buffer[] {
+  const table = /["'`]([0-9a-f]{512})["'`]/.exec(script)?.[1];
+  if (table === undefined) return [];
+  const pieces = [...script.matchAll(/["'`]([#-[\]-~]{600,})["'`]/g)].map(([, text = ""]) => text).filter((text) => text !== table);
+  return VARIANTS.map((_, mine) => Buffer.from(decode(pieces.filter((_, i) => i % 2 === mine).join(""), table)));
 }
 
 /** Whether a script has all of a binary inlined. */
 function inlines(script: string, variant: (typeof VARIANTS)[number]): boolean {
-  const mine = variant === "baseline" ? 0 : 1;
-  return (
-    inlinedPieces(script)
-      .filter((_, i) => i % 2 === mine)
-      .join("") === hexOf(variant)
-  );
+  return inlinedBinaries(script)[VARIANTS.indexOf(variant)]?.equals(readFileSync(join(installed, `dist/wasm/${variant}.wasm`))) ?? false;
 }
 
 function checkContents(): string {
@@ -300,7 +287,7 @@ try {
     for (const variant of VARIANTS) {
       assert.ok(inlines(used, variant), `softmax without the ${variant} binary`);
     }
-    assert.ok(!tensorOnly.includes(WASM_MAGIC), "tensor alone takes a binary along");
+    assert.deepEqual(inlinedBinaries(tensorOnly), [], "tensor alone takes a binary along");
     assert.equal(nothing.trim(), "", "importing the package for nothing leaves code behind");
     return `tensor alone is ${tensorOnly.length} bytes`;
   });

@@ -1,6 +1,7 @@
 import { UnsupportedError } from "../../errors.ts";
 import { hasRelaxedSimd, hasSimd, type Variant } from "./features.ts";
-import { BINARIES } from "./generated/binaries.ts";
+import { BINARIES, TABLE } from "./generated/binaries.ts";
+import { decode } from "./inlined.ts";
 import type { Kernels } from "./kernels.ts";
 import { ModuleMemory } from "./memory.ts";
 
@@ -37,8 +38,5 @@ function chooseVariant(): Variant {
 
 /** The bytes of one of the two inlined binaries, whose pieces alternate. */
 function binaryOf(variant: Variant): Uint8Array<ArrayBuffer> {
-  const text = BINARIES.filter((_, i) => i % 2 === (variant === "baseline" ? 0 : 1)).join("");
-  const bytes = new Uint8Array(text.length / 2);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = parseInt(text.substring(2 * i, 2 * i + 2), 16);
-  return bytes;
+  return decode(BINARIES.filter((_, i) => i % 2 === (variant === "baseline" ? 0 : 1)).join(""), TABLE);
 }
