@@ -261,6 +261,7 @@ export class WebGpuBackend {
       };
       const stop = (error: unknown): void => {
         done();
+        // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a signal's reason may be anything
         reject(error);
       };
       const abort = (): void => stop(signal?.reason);
