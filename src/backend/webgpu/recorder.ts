@@ -59,6 +59,11 @@ export class Recorder {
     this.traits = traits;
   }
 
+  /** The programs that {@link Recorder.encode} needs. */
+  get programs(): Iterable<Program> {
+    return this.#programs.values();
+  }
+
   /**
    * An operand. The first `count` elements of a host array are copied now, once however often it is named; numbers on the GPU are
    * used where they lie, all of them.
@@ -139,7 +144,7 @@ export class Recorder {
    * @throws BackendError (as a rejection) if a program does not compile or there is no memory
    */
   prepare(pipelines: PipelineCache): Promise<void> | undefined {
-    const compiling = [...this.#programs.values()].filter((program) => pipelines.get(program) === undefined);
+    const compiling = [...this.programs].filter((program) => pipelines.get(program) === undefined);
     const unsure = this.#held.filter((buffer) => this.#pool.check(buffer) !== undefined);
     if (compiling.length === 0 && unsure.length === 0) return undefined;
     return Promise.all([...compiling.map((program) => pipelines.compile(program)), ...unsure.map((buffer) => this.#ensure(buffer))]).then(() => {
