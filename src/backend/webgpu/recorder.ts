@@ -1,4 +1,4 @@
-import { BackendError } from "../../errors.ts";
+import { BackendError, UnsupportedError } from "../../errors.ts";
 import { DeviceArray } from "../../tensor.ts";
 import { type BufferPool, NUMBERS, READBACK, STORAGE, UNIFORMS } from "./buffers.ts";
 import type { PipelineCache } from "./pipelines.ts";
@@ -77,6 +77,7 @@ export class Recorder {
       this.#inputs.set(data, slice);
       return slice;
     }
+    if (data.BYTES_PER_ELEMENT > 4) throw new UnsupportedError("GPUs compute f32 and f16, not f64");
     const bytes = hostBytes(data, count ?? data.length);
     if (known !== undefined && known.byteLength >= bytes.byteLength) return { ...known, byteLength: bytes.byteLength };
     const slice = this.#upload(bytes);
