@@ -42,6 +42,9 @@ export interface ScoreOptions {
   readonly layout?: Layout;
 }
 
+/** The smallest normal f32: its reciprocal is finite. */
+const SMALLEST_SOFTCAP = 2 ** -126;
+
 /** The largest head dimension of queries, keys and values. */
 export const MAX_DIM = 1024;
 
@@ -230,6 +233,8 @@ export function parseModifiers(
 ): Pick<AttentionCall, "rule" | "scale" | "softcap" | "slopes" | "sinks"> {
   const softcap = parseFinite("softcap", options.softcap, 0);
   if (softcap < 0) throw new RangeError(`"softcap" expected a number that is not negative, got ${softcap}`);
+  // Scores are divided by it, in f32.
+  if (softcap > 0 && softcap < SMALLEST_SOFTCAP) throw new RangeError(`"softcap" expected 0 or at least ${SMALLEST_SOFTCAP}, got ${softcap}`);
   const [windowLeft, windowRight] = parseWindow(options.windowSize);
   return {
     rule: { causal, windowLeft, windowRight },
