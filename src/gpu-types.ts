@@ -25,3 +25,9 @@ export interface GPUCommandEncoderLike {
   beginComputePass(descriptor?: object): object;
   finish(descriptor?: object): object;
 }
+
+/** An `AbortSignal`. */
+export interface AbortSignalLike {
+  readonly aborted: boolean;
+  readonly reason: unknown;
+}
