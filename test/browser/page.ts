@@ -3,16 +3,7 @@
 import type { RunnerTask } from "vitest";
 import { startTests } from "vitest/internal/browser";
 import type { SerializedConfig, VitestRunner } from "vitest/runtime";
-
-/** What a page has to say in the end, behind `MARK`. */
-export interface Outcome {
-  readonly passed: number;
-  readonly skipped: readonly string[];
-  readonly failed: readonly { readonly name: string; readonly message: string }[];
-}
-
-/** What the line begins with that says it. */
-export const MARK = "outcome: ";
+import { MARK, type Outcome } from "./outcome.ts";
 
 /** For a test; software GPUs are slow. */
 const TIMEOUT_MS = 300_000;
@@ -47,13 +38,18 @@ function fullName(task: RunnerTask): string {
   return task.suite === undefined ? task.name : `${fullName(task.suite)} > ${task.name}`;
 }
 
+/** Why a test was skipped, which vitest's types do not tell. */
+function reasonOf({ result }: RunnerTask): string {
+  return (result as { readonly note?: string } | undefined)?.note ?? "";
+}
+
 async function run(file: string): Promise<Outcome> {
   const runner: VitestRunner = { config, importFile: () => import(new URL(file, location.href).href) };
   const files = await startTests([file], runner);
   const tests = leaves(files);
   return {
     passed: tests.filter(({ result }) => result?.state === "pass").length,
-    skipped: tests.filter(({ mode, result }) => mode === "skip" || result?.state === "skip").map((test) => `${fullName(test)}: ${test.result?.note ?? ""}`),
+    skipped: tests.filter(({ mode, result }) => mode === "skip" || result?.state === "skip").map((test) => `${fullName(test)}: ${reasonOf(test)}`),
     failed: [...branches(files), ...tests]
       .filter(({ result }) => result?.state === "fail")
       .map((task) => ({ name: fullName(task), message: (task.result?.errors ?? []).map((error) => error.stack ?? error.message).join("\n") })),

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { BROWSERS, type Browser } from "../package/browsers.ts";
 import { Site } from "../package/site.ts";
 import { unavailable } from "../support/variants.ts";
-import { MARK, type Outcome } from "./page.ts";
+import { MARK, type Outcome } from "./outcome.ts";
 
 // The suites of parity/ and properties/ in browsers: a page of its own for each file, cross-origin isolated, served over http.
 
@@ -71,15 +71,11 @@ describe.each(Object.keys(BROWSERS) as (keyof typeof BROWSERS)[])("%s", (name) =
   afterAll(() => browser?.close());
 
   describe.each(SUBJECTS[name])("%s", (subjects) => {
-    test.each(FILES)("%s", async (file) => {
-      if (browser === undefined) return;
+    test.for(FILES)("%s", async (file, { skip }) => {
+      if (browser === undefined) return unavailable(skip, missing);
       const { passed, failed } = await outcomeOf(browser, file, subjects);
       expect(failed).toEqual([]);
       expect(passed).toBeGreaterThan(0);
     });
-  });
-
-  test("is there", ({ skip }) => {
-    if (browser === undefined) unavailable(skip, missing);
   });
 });
