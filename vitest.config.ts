@@ -24,6 +24,8 @@ function onGpu({ name, subjects, bits, include }: (typeof GPU_PROJECTS)[number],
       include,
       isolate: false,
       maxWorkers: 1,
+      // The first call of a kernel compiles it.
+      testTimeout: 600_000,
       sequence: { groupOrder: 1 + index },
       env: {
         ONEPASS_SUBJECTS: subjects,
