@@ -19,7 +19,7 @@ import { type Instance, type Variant, createInstance, hasRelaxedSimd } from "../
 import { type Cut, type FoundGpu, cutGpu, findGpu, pipelineCount } from "./gpu.ts";
 import { type Store, dtypeOf } from "./layouts.ts";
 import type { Backend, FloatType } from "./tolerances.ts";
-import { unavailable } from "./variants.ts";
+import { CHOSEN, unavailable } from "./variants.ts";
 
 // What the suites against the reference are run on: the plain functions with either binary, and engines. All of them mean the
 // same (SEMANTICS); what little a backend is excused is said here and nowhere else.
@@ -163,7 +163,7 @@ class EngineSubject implements Subject {
   async keep(data: Float32Array | Float64Array | Uint8Array): Promise<Store> {
     const engine = await this.engine();
     if (this.kind === "wasm") return keepInModule({ empty: (shape, options) => engine.empty(shape, options) }, data);
-    const kept = engine.upload(data);
+    const kept = await engine.upload(data);
     return {
       view: (first, shape) =>
         ({ buffer: kept.buffer, dtype: kept.dtype, shape, offset: kept.offset + first * data.BYTES_PER_ELEMENT }) as unknown as TensorLike,
@@ -191,9 +191,6 @@ interface Candidate {
   readonly optional?: boolean;
   readonly make: () => Subject & { dispose?(): Promise<void> };
 }
-
-/** Which of them this process is about: a project of vitest.config.ts says so. */
-const CHOSEN = (process.env["ONEPASS_SUBJECTS"] ?? "baseline relaxed").split(" ");
 
 /**
  * As much of a GPU as each subject sees. The first is the path for everyone: nothing optional, and limits that every device has.
