@@ -21,6 +21,12 @@ const SMALLEST = 256;
  */
 export const POOLED_BYTES = 256 * 1024 * 1024;
 
+/**
+ * Bytes from which on a new buffer is checked for having got its memory, which takes a round trip. A smaller one that finds none
+ * fails the commands that use it.
+ */
+export const CHECKED_BYTES = 1024 * 1024;
+
 /** What the pool holds: bytes that someone uses, bytes waiting for use, and buffers made since the start. */
 export interface PoolState {
   readonly inUse: number;
@@ -45,6 +51,8 @@ export class BufferPool {
   readonly #limit: number;
   readonly #idle = new Map<string, GPUBuffer[]>();
   readonly #owners = new Map<GPUBuffer, number>();
+  /** Buffers that may have got no memory. */
+  readonly #unsure = new Map<GPUBuffer, Promise<boolean>>();
   #inUse = 0;
   #pooled = 0;
   #created = 0;
@@ -65,12 +73,16 @@ export class BufferPool {
     const size = Math.min(sizeClass(bytes), Math.floor(max / 4) * 4);
     let buffer = this.#idle.get(keyOf(size, usage))?.pop();
     if (buffer === undefined) {
-      buffer = this.#device.createBuffer({ size, usage });
-      this.#created++;
+      buffer = this.#create(size, usage);
     } else this.#pooled -= size;
     this.#inUse += size;
     this.#owners.set(buffer, 1);
     return buffer;
+  }
+
+  /** Whether a buffer got its memory; undefined when that is known or not in question. */
+  check(buffer: GPUBuffer): Promise<boolean> | undefined {
+    return this.#unsure.get(buffer);
   }
 
   /** Adds an owner. Buffers that are not the pool's are left to theirs. */
@@ -89,7 +101,8 @@ export class BufferPool {
     }
     this.#owners.delete(buffer);
     this.#inUse -= buffer.size;
-    if (this.#pooled + buffer.size > this.#limit) {
+    if (this.#pooled + buffer.size > this.#limit || this.#unsure.has(buffer)) {
+      this.#unsure.delete(buffer);
       buffer.destroy();
       return;
     }
@@ -98,6 +111,13 @@ export class BufferPool {
     const idle = this.#idle.get(key);
     if (idle === undefined) this.#idle.set(key, [buffer]);
     else idle.push(buffer);
+  }
+
+  /** Destroys a buffer, whoever owns it: one that got no memory, or that a failed call leaves mapped. */
+  discard(buffer: GPUBuffer): void {
+    if (this.#owners.delete(buffer)) this.#inUse -= buffer.size;
+    this.#unsure.delete(buffer);
+    buffer.destroy();
   }
 
   /** Destroys what waits for use. Returns how many bytes that gave back. */
@@ -114,7 +134,25 @@ export class BufferPool {
     this.trim();
     for (const buffer of this.#owners.keys()) buffer.destroy();
     this.#owners.clear();
+    this.#unsure.clear();
     this.#inUse = 0;
+  }
+
+  #create(size: number, usage: number): GPUBuffer {
+    this.#created++;
+    if (size < CHECKED_BYTES) return this.#device.createBuffer({ size, usage });
+    this.#device.pushErrorScope("out-of-memory");
+    const buffer = this.#device.createBuffer({ size, usage });
+    const sound = this.#device.popErrorScope().then(
+      (error) => {
+        if (error === null) this.#unsure.delete(buffer);
+        return error === null;
+      },
+      // A lost device answers nothing; that is told elsewhere.
+      () => true,
+    );
+    this.#unsure.set(buffer, sound);
+    return buffer;
   }
 }
 

@@ -1,6 +1,6 @@
-import { BackendError } from "../../errors.ts";
+import { BackendError, UnsupportedError } from "../../errors.ts";
 import { DeviceArray } from "../../tensor.ts";
-import { type BufferPool, NUMBERS, STORAGE, UNIFORMS } from "./buffers.ts";
+import { type BufferPool, NUMBERS, READBACK, STORAGE, UNIFORMS } from "./buffers.ts";
 import type { PipelineCache } from "./pipelines.ts";
 import type { Program } from "./program.ts";
 import type { DeviceTraits } from "./traits.ts";
@@ -41,16 +41,25 @@ export class Recorder {
   readonly #programs = new Map<string, Program>();
   readonly #held: GPUBuffer[] = [];
   readonly #inputs = new Map<object, Slice>();
+  readonly #own = new Set<GPUBuffer>();
+  readonly #immediate: boolean;
+  /** Uploads into buffers that may have got no memory. */
+  readonly #late: { readonly buffer: GPUBuffer; readonly bytes: Uint8Array }[] = [];
+  /** What took the place of buffers that got no memory. */
+  readonly #replaced = new Map<GPUBuffer, GPUBuffer>();
   #uniformBytes = 0;
+  #released = false;
   #nothing: Slice | undefined;
 
-  constructor(device: GPUDevice, pool: BufferPool, traits: DeviceTraits) {
+  /** `immediate` recorders are encoded without {@link Recorder.prepare}. */
+  constructor(device: GPUDevice, pool: BufferPool, traits: DeviceTraits, immediate = false) {
+    this.#immediate = immediate;
     this.#device = device;
     this.#pool = pool;
     this.traits = traits;
   }
 
-  /** The programs that have to be compiled before {@link Recorder.encode}. */
+  /** The programs that {@link Recorder.encode} needs. */
   get programs(): Iterable<Program> {
     return this.#programs.values();
   }
@@ -64,11 +73,11 @@ export class Recorder {
     if (data instanceof DeviceArray) {
       if (known !== undefined) return known;
       const slice = deviceSlice(data);
-      // Another owner keeps the buffer from being reused if the tensor is disposed of before the call is submitted.
-      this.#hold(slice.buffer);
+      this.hold(slice.buffer);
       this.#inputs.set(data, slice);
       return slice;
     }
+    if (data.BYTES_PER_ELEMENT > 4) throw new UnsupportedError("GPUs compute f32 and f16, not f64");
     const bytes = hostBytes(data, count ?? data.length);
     if (known !== undefined && known.byteLength >= bytes.byteLength) return { ...known, byteLength: bytes.byteLength };
     const slice = this.#upload(bytes);
@@ -78,9 +87,12 @@ export class Recorder {
 
   /** Memory for intermediate results, with whatever it held before. */
   scratch(bytes: number): Slice {
-    const buffer = this.#pool.acquire(bytes, NUMBERS);
-    this.#held.push(buffer);
-    return { buffer, byteOffset: 0, byteLength: bytes };
+    return { buffer: this.#acquire(bytes, NUMBERS), byteOffset: 0, byteLength: bytes };
+  }
+
+  /** Memory that the CPU can map. */
+  landing(bytes: number): Slice {
+    return { buffer: this.#acquire(bytes, READBACK), byteOffset: 0, byteLength: bytes };
   }
 
   /** Something to bind where an optional operand is absent; the shader must not rely on what is in it. */
@@ -120,26 +132,55 @@ export class Recorder {
     return (slice.byteOffset % this.traits.offsetAlignment) / bytesPerElement;
   }
 
-  /** Keeps a buffer until {@link Recorder.release}. */
+  /** Keeps a buffer of the pool until {@link Recorder.release}, so that it is not reused if its tensor is disposed of before. */
   hold(buffer: GPUBuffer): void {
-    this.#hold(buffer);
+    this.#pool.retain(buffer);
+    this.#held.push(buffer);
   }
 
-  /** Writes the commands; everything in `programs` is compiled. Dispatches in a row share a pass, and see each other's results. */
-  encode(encoder: GPUCommandEncoder, pipelines: Pick<PipelineCache, "compileNow">): void {
+  /**
+   * Compiles the programs and makes sure that buffers have memory, giving back what the pool keeps where they do not. Undefined
+   * when there is nothing to wait for.
+   *
+   * @throws BackendError (as a rejection) if a program does not compile or there is no memory
+   */
+  prepare(pipelines: PipelineCache): Promise<void> | undefined {
+    const compiling = [...this.programs].filter((program) => pipelines.get(program) === undefined);
+    const unsure = this.#held.filter((buffer) => this.#pool.check(buffer) !== undefined);
+    if (compiling.length === 0 && unsure.length === 0) return undefined;
+    return Promise.all([...compiling.map((program) => pipelines.compile(program)), ...unsure.map((buffer) => this.#ensure(buffer))]).then(() => {
+      // The call was given up meanwhile, and its buffers may be someone else's.
+      if (this.#released) return;
+      for (const { buffer, bytes } of this.#late) this.#write(this.#live(buffer), bytes);
+    });
+  }
+
+  /** The buffer that a slice is in after {@link Recorder.prepare}. */
+  locate(slice: Slice): Slice {
+    return { ...slice, buffer: this.#live(slice.buffer) };
+  }
+
+  /**
+   * Writes the commands. Dispatches in a row share a pass, and see each other's results. Returns what compilers still have to say of
+   * programs that were not compiled before.
+   */
+  encode(encoder: GPUCommandEncoder, pipelines: PipelineCache): Promise<BackendError | undefined>[] {
+    const failures: Promise<BackendError | undefined>[] = [];
     let uniforms: GPUBuffer | undefined;
     let pass: GPUComputePassEncoder | undefined;
     for (const step of this.#steps) {
       if ("from" in step) {
         pass?.end();
         pass = undefined;
-        const { from, to } = step;
+        const from = this.locate(step.from);
+        const to = this.locate(step.to);
         encoder.copyBufferToBuffer(from.buffer, from.byteOffset, to.buffer, to.byteOffset, roundUp(from.byteLength, 4));
         continue;
       }
       pass ??= encoder.beginComputePass();
       uniforms ??= this.#writeUniforms();
-      const { pipeline, groupLayout } = pipelines.compileNow(step.program);
+      const { pipeline, groupLayout, failure } = pipelines.compileNow(step.program);
+      failures.push(failure);
       const resources = [
         { buffer: uniforms, offset: step.uniforms.at, size: step.uniforms.block.byteLength },
         ...step.operands.map((slice) => this.#bound(slice)),
@@ -149,21 +190,51 @@ export class Recorder {
       pass.dispatchWorkgroups(...step.grid);
     }
     pass?.end();
+    return failures;
   }
 
   /** Gives everything back to the pool. Results that live on have an owner of their own. */
   release(): void {
+    this.#released = true;
     for (const buffer of this.#held.splice(0)) this.#pool.release(buffer);
   }
 
-  #hold(buffer: GPUBuffer): void {
-    this.#pool.retain(buffer);
+  #acquire(bytes: number, usage: number): GPUBuffer {
+    const buffer = this.#pool.acquire(bytes, usage);
     this.#held.push(buffer);
+    this.#own.add(buffer);
+    return buffer;
+  }
+
+  #live(buffer: GPUBuffer): GPUBuffer {
+    return this.#replaced.get(buffer) ?? buffer;
+  }
+
+  /** Replaces a buffer that got no memory, once, by one made after the pool has given back all it can. */
+  async #ensure(buffer: GPUBuffer): Promise<void> {
+    if ((await this.#pool.check(buffer)) !== false) return;
+    if (this.#released) return;
+    const { size, usage } = buffer;
+    if (!this.#own.has(buffer)) throw new BackendError(`the GPU had no memory for a tensor of ${size} bytes`);
+    this.#pool.discard(buffer);
+    this.#pool.trim();
+    const again = this.#acquire(size, usage);
+    this.#replaced.set(buffer, again);
+    if ((await this.#pool.check(again)) === false) {
+      this.#pool.discard(again);
+      throw new BackendError(`the GPU has no memory for a buffer of ${size} bytes (${this.#pool.state.inUse} bytes are in use)`);
+    }
   }
 
   #upload(bytes: Uint8Array): Slice {
-    const buffer = this.#pool.acquire(bytes.byteLength, NUMBERS);
-    this.#held.push(buffer);
+    const buffer = this.#acquire(bytes.byteLength, NUMBERS);
+    if (this.#immediate || this.#pool.check(buffer) === undefined) this.#write(buffer, bytes);
+    // The caller may change its array before the check is through.
+    else this.#late.push({ buffer, bytes: bytes.slice() });
+    return { buffer, byteOffset: 0, byteLength: bytes.byteLength };
+  }
+
+  #write(buffer: GPUBuffer, bytes: Uint8Array): void {
     const whole = bytes.byteLength & ~3;
     if (whole > 0) this.#device.queue.writeBuffer(buffer, 0, bytes, 0, whole);
     if (whole < bytes.byteLength) {
@@ -172,14 +243,12 @@ export class Recorder {
       tail.set(bytes.subarray(whole));
       this.#device.queue.writeBuffer(buffer, whole, tail);
     }
-    return { buffer, byteOffset: 0, byteLength: bytes.byteLength };
   }
 
   #writeUniforms(): GPUBuffer {
     const all = new Uint8Array(this.#uniformBytes);
     for (const step of this.#steps) if ("uniforms" in step) all.set(new Uint8Array(step.uniforms.block), step.uniforms.at);
-    const buffer = this.#pool.acquire(all.byteLength, UNIFORMS);
-    this.#held.push(buffer);
+    const buffer = this.#acquire(all.byteLength, UNIFORMS);
     this.#device.queue.writeBuffer(buffer, 0, all);
     return buffer;
   }
@@ -187,11 +256,12 @@ export class Recorder {
   /** The binding that shows a slice: it starts at an aligned offset, is a multiple of four bytes and not empty. */
   #bound(slice: Slice): { buffer: GPUBuffer; offset: number; size: number } {
     const offset = slice.byteOffset - (slice.byteOffset % this.traits.offsetAlignment);
-    return { buffer: slice.buffer, offset, size: Math.max(4, roundUp(slice.byteOffset - offset + slice.byteLength, 4)) };
+    return { buffer: this.#live(slice.buffer), offset, size: Math.max(4, roundUp(slice.byteOffset - offset + slice.byteLength, 4)) };
   }
 }
 
-function roundUp(value: number, multiple: number): number {
+/** The next multiple, or the value if it is one. */
+export function roundUp(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple;
 }
 

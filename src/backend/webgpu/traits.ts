@@ -38,11 +38,8 @@ export const BASE_TRAITS: DeviceTraits = {
   f16: false,
 };
 
-/** Reads the traits of a device. `subgroups` are the sizes that the adapter states, where the device has the feature. */
-export function traitsOf(device: GPUDevice): DeviceTraits {
-  const { limits, features } = device;
-  // Browsers that predate `device.adapterInfo` know no subgroup sizes; the specification's range holds everywhere.
-  const info = device.adapterInfo as Partial<GPUAdapterInfo> | undefined;
+/** Reads the traits of a device. Where nobody states the sizes of its subgroups, they are within the specification's range. */
+export function traitsOf({ limits, features }: Pick<GPUDevice, "limits" | "features">, info: Partial<GPUAdapterInfo> = {}): DeviceTraits {
   return {
     workgroupStorage: limits.maxComputeWorkgroupStorageSize,
     invocations: limits.maxComputeInvocationsPerWorkgroup,
@@ -52,7 +49,7 @@ export function traitsOf(device: GPUDevice): DeviceTraits {
     bufferBytes: limits.maxBufferSize,
     offsetAlignment: Math.max(limits.minStorageBufferOffsetAlignment, limits.minUniformBufferOffsetAlignment),
     storageBuffers: limits.maxStorageBuffersPerShaderStage,
-    subgroups: features.has("subgroups") ? { min: info?.subgroupMinSize ?? 4, max: info?.subgroupMaxSize ?? 128 } : undefined,
+    subgroups: features.has("subgroups") ? { min: info.subgroupMinSize ?? 4, max: info.subgroupMaxSize ?? 128 } : undefined,
     f16: features.has("shader-f16"),
   };
 }
