@@ -96,8 +96,7 @@ export async function openEngine(options: EngineOptions = {}): Promise<Engine> {
   checkOptions(options, ENGINE_OPTIONS);
   const device = parseChoice("device", options.device, ["auto", "wasm", "webgpu"]);
   const calibration = options.calibration === undefined ? undefined : parseCalibration(options.calibration);
-  if (options.gpu !== undefined && (typeof options.gpu !== "object" || (options.gpu as unknown) === null))
-    throw new TypeError(`"gpu" expected a GPU or a GPUDevice, got ${describe(options.gpu)}`);
+  if (options.gpu !== undefined && !isGpu(options.gpu)) throw new TypeError(`"gpu" expected a GPU or a GPUDevice, got ${describe(options.gpu)}`);
   const { variant, threads, maxMemoryBytes, workerUrl, module } = options;
   const cpu = await createCpu({ variant, threads, maxMemoryBytes, workerUrl, module });
   const engine = new Engine(device, cpu, options.gpu, calibration);
@@ -380,6 +379,12 @@ export class Engine {
       }
     });
   }
+}
+
+function isGpu(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { requestAdapter, createBuffer } = value as { requestAdapter?: unknown; createBuffer?: unknown };
+  return typeof requestAdapter === "function" || typeof createBuffer === "function";
 }
 
 const EMPTY_OPTIONS = new Set(["dtype", "device"]);

@@ -139,6 +139,7 @@ export class WebGpuBackend {
       const slice = recorder.input(gapless(tensor), elementCount(shape));
       const preparing = recorder.prepare(this.#pipelines);
       if (preparing !== undefined) await this.#wait(preparing, signal);
+      this.#assertUsable();
       return claim(this.#pool, recorder, slice, shape, dtype);
     });
   }
@@ -215,6 +216,9 @@ export class WebGpuBackend {
     let done: Promise<ArrayBuffer[]>;
     try {
       await this.#wait(Promise.all([preparing, place.turn]), signal);
+      // Things may have ended since the last of these resolved.
+      this.#assertUsable();
+      signal?.throwIfAborted();
       done = submit();
     } finally {
       place.leave();
