@@ -15,7 +15,7 @@ const ROOT = join(TESTS, "../build/browser");
 const FILES = globSync(["parity/*.test.ts", "properties/*.test.ts"], { cwd: TESTS }).sort();
 
 /** What each browser is asked to compute on. */
-const SUBJECTS: Readonly<Record<keyof typeof BROWSERS, readonly string[]>> = { Chromium: ["baseline relaxed"], Firefox: ["baseline relaxed"] };
+const SUBJECTS: Readonly<Record<keyof typeof BROWSERS, readonly string[]>> = { Chromium: ["baseline relaxed", "webgpu"], Firefox: ["baseline relaxed"] };
 
 let site: Site;
 
