@@ -70,6 +70,14 @@ export interface GpuTensor<D extends DType | "u8" = DType | "u8"> {
   readonly offset?: number;
 }
 
+/** A tensor in a GPU buffer of an engine's: a result, or made by `upload` or `empty`. */
+export interface ResidentTensor<D extends DType | "u8" = DType | "u8"> extends GpuTensor<D> {
+  readonly offset: number;
+  /** Gives the GPU memory back. Using the tensor afterwards is an error; disposing again does nothing. */
+  dispose(): void;
+  [Symbol.dispose](): void;
+}
+
 /** The dtype of what is passed in, so that f32 in gives f32 out. */
 export type DTypeOf<T> = T extends Float64Array | Pick<Tensor<"f64">, "data"> ? "f64" : "f32";
 
