@@ -4,6 +4,7 @@ import { keyRange } from "../../key-range.ts";
 import {
   BIAS,
   BLOCK_ROWS,
+  CHUNK_KEYS,
   MASK,
   ROW_BIAS,
   ROW_HIGH,
@@ -24,7 +25,7 @@ import type { ModuleMemory } from "./memory.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** Keys whose bias, mask or tile bytes are copied into module memory at a time, so that scratch does not grow with them. */
-export const STAGED_KEYS = 1024;
+export const STAGED_KEYS = CHUNK_KEYS;
 
 /** One row of a block: a query of a head. */
 export interface Row {

@@ -11,8 +11,8 @@ import { visibleKeys } from "../../key-range.ts";
 import { newOutput } from "../../row-arguments.ts";
 import { elementCount } from "../../shape.ts";
 import type { Tensor } from "../../tensor.ts";
-import { BLOCK_ROWS, CHUNKED, FIRST, LAST } from "./attention-layout.ts";
-import { BlockOperands, type Row, STAGED_KEYS, type Strided, copyOut, holdCall } from "./attention-operands.ts";
+import { BLOCK_ROWS, CHUNK_KEYS, FIRST, LAST, RESTART, stateBytes, stateIn } from "./attention-layout.ts";
+import { BlockOperands, type Row, type Strided, copyOut, holdCall } from "./attention-operands.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** Runs attention on the calling thread. */
@@ -61,6 +61,8 @@ class AttentionRunner {
   readonly #outputs: number;
   /** Address of a block's log-sum-exps in scratch, or 0 when nobody wants them. */
   readonly #lses: number;
+  /** Address of the state that the chunks of a decode block are merged into. */
+  readonly #total: number;
 
   constructor(runtime: Runtime, call: HostAttentionCall, result: AttentionResult) {
     const { memory } = runtime;
@@ -71,6 +73,7 @@ class AttentionRunner {
     const inPlace = result.out.dim === 1 && memory.addressOf(result.out.data) >= 0;
     this.#outputs = inPlace ? 0 : memory.take(BLOCK_ROWS * call.valueDim * 4);
     this.#lses = result.lse === undefined ? 0 : memory.take(BLOCK_ROWS * 4);
+    this.#total = memory.take(stateBytes(BLOCK_ROWS, call.valueDim));
     this.#operands = new BlockOperands(runtime, held, (sequence) => visibleKeys(sequence, call.rule));
     this.#result = { ...result, out: { ...result.out, data: out() } };
   }
@@ -86,30 +89,33 @@ class AttentionRunner {
       for (let head = kvHead * group; head < (kvHead + 1) * group; head++) {
         for (let query = 0; query < sequence.rows; query++) {
           rows.push({ head, query });
-          if (rows.length === BLOCK_ROWS && !decode) this.#runBlock(sequence, rows, keys, values, 0);
+          if (rows.length === BLOCK_ROWS && !decode) this.#runBlock(sequence, rows, keys, values, false);
         }
-        if (rows.length > 0 && !decode) this.#runBlock(sequence, rows, keys, values, 0);
+        if (rows.length > 0 && !decode) this.#runBlock(sequence, rows, keys, values, false);
       }
-      if (rows.length > 0) this.#runBlock(sequence, rows, keys, values, CHUNKED);
+      if (rows.length > 0) this.#runBlock(sequence, rows, keys, values, decode);
     }
   }
 
   /** Computes a block and empties `rows`. */
-  #runBlock(sequence: Sequence, rows: Row[], keys: Strided, values: Strided, mode: number): void {
+  #runBlock(sequence: Sequence, rows: Row[], keys: Strided, values: Strided, decode: boolean): void {
     const operands = this.#operands;
     const { kernels } = this.#runtime;
     const { dim, valueDim, scale, softcap } = this.#call;
+    const { table, scratch } = operands;
     const [low, high] = operands.describe(sequence, rows);
     this.#setResults(sequence, rows);
-    // Parts begin at multiples of the staged length, so that tiles and chunks lie where one call would have them.
-    const start = Math.floor(low / STAGED_KEYS) * STAGED_KEYS;
+    // Parts begin at multiples of their length, so that tiles and chunks lie where one call would have them.
+    const start = Math.floor(low / CHUNK_KEYS) * CHUNK_KEYS;
     let from = start;
     do {
-      const to = operands.staged ? Math.min(from + STAGED_KEYS, high) : high;
+      const to = operands.staged || decode ? Math.min(from + CHUNK_KEYS, high) : high;
       if (operands.staged) operands.stage(sequence, rows, from, to);
-      const flags = operands.flags | mode | (from === start ? FIRST : 0) | (to === high ? LAST : 0);
+      const ends = (from === start ? FIRST : 0) | (to === high ? LAST : 0);
+      const merges = decode && ends !== (FIRST | LAST);
+      const flags = operands.flags | (merges ? (ends & FIRST) | RESTART : ends);
       kernels.attention_block_f32(
-        operands.table,
+        table,
         rows.length,
         keys.address,
         keys.stride,
@@ -122,9 +128,10 @@ class AttentionRunner {
         scale,
         softcap,
         operands.tilesFrom(from),
-        operands.scratch,
+        scratch,
         flags,
       );
+      if (merges) kernels.attention_merge_f32(table, rows.length, valueDim, stateIn(scratch, dim), this.#total, ends);
       from = to;
     } while (from < high);
     this.#copyResults(sequence, rows);

@@ -30,6 +30,7 @@ export interface Kernels {
     scratch: number,
     flags: number,
   ) => void;
+  readonly attention_merge_f32: (table: number, rows: number, valueDim: number, state: number, total: number, flags: number) => void;
   readonly attention_scores_f32: (
     table: number,
     rows: number,
