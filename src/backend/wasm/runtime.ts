@@ -12,9 +12,7 @@ export interface Runtime {
 }
 
 /** Compiles and instantiates a binary, synchronously: about a millisecond. Without `variant` the fastest that runs here. */
-export function createRuntime(variant: Variant = chooseVariant()): Runtime {
-  const memory = new ModuleMemory();
-  const module = new WebAssembly.Module(binaryOf(variant));
+export function createRuntime(variant: Variant = chooseVariant(), memory = new ModuleMemory(), module = new WebAssembly.Module(binaryOf(variant))): Runtime {
   const instance = new WebAssembly.Instance(module, { env: { memory: memory.memory } });
   return { variant, kernels: instance.exports as unknown as Kernels, memory };
 }
@@ -26,7 +24,8 @@ export function defaultRuntime(): Runtime {
   return (shared ??= createRuntime());
 }
 
-function chooseVariant(): Variant {
+/** The variant that the environment asks for, or the fastest that runs here. */
+export function chooseVariant(): Variant {
   if (!hasSimd()) throw new UnsupportedError("this JavaScript engine has no WebAssembly SIMD");
   const forced = (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.["ONEPASS_WASM"];
   if (forced === undefined || forced === "") return hasRelaxedSimd() ? "relaxed" : "baseline";
@@ -36,7 +35,7 @@ function chooseVariant(): Variant {
 }
 
 /** The bytes of one of the two inlined binaries, whose pieces alternate. */
-function binaryOf(variant: Variant): Uint8Array<ArrayBuffer> {
+export function binaryOf(variant: Variant): Uint8Array<ArrayBuffer> {
   const text = BINARIES.filter((_, i) => i % 2 === (variant === "baseline" ? 0 : 1)).join("");
   const bytes = new Uint8Array(text.length / 2);
   for (let i = 0; i < bytes.length; i++) bytes[i] = parseInt(text.substring(2 * i, 2 * i + 2), 16);
