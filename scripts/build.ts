@@ -4,10 +4,11 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { encode } from "../src/backend/wasm/inlined.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 /** Bytes of a binary per piece of the inlined form. */
-const PIECE = 4096;
+const PIECE = 8192;
 const wasmOnly = process.argv.includes("--wasm");
 
 /** Compiles one binary. The compiler runs as a program because the types of its module form redeclare globals for the whole project. */
@@ -43,10 +44,17 @@ async function bundleWorker(): Promise<string> {
   return outputFiles[0]?.text.trimEnd() ?? "";
 }
 
-/** Pieces of two binaries in turn, as hexadecimal; close enough to each other for the window of gzip, 32 KB. */
-function interleave(a: Buffer, b: Buffer): string[] {
+/** All byte values, most frequent first. */
+function byFrequency(bytes: Uint8Array): Uint8Array {
+  const counts = new Array<number>(256).fill(0);
+  for (const byte of bytes) counts[byte] = (counts[byte] ?? 0) + 1;
+  return Uint8Array.from([...counts.keys()].sort((a, b) => (counts[b] ?? 0) - (counts[a] ?? 0)));
+}
+
+/** Pieces of two binaries in turn, close enough to each other for the window of gzip, 32 KB. */
+function interleave(a: Buffer, b: Buffer, table: Uint8Array): string[] {
   const pieces: string[] = [];
-  for (let i = 0; i < Math.max(a.length, b.length); i += PIECE) pieces.push(a.toString("hex", i, i + PIECE), b.toString("hex", i, i + PIECE));
+  for (let i = 0; i < Math.max(a.length, b.length); i += PIECE) pieces.push(encode(a.subarray(i, i + PIECE), table), encode(b.subarray(i, i + PIECE), table));
   return pieces;
 }
 
@@ -54,11 +62,13 @@ mkdirSync(`${root}build`, { recursive: true });
 mkdirSync(`${root}src/backend/wasm/generated`, { recursive: true });
 const baseline = assemble("baseline");
 const relaxed = assemble("relaxed");
+const table = byFrequency(Buffer.concat([baseline, relaxed]));
 writeFileSync(
   `${root}src/backend/wasm/generated/binaries.ts`,
-  `// Written by scripts/build.ts from assembly/: pieces of the baseline and of the relaxed binary in turn, in hexadecimal. That is
-// longer than base64, but gzip finds the repeats within and between the two, and what travels is half as much.
-export const BINARIES: readonly string[] = ${JSON.stringify(interleave(baseline, relaxed), null, 1)};
+  `// Written by scripts/build.ts from assembly/: pieces of the baseline and of the relaxed binary in turn, encoded as inlined.ts says. In
+// turn, because gzip then finds the repeats between the two as well.
+export const TABLE = "${Buffer.from(table).toString("hex")}";
+export const BINARIES: readonly string[] = ${JSON.stringify(interleave(baseline, relaxed, table), null, 1)};
 `,
 );
 const worker = await bundleWorker();

@@ -1,8 +1,9 @@
 /** Three softmax kernels and log-softmax share one signature. Addresses and strides in bytes; `safe` is 0 or 1. */
 export type RowKernel = (x: number, y: number, rows: number, cols: number, xStride: number, yStride: number, scratch: number, safe: number) => void;
 
-/** Kernels of row operations: the seventh argument is scratch in f32 and the operation in f64. */
-export type RowKernelName = "softmax_standard_f32" | "softmax_safe_f32" | "softmax_online_f32" | "log_softmax_f32" | "log_sum_exp_f32" | "rows_f64";
+/** Kernels of row operations. Their seventh argument is scratch, an operation (f64) or the states of the rows (normalize). */
+export type RowKernelName =
+  "softmax_standard_f32" | "softmax_safe_f32" | "softmax_online_f32" | "log_softmax_f32" | "log_sum_exp_f32" | "online_normalize_f32" | "rows_f64";
 
 /** What both binaries export. assembly/kernels/ documents each. */
 export interface Kernels {

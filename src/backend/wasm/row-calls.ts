@@ -32,7 +32,7 @@ export function rowOperation(call: HostRowCall, out: HostOutput): RowOperation {
     bias: bias?.data,
     mask: mask?.data,
     kernel: kernelOf(call),
-    op: x.dtype === "f64" ? F64_OPS[op] : undefined,
+    operand: x.dtype === "f64" ? F64_OPS[op] : undefined,
     safe: call.safe ? 1 : 0,
     scratchBytes: Math.max(STATE_BYTES, Math.ceil(plan.colCount / BLOCK_ELEMENTS) * 4),
   };

@@ -16,8 +16,9 @@ export interface RowOperation {
   readonly bias: FloatArray | undefined;
   readonly mask: Uint8Array | undefined;
   readonly kernel: RowKernelName;
-  /** What the f64 kernel computes; it takes no scratch. */
-  readonly op: number | undefined;
+  /** The kernel's seventh argument where that is not scratch, for the first row, and what to add to it for the next. */
+  readonly operand?: number | undefined;
+  readonly operandStride?: number;
   /** 0 or 1. */
   readonly safe: number;
   /** Scratch bytes that the kernel wants. */
@@ -72,6 +73,8 @@ export function runRows(runtime: Runtime, job: RowOperation): void {
     const maskAt = job.mask !== undefined ? memory.take((inner.mask === 0 ? 1 : chunk) * cols) : 0;
     const columns = crossing && gathers ? memory.take(chunk * cols * size) : 0;
     const [x, y, bias, mask] = [held.x(), held.y(), held.bias?.(), held.mask?.()];
+    const { operandStride = 0 } = job;
+    let operand = job.operand ?? scratch;
     const xBase = memory.addressOf(x);
     const yBase = memory.addressOf(y);
 
@@ -122,7 +125,8 @@ export function runRows(runtime: Runtime, job: RowOperation): void {
           fromStride = targetStride;
         }
 
-        kernels[job.kernel](from, to, n, cols, fromStride, toStride, job.op ?? scratch, job.safe);
+        kernels[job.kernel](from, to, n, cols, fromStride, toStride, operand, job.safe);
+        operand += n * operandStride;
         if (!yInModule) {
           const results = { address: to, pitch: reduces ? 1 : pitch, columns };
           scatter(runtime, results, { data: y, base: yAt + r * inner.y, rows: n, rowStride: inner.y, cols: reduces ? [] : plan.cols, operand: "y" });

@@ -1,6 +1,7 @@
 import { UnsupportedError } from "../../errors.ts";
 import { hasRelaxedSimd, hasSimd, type Variant } from "./features.ts";
-import { BINARIES } from "./generated/binaries.ts";
+import { BINARIES, TABLE } from "./generated/binaries.ts";
+import { decode } from "./inlined.ts";
 import type { Kernels } from "./kernels.ts";
 import { ModuleMemory } from "./memory.ts";
 
@@ -27,17 +28,23 @@ export function defaultRuntime(): Runtime {
 /** The variant that the environment asks for, or the fastest that runs here. */
 export function chooseVariant(): Variant {
   if (!hasSimd()) throw new UnsupportedError("this JavaScript engine has no WebAssembly SIMD");
-  const forced = (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.["ONEPASS_WASM"];
+  const forced = forcedVariant();
   if (forced === undefined || forced === "") return hasRelaxedSimd() ? "relaxed" : "baseline";
   if (forced !== "baseline" && forced !== "relaxed") throw new RangeError(`"ONEPASS_WASM" expected "baseline" or "relaxed", got "${forced}"`);
   if (forced === "relaxed" && !hasRelaxedSimd()) throw new UnsupportedError("ONEPASS_WASM asks for relaxed SIMD, which this JavaScript engine lacks");
   return forced;
 }
 
+/** What the environment asks for. Reading it throws in Deno without `--allow-env`, where softmax has to work all the same. */
+function forcedVariant(): string | undefined {
+  try {
+    return (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.["ONEPASS_WASM"];
+  } catch {
+    return undefined;
+  }
+}
+
 /** The bytes of one of the two inlined binaries, whose pieces alternate. */
 export function binaryOf(variant: Variant): Uint8Array<ArrayBuffer> {
-  const text = BINARIES.filter((_, i) => i % 2 === (variant === "baseline" ? 0 : 1)).join("");
-  const bytes = new Uint8Array(text.length / 2);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = parseInt(text.substring(2 * i, 2 * i + 2), 16);
-  return bytes;
+  return decode(BINARIES.filter((_, i) => i % 2 === (variant === "baseline" ? 0 : 1)).join(""), TABLE);
 }
