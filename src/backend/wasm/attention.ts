@@ -1,18 +1,11 @@
-import {
-  type AttentionCall,
-  type HeadView,
-  type HostAttentionCall,
-  type ScoreCall,
-  type Sequence,
-  hostAttentionCall,
-  outputView,
-} from "../../attention-arguments.ts";
+import { type AttentionCall, type HeadView, type HostAttentionCall, type Sequence, hostAttentionCall, outputView } from "../../attention-arguments.ts";
 import { visibleKeys } from "../../key-range.ts";
 import { newOutput } from "../../row-arguments.ts";
 import { elementCount } from "../../shape.ts";
 import type { Tensor } from "../../tensor.ts";
+import { type Row, forEachBlock } from "./attention-blocks.ts";
 import { BLOCK_ROWS, CHUNK_KEYS, FIRST, LAST, RESTART, stateBytes, stateIn } from "./attention-layout.ts";
-import { BlockOperands, type Row, type Strided, copyOut, holdCall } from "./attention-operands.ts";
+import { BlockOperands, type Strided, copyOut, holdCall } from "./attention-operands.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** Runs attention on the calling thread. */
@@ -30,14 +23,6 @@ export function runAttentionCall(runtime: Runtime, given: AttentionCall): Tensor
 export interface AttentionResult {
   readonly out: HeadView<Float32Array>;
   readonly lse: { readonly data: Float32Array; readonly batch: number; readonly head: number; readonly row: number } | undefined;
-}
-
-/**
- * Whether the queries of all heads that share a key/value head go through one block (decode: every key is read once for all of
- * them, in chunks of constant size that merge) or each head has blocks of its own (prefill).
- */
-export function usesDecode(call: ScoreCall, sequence: Sequence): boolean {
-  return sequence.rows * (call.heads / call.kvHeads) <= BLOCK_ROWS && call.blockMask === undefined;
 }
 
 /** Runs a call block by block. Scratch is constant; plain keys and values are copied one head at a time, the visible part of it. */
@@ -79,26 +64,17 @@ class AttentionRunner {
   }
 
   run(sequence: Sequence): void {
-    const { heads, kvHeads } = this.#call;
-    const group = heads / kvHeads;
-    const decode = usesDecode(this.#call, sequence);
-    const rows: Row[] = [];
-    for (let kvHead = 0; kvHead < kvHeads; kvHead++) {
-      const keys = this.#operands.keys(sequence, kvHead);
-      const values = this.#operands.values(sequence, kvHead);
-      for (let head = kvHead * group; head < (kvHead + 1) * group; head++) {
-        for (let query = 0; query < sequence.rows; query++) {
-          rows.push({ head, query });
-          if (rows.length === BLOCK_ROWS && !decode) this.#runBlock(sequence, rows, keys, values, false);
-        }
-        if (rows.length > 0 && !decode) this.#runBlock(sequence, rows, keys, values, false);
-      }
-      if (rows.length > 0) this.#runBlock(sequence, rows, keys, values, decode);
-    }
+    let loaded = -1;
+    let keys: Strided | undefined;
+    let values: Strided | undefined;
+    forEachBlock(this.#call, sequence, (kvHead, rows, decode) => {
+      if (kvHead !== loaded) [keys, values] = [this.#operands.keys(sequence, kvHead), this.#operands.values(sequence, kvHead)];
+      loaded = kvHead;
+      if (keys !== undefined && values !== undefined) this.#runBlock(sequence, rows, keys, values, decode);
+    });
   }
 
-  /** Computes a block and empties `rows`. */
-  #runBlock(sequence: Sequence, rows: Row[], keys: Strided, values: Strided, decode: boolean): void {
+  #runBlock(sequence: Sequence, rows: readonly Row[], keys: Strided, values: Strided, decode: boolean): void {
     const operands = this.#operands;
     const { kernels } = this.#runtime;
     const { dim, valueDim, scale, softcap } = this.#call;
@@ -135,7 +111,6 @@ class AttentionRunner {
       from = to;
     } while (from < high);
     this.#copyResults(sequence, rows);
-    rows.length = 0;
   }
 
   #setResults(sequence: Sequence, rows: readonly Row[]): void {

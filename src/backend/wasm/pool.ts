@@ -56,7 +56,7 @@ interface Running {
 export interface PoolOptions {
   /** Threads that compute, the calling one included where it may block. */
   readonly threads: number;
-  readonly module: WebAssembly.Module;
+  readonly module: WebAssembly.Module | undefined;
   readonly workerUrl: string | URL | undefined;
 }
 
@@ -97,6 +97,11 @@ export class WorkerPool {
   /** Threads that compute now. */
   get threads(): number {
     return Math.max(1, this.#ready().length + (this.#mayBlock ? 1 : 0));
+  }
+
+  /** Workers that are ready. */
+  get workers(): number {
+    return this.#ready().length;
   }
 
   /** Slots of scratch that a job needs: one for every thread there may be, the calling one included. */
@@ -300,7 +305,7 @@ export class WorkerPool {
         });
         member = { thread, handle, ready: false };
         this.#members.set(thread, member);
-        handle.post({ module, memory: this.#runtime.memory.memory, control: this.#controlAt, thread });
+        if (module !== undefined) handle.post({ module, memory: this.#runtime.memory.memory, control: this.#controlAt, thread });
       } catch (error) {
         give(`a worker could not start: ${error instanceof Error ? error.message : String(error)}`);
       }

@@ -19,8 +19,10 @@ export const LOCAL_COPY_NS = 0.027;
 const JOB_NS = 60_000;
 /** Work that is worth a ticket and the calls behind it, which take about one microsecond. */
 const TASK_NS = 20_000;
-/** Tasks per thread to aim at, so that threads end together although their tasks, or the cores, are not alike. */
-const TASKS_PER_THREAD = 16;
+/** Tasks per thread to aim at: threads end as far apart as a task is long, and neither tasks nor cores are alike. */
+const TASKS_PER_THREAD = 64;
+/** Blocks per thread that are enough not to cut them into chunks of keys, which costs a little more. */
+const BLOCKS_PER_THREAD = 16;
 
 /** What a call has to do, in nanoseconds of one thread. */
 export interface Work {
@@ -66,7 +68,7 @@ export function cutRows(segments: readonly number[], rowsPerTask: number): reado
   const tasks: RowPart[][] = [];
   let room = 0;
   segments.forEach((rows, segment) => {
-    for (let from = 0; from < rows; ) {
+    for (let from = 0; from < rows;) {
       if (room === 0) {
         tasks.push([]);
         room = most;
@@ -107,5 +109,5 @@ export function keyChunks(low: number, high: number): readonly Range[] {
 
 /** Whether a job's decode blocks are cut into chunks of keys: when there are too few blocks to keep all threads busy to the end. */
 export function cutsKeys(blocks: number, threads: number): boolean {
-  return threads > 1 && blocks < threads * TASKS_PER_THREAD;
+  return threads > 1 && blocks < threads * BLOCKS_PER_THREAD;
 }
