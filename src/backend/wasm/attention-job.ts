@@ -20,7 +20,7 @@ import {
 import { type Strided, describeRows, flagsOf } from "./attention-operands.ts";
 import type { Call, Group, Job, Lease, Task } from "./job.ts";
 import type { ModuleMemory } from "./memory.ts";
-import { MULTIPLY_ADD_NS, type Range, type Work, cutsKeys, joinTasks, keyChunks, taskNs } from "./schedule.ts";
+import { MULTIPLY_ADD_NS, type Range, TUNING, type Work, cutsKeys, joinTasks, keyChunks, workPerTask } from "./schedule.ts";
 import { type CopyDim, compactDims, copyStrided } from "./strided-copy.ts";
 
 /** A call of attention as a job: its tasks, and what brings the results to where the caller wants them. */
@@ -66,7 +66,14 @@ export function attentionWork(memory: ModuleMemory, call: HostAttentionCall): Wo
 }
 
 /** Makes a job of a call. Operands that kernels cannot use where they are get copies of their own. */
-export function attentionJob(memory: ModuleMemory, lease: Lease, call: HostAttentionCall, result: AttentionResult, threads: number): AttentionJob {
+export function attentionJob(
+  memory: ModuleMemory,
+  lease: Lease,
+  call: HostAttentionCall,
+  result: AttentionResult,
+  threads: number,
+  tuning = TUNING,
+): AttentionJob {
   const { dim, valueDim, scale, softcap } = call;
   const blocks = blocksOf(call);
   const operands = operandsOf(memory, lease, call);
@@ -76,8 +83,8 @@ export function attentionJob(memory: ModuleMemory, lease: Lease, call: HostAtten
   const flags = flagsOf(call);
   const costs = blocks.map(({ rows, from, to }) => Math.ceil(rows.length / 4) * 4 * (to - from) * (dim + valueDim) * MULTIPLY_ADD_NS);
   const total = costs.reduce((sum, cost) => sum + cost, 0);
-  const least = taskNs(total, threads);
-  const cuts = cutsKeys(blocks.length, threads);
+  const least = workPerTask(total, threads, tuning);
+  const cuts = cutsKeys(blocks.length, threads, tuning);
   const slots = blocks.map(({ rows, decode, from, to }) => {
     const chunks = decode && cuts ? keyChunks(from, to) : [];
     return chunks.length > 1 ? { chunks, address: lease.take(chunks.length * stateBytes(rows.length, valueDim)) } : undefined;

@@ -13,7 +13,7 @@ import { rowOperation } from "./row-calls.ts";
 import { type RowOperation, runRows } from "./rows.ts";
 import { rowsJob, rowsWork } from "./rows-job.ts";
 import { type Runtime, chooseVariant, createRuntime } from "./runtime.ts";
-import { type Work, threadsFor } from "./schedule.ts";
+import { TUNING, type Tuning, type Work, threadsFor } from "./schedule.ts";
 import { DEFAULT_MAXIMUM_BYTES, SharedMemory } from "./shared-memory.ts";
 import { type SharedRuntime, createSharedRuntime } from "./shared-runtime.ts";
 
@@ -31,6 +31,8 @@ export interface CpuOptions {
   readonly workerUrl?: string | URL | undefined;
   /** What shared memory may grow to. Default 1 GiB. */
   readonly maxMemoryBytes?: number | undefined;
+  /** Which calls are shared and how they are cut; for tests. */
+  readonly tuning?: Tuning;
 }
 
 /** Attention with its log-sum-exp. */
@@ -52,7 +54,7 @@ export async function createCpu(options: CpuOptions = {}): Promise<Cpu> {
   const variant = options.variant ?? chooseVariant();
   const reasons: string[] = [];
   const shared = threads > 1 ? await startThreads(variant, threads, options, reasons) : undefined;
-  if (shared !== undefined) return new Cpu(shared.runtime, shared.pool, localRuntime(variant) ?? shared.runtime, reasons);
+  if (shared !== undefined) return new Cpu(shared.runtime, shared.pool, localRuntime(variant) ?? shared.runtime, reasons, options.tuning);
   const runtime = unsharedRuntime(variant, options.module);
   return new Cpu(runtime, await WorkerPool.create(runtime, { threads: 1, module: undefined, workerUrl: undefined }), runtime, reasons);
 }
@@ -161,16 +163,18 @@ export class Cpu {
   readonly #pool: WorkerPool;
   readonly #local: Runtime;
   readonly #reasons: readonly string[];
+  readonly #tuning: Tuning;
   #waiting = 0;
   #tail: Promise<unknown> = Promise.resolve();
   #disposed = false;
 
   /** @internal */
-  constructor(runtime: Runtime, pool: WorkerPool, local: Runtime, reasons: readonly string[]) {
+  constructor(runtime: Runtime, pool: WorkerPool, local: Runtime, reasons: readonly string[], tuning = TUNING) {
     this.runtime = runtime;
     this.#pool = pool;
     this.#local = local;
     this.#reasons = reasons;
+    this.#tuning = tuning;
   }
 
   get variant(): Variant {
@@ -192,6 +196,13 @@ export class Cpu {
     return this.#waiting === 0;
   }
 
+  /** How many threads a call would be shared by. */
+  threadsFor(given: RowCall | AttentionCall): number {
+    if ("sequences" in given) return this.#worth(attentionWork(this.runtime.memory, hostAttentionCall(given)));
+    const call = hostRowCall(given);
+    return this.#worth(rowsWork(this.runtime, rowOperation(call, call.out ?? newOutput([], call.x.dtype))));
+  }
+
   /** Runs a row operation. */
   rows(given: RowCall, signal?: AbortSignal): Eventual<Tensor<"f32" | "f64">> {
     const call = hostRowCall(given);
@@ -210,7 +221,7 @@ export class Cpu {
         inModule: this.#owns(x, y, bias, mask),
         direct: direct(operation),
         detached: () => direct({ ...operation, x: this.#keep(x), bias: bias && this.#keep(bias), mask: mask && this.#keep(mask) }),
-        job: (lease, threads) => rowsJob(this.runtime, lease, operation, threads),
+        job: (lease, threads) => rowsJob(this.runtime, lease, operation, threads, this.#tuning),
         result: () => out.tensor,
       },
       signal,
@@ -238,7 +249,7 @@ export class Cpu {
         inModule: this.#owns(call.q.data, call.k.data, call.v.data, call.bias?.data, call.mask?.data, output.data),
         direct: direct(call),
         detached: () => direct(this.#keepScores(call)),
-        job: (lease, threads) => attentionJob(this.runtime.memory, lease, call, target, threads),
+        job: (lease, threads) => attentionJob(this.runtime.memory, lease, call, target, threads, this.#tuning),
         result: resultOf,
       },
       signal,
@@ -263,6 +274,10 @@ export class Cpu {
   async dispose(): Promise<void> {
     this.#disposed = true;
     await this.#pool.dispose();
+  }
+
+  #worth(work: Work): number {
+    return threadsFor(work, this.#pool.threads, this.#tuning);
   }
 
   #check(signal: AbortSignal | undefined): void {
@@ -293,7 +308,7 @@ export class Cpu {
 
   #run<T>(operation: Operation<T>, signal: AbortSignal | undefined): Eventual<T> {
     const { work, inModule } = operation;
-    const threads = threadsFor(work, this.#pool.threads);
+    const threads = this.#worth(work);
     const direct = inModule ? this.runtime : this.#local;
     const stoppable = signal !== undefined && work.computeNs > STOPPABLE_NS;
     if (this.idle && threads === 1 && !stoppable) return operation.direct(direct);

@@ -3,7 +3,7 @@ import { gather, scatter } from "./gather.ts";
 import type { Call, Job, Lease, Task } from "./job.ts";
 import { CHUNK_ELEMENTS, type RowOperation, pacing } from "./rows.ts";
 import type { Runtime } from "./runtime.ts";
-import { ELEMENT_NS, MODIFY_NS, type Work, cutRows, taskNs } from "./schedule.ts";
+import { ELEMENT_NS, MODIFY_NS, TUNING, type Work, cutRows, workPerTask } from "./schedule.ts";
 
 /** A row operation as a job: its tasks, and what brings the result to where the caller wants it. */
 export interface RowsJob extends Job {
@@ -52,7 +52,7 @@ export function rowsWork(runtime: Runtime, { plan, dtype, x, y, reduces, bias, m
 }
 
 /** Makes a job of a row operation. Rows that kernels cannot use where they are get copies of their own. */
-export function rowsJob(runtime: Runtime, lease: Lease, operation: RowOperation, threads: number): RowsJob {
+export function rowsJob(runtime: Runtime, lease: Lease, operation: RowOperation, threads: number, tuning = TUNING): RowsJob {
   const { plan, dtype, reduces, bias, mask, scale, kernel, operand, safe } = operation;
   const cols = plan.colCount;
   const size = dtype === "f32" ? 4 : 8;
@@ -106,7 +106,7 @@ export function rowsJob(runtime: Runtime, lease: Lease, operation: RowOperation,
   const rowNs = computeNs / Math.max(1, segments.length * inner.size);
   const parts = cutRows(
     segments.map(() => inner.size),
-    taskNs(computeNs, threads) / rowNs,
+    workPerTask(computeNs, threads, tuning) / rowNs,
   );
   const tasks = parts.map((task): Task => ({
     calls: task.flatMap(({ segment, from, to }) => calls(segments[segment] ?? { x: 0, y: 0, bias: 0, mask: 0 }, from, to)),

@@ -12,17 +12,24 @@ export const ELEMENT_NS = { f32: 0.7, f64: 4 } as const;
 export const MODIFY_NS = 0.3;
 /** One multiply-add of attention. */
 export const MULTIPLY_ADD_NS = 0.06;
-/** One byte copied between a caller's array and module memory, shared and not: engines copy shared memory word by word. */
-export const SHARED_COPY_NS = 0.075;
+/** One byte copied between a caller's array and unshared memory. */
 export const LOCAL_COPY_NS = 0.027;
-/** What the calling thread spends on a job: tables, waking others, finding out that they are done. */
-const JOB_NS = 60_000;
-/** Work that is worth a ticket and the calls behind it, which take about one microsecond. */
-const TASK_NS = 20_000;
-/** Tasks per thread to aim at: threads end as far apart as a task is long, and neither tasks nor cores are alike. */
-const TASKS_PER_THREAD = 64;
-/** Blocks per thread that are enough not to cut them into chunks of keys, which costs a little more. */
-const BLOCKS_PER_THREAD = 16;
+
+/** What sharing a call costs, in nanoseconds, and how finely it is cut. */
+export interface Tuning {
+  /** What the calling thread spends on a job: tables, waking others, finding out that they are done. */
+  readonly jobNs: number;
+  /** Work that is worth a ticket and the calls behind it, which take about one microsecond. */
+  readonly taskNs: number;
+  /** One byte copied between a caller's array and shared memory, where engines copy word by word. */
+  readonly copyNs: number;
+  /** Tasks per thread to aim at: threads end as far apart as a task is long, and neither tasks nor cores are alike. */
+  readonly tasksPerThread: number;
+  /** Blocks per thread that are enough not to cut them into chunks of keys, which costs a little more. */
+  readonly blocksPerThread: number;
+}
+
+export const TUNING: Tuning = { jobNs: 60_000, taskNs: 20_000, copyNs: 0.075, tasksPerThread: 64, blocksPerThread: 16 };
 
 /** What a call has to do, in nanoseconds of one thread. */
 export interface Work {
@@ -35,17 +42,17 @@ export interface Work {
  * How many of `threads` threads a call is worth: 1 unless sharing it saves more than it costs. Copies are made by the calling thread,
  * and into shared memory more slowly.
  */
-export function threadsFor({ computeNs, copyBytes }: Work, threads: number): number {
-  const useful = Math.min(threads, Math.floor(computeNs / TASK_NS));
+export function threadsFor({ computeNs, copyBytes }: Work, threads: number, { jobNs, taskNs, copyNs }: Tuning = TUNING): number {
+  const useful = Math.min(threads, Math.floor(computeNs / taskNs));
   if (useful < 2) return 1;
   const saved = computeNs * (1 - 1 / useful);
-  const spent = JOB_NS + copyBytes * (SHARED_COPY_NS - LOCAL_COPY_NS);
+  const spent = jobNs + copyBytes * Math.max(0, copyNs - LOCAL_COPY_NS);
   return saved > spent ? useful : 1;
 }
 
-/** How much work a task should have, at least TASK_NS and so much that no job has too many tasks. */
-export function taskNs(computeNs: number, threads: number): number {
-  return Math.max(TASK_NS, computeNs / Math.min(MAX_TASKS / 2, threads * TASKS_PER_THREAD));
+/** How much work a task should have: at least what is worth a ticket, and so much that no job has too many tasks. */
+export function workPerTask(computeNs: number, threads: number, { taskNs, tasksPerThread }: Tuning = TUNING): number {
+  return Math.max(taskNs, computeNs / Math.min(MAX_TASKS / 2, threads * tasksPerThread));
 }
 
 /** Consecutive items of a list, `from` … `to`. */
@@ -108,6 +115,6 @@ export function keyChunks(low: number, high: number): readonly Range[] {
 }
 
 /** Whether a job's decode blocks are cut into chunks of keys: when there are too few blocks to keep all threads busy to the end. */
-export function cutsKeys(blocks: number, threads: number): boolean {
-  return threads > 1 && blocks < threads * BLOCKS_PER_THREAD;
+export function cutsKeys(blocks: number, threads: number, { blocksPerThread }: Tuning = TUNING): boolean {
+  return threads > 1 && blocks < threads * blocksPerThread;
 }
