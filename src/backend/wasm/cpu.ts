@@ -26,9 +26,9 @@ export interface CpuOptions {
   /** Threads that compute: as many as there are processors, or a number. 1 starts no worker. */
   readonly threads?: "auto" | number | undefined;
   /** A compiled binary (onepass/wasm/…), for pages that may not compile bytes; threads need one of the `-shared` ones. */
-  readonly module?: WebAssembly.Module | undefined;
+  readonly module?: object | undefined;
   /** Where the package's worker script (onepass/worker) is served, for pages that may not run blobs. */
-  readonly workerUrl?: string | URL | undefined;
+  readonly workerUrl?: string | { readonly href: string } | undefined;
   /** What shared memory may grow to. Default 1 GiB. */
   readonly maxMemoryBytes?: number | undefined;
   /** Which calls are shared and how they are cut; for tests. */
@@ -73,7 +73,7 @@ function processors(): number {
 async function startThreads(
   variant: Variant,
   threads: number,
-  { module, workerUrl, maxMemoryBytes = DEFAULT_MAXIMUM_BYTES }: CpuOptions,
+  { module, workerUrl: url, maxMemoryBytes = DEFAULT_MAXIMUM_BYTES }: CpuOptions,
   reasons: string[],
 ): Promise<{ readonly runtime: SharedRuntime; readonly pool: WorkerPool } | undefined> {
   const { crossOriginIsolated } = globalThis as { crossOriginIsolated?: boolean };
@@ -93,6 +93,7 @@ async function startThreads(
     reasons.push(`one thread: ${hint}${messageOf(error)}`);
     return undefined;
   }
+  const workerUrl = typeof url === "object" ? url.href : url;
   const pool = await WorkerPool.create(runtime, { threads, module: runtime.module, workerUrl });
   if (pool.workers > 0) return { runtime, pool };
   reasons.push(...pool.reasons.map((reason) => `one thread: ${reason}`));
@@ -115,8 +116,7 @@ function unsharedRuntime(variant: Variant, module: WebAssembly.Module | undefine
   try {
     return createRuntime(variant, undefined, module);
   } catch (error) {
-    if (module === undefined) throw error;
-    if (!(error instanceof WebAssembly.LinkError)) throw error;
+    if (module === undefined || !(error instanceof WebAssembly.LinkError)) throw error;
   }
   return createRuntime(variant);
 }

@@ -57,7 +57,7 @@ export interface PoolOptions {
   /** Threads that compute, the calling one included where it may block. */
   readonly threads: number;
   readonly module: WebAssembly.Module | undefined;
-  readonly workerUrl: string | URL | undefined;
+  readonly workerUrl: string | undefined;
 }
 
 /**

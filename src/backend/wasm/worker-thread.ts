@@ -36,7 +36,7 @@ interface NodeWorker {
  *
  * @throws whatever the platform throws where workers are forbidden
  */
-export function startWorker(url: string | URL | undefined, events: WorkerEvents): WorkerThread {
+export function startWorker(url: string | undefined, events: WorkerEvents): WorkerThread {
   const { process } = globalThis as { process?: { getBuiltinModule?: (name: string) => unknown } };
   const threads = process?.getBuiltinModule?.("node:worker_threads") as NodeWorkerThreads | undefined;
   if (threads !== undefined) return startNodeWorker(threads, url, events);
@@ -44,7 +44,7 @@ export function startWorker(url: string | URL | undefined, events: WorkerEvents)
   return startWebWorker(url, events);
 }
 
-function startNodeWorker({ Worker }: NodeWorkerThreads, url: string | URL | undefined, events: WorkerEvents): WorkerThread {
+function startNodeWorker({ Worker }: NodeWorkerThreads, url: string | undefined, events: WorkerEvents): WorkerThread {
   // Without the flags of this process: a loader would only slow the start.
   const options = { name: "onepass", execArgv: [] };
   const worker = url === undefined ? new Worker(WORKER_SOURCE, { ...options, eval: true }) : new Worker(fileOrUrl(url), options);
@@ -69,11 +69,11 @@ function startNodeWorker({ Worker }: NodeWorkerThreads, url: string | URL | unde
 }
 
 /** `worker_threads` takes paths and URL objects, but no URLs as strings. */
-function fileOrUrl(url: string | URL): string | URL {
-  return typeof url === "string" && /^[a-z]{2,}:/i.test(url) ? new URL(url) : url;
+function fileOrUrl(url: string): string | URL {
+  return /^[a-z]{2,}:/i.test(url) ? new URL(url) : url;
 }
 
-function startWebWorker(url: string | URL | undefined, events: WorkerEvents): WorkerThread {
+function startWebWorker(url: string | undefined, events: WorkerEvents): WorkerThread {
   const blob = url === undefined ? URL.createObjectURL(new Blob([WORKER_SOURCE], { type: "text/javascript" })) : undefined;
   let worker: Worker;
   try {
