@@ -1,9 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { CHUNK_KEYS } from "../../src/backend/wasm/attention-layout.ts";
 import { MAX_TASKS } from "../../src/backend/wasm/control.ts";
 import { TUNING, type Work, cutRows, cutsKeys, joinTasks, keyChunks, threadsFor, workPerTask } from "../../src/backend/wasm/schedule.ts";
-import { numRuns } from "../support/property.ts";
+import { fc } from "../support/property.ts";
 
 describe("rows", () => {
   test("every row of every segment is in exactly one part, in order, whatever the size of a task", () => {
@@ -26,7 +25,6 @@ describe("rows", () => {
         }
         expect(cutRows(segments, rowsPerTask)).toEqual(tasks);
       }),
-      { numRuns },
     );
   });
 });
@@ -47,7 +45,6 @@ describe("keys", () => {
         }
         if (low < high) expect(next).toBe(high);
       }),
-      { numRuns },
     );
   });
 
@@ -78,17 +75,20 @@ describe("tasks", () => {
         });
         expect(next).toBe(costs.length);
       }),
-      { numRuns },
     );
   });
 
   test("no job has more tasks than tickets can count", () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 1_000_000 }), fc.integer({ min: 1, max: 128 }), fc.double({ min: 1, max: 1e6, noNaN: true }), (rows, threads, rowNs) => {
-        const rowsPerTask = workPerTask(rows * rowNs, threads) / rowNs;
-        expect(cutRows([rows], rowsPerTask).length).toBeLessThanOrEqual(MAX_TASKS);
-      }),
-      { numRuns },
+      fc.property(
+        fc.integer({ min: 1, max: 1_000_000 }),
+        fc.integer({ min: 1, max: 128 }),
+        fc.double({ min: 1, max: 1e6, noNaN: true }),
+        (rows, threads, rowNs) => {
+          const rowsPerTask = workPerTask(rows * rowNs, threads) / rowNs;
+          expect(cutRows([rows], rowsPerTask).length).toBeLessThanOrEqual(MAX_TASKS);
+        },
+      ),
     );
   });
 });
@@ -124,7 +124,6 @@ describe("how many threads a call is worth", () => {
         expect(now).toBeLessThanOrEqual(threads);
         expect(now).toBeGreaterThanOrEqual(1);
       }),
-      { numRuns },
     );
   });
 });
