@@ -25,3 +25,11 @@ export interface GPUCommandEncoderLike {
   beginComputePass(descriptor?: object): object;
   finish(descriptor?: object): object;
 }
+
+/** An `AbortSignal`. */
+export interface AbortSignalLike {
+  readonly aborted: boolean;
+  readonly reason: unknown;
+  addEventListener(type: "abort", listener: () => void): void;
+  removeEventListener(type: "abort", listener: () => void): void;
+}

@@ -5,7 +5,7 @@ import { hostScoreCall } from "../../src/attention-arguments.ts";
 import { type Cpu, type CpuOptions, createCpu } from "../../src/backend/wasm/cpu.ts";
 import type { Tuning } from "../../src/backend/wasm/schedule.ts";
 import { emptyOn } from "../../src/empty.ts";
-import { type AttentionResultWithLse, type Tensor, mergeStates } from "../../src/index.ts";
+import { mergeStates } from "../../src/index.ts";
 import { parseLogSoftmax } from "../../src/log-softmax.ts";
 import { parseLogSumExp } from "../../src/log-sum-exp.ts";
 import { parseSoftmax } from "../../src/softmax.ts";
