@@ -3,7 +3,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
+import { type Plugin, build } from "esbuild";
 import { encode } from "../src/backend/wasm/inlined.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -58,6 +58,19 @@ function interleave(a: Buffer, b: Buffer, table: Uint8Array): string[] {
   return pieces;
 }
 
+/** Takes comments and indentation out of WGSL, which minifiers do not touch: 1 KB after gzip. TypeScript does not mind. */
+const compactShaders: Plugin = {
+  name: "compact shaders",
+  setup({ onLoad }) {
+    onLoad({ filter: /backend[\\/]webgpu[\\/]kernels[\\/]/ }, ({ path }) => ({
+      contents: readFileSync(path, "utf8")
+        .replace(/^ *\/\/\/.*\n/gm, "")
+        .replace(/^ +/gm, ""),
+      loader: "ts",
+    }));
+  },
+};
+
 mkdirSync(`${root}build`, { recursive: true });
 mkdirSync(`${root}src/backend/wasm/generated`, { recursive: true });
 const baseline = assemble("baseline");
@@ -91,6 +104,7 @@ if (!wasmOnly) {
     target: "es2022",
     sourcemap: true,
     sourcesContent: true,
+    plugins: [compactShaders],
     logLevel: "warning",
   });
   execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, "-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
