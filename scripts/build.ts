@@ -61,8 +61,8 @@ function interleave(a: Buffer, b: Buffer, table: Uint8Array): string[] {
 /** Takes comments and indentation out of WGSL, which minifiers do not touch: 1 KB after gzip. TypeScript does not mind. */
 const compactShaders: Plugin = {
   name: "compact shaders",
-  setup({ onLoad }) {
-    onLoad({ filter: /backend[\\/]webgpu[\\/]kernels[\\/]/ }, ({ path }) => ({
+  setup(bundle) {
+    bundle.onLoad({ filter: /backend[\\/]webgpu[\\/]kernels[\\/]/ }, ({ path }) => ({
       contents: readFileSync(path, "utf8")
         .replace(/^ *\/\/\/.*\n/gm, "")
         .replace(/^ +/gm, ""),
