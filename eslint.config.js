@@ -4,7 +4,7 @@ import tseslint from "typescript-eslint";
 
 export default defineConfig(
   // AssemblyScript is not TypeScript (`@inline function`); the rest is written by programs.
-  globalIgnores(["assembly/", "bench/machine/loops.ts", "dist/", "build/", "src/backend/wasm/generated/", "bench/results/", "bench/peers/node_modules/"]),
+  globalIgnores(["assembly/", "bench/machine/loops.ts", "dist/", "**/build/", "src/backend/wasm/generated/", "bench/results/", "bench/peers/node_modules/"]),
   { linterOptions: { reportUnusedDisableDirectives: "error" } },
   js.configs.recommended,
   tseslint.configs.strictTypeChecked,
@@ -38,6 +38,11 @@ export default defineConfig(
     // They run in browsers, workers and servers, by `import` and by `require`.
     files: ["test/package/apps/**"],
     rules: { "no-undef": "off", "@typescript-eslint/no-require-imports": "off" },
+  },
+  {
+    // Next.js asks for default exports.
+    files: ["test/package/apps/next/**"],
+    rules: { "no-restricted-syntax": "off" },
   },
   {
     // Not part of the TypeScript project, so there are no types to check by.

@@ -11,11 +11,11 @@ import { join } from "node:path";
 import { BROWSERS } from "../test/package/browsers.ts";
 import { BUNDLERS, type Bundler, scriptsOf } from "../test/package/bundlers.ts";
 import { checkContents, checkInlined, checkShaken, checkUnused } from "../test/package/contents.ts";
-import { checkHydration, checkPage, checkServer } from "../test/package/pages.ts";
+import { buildSite, checkSite } from "../test/package/next.ts";
+import { assertRendered, checkHydration, checkPage, checkServer } from "../test/package/pages.ts";
 import { ROOT, run } from "../test/package/program.ts";
 import { type Runtime, checkRuntime, versionOf } from "../test/package/runtimes.ts";
 import { Site } from "../test/package/site.ts";
-import { checkCore, checkWebGpu } from "../test/package/sizes.ts";
 import { ENGINES, installTools, systemNode } from "../test/package/tools.ts";
 import { checkAttw, checkPublint, checkTypes } from "../test/package/types.ts";
 import { Checks } from "./checks.ts";
@@ -84,19 +84,32 @@ async function checkBundlers(): Promise<Map<Bundler, string>> {
   const made = new Map<Bundler, string>();
   for (const bundler of BUNDLERS) {
     const missing = bundler.atHand ? "" : toolsMissing;
-    await runOrSkip(`${bundler.name}: bundles, leaves attention out of softmax, and what a server imports touches nothing`, missing, async () => {
+    // Without a bundler nothing is left out.
+    const shakes = bundler.name !== "no bundler";
+    await runOrSkip(`${bundler.name}: ${shakes ? "softmax leaves attention out, " : ""}what a server imports touches nothing`, missing, async () => {
       const outDir = (entry: string): string => join(sites, folderOf(bundler, entry));
       for (const entry of ["page", "client", SHAKEN]) await bundler.page(project, entry, outDir(entry));
+      cpSync(join(installed, "dist/worker.js"), join(outDir("page"), "onepass-worker.js"));
       const rendered = await checkServer(project, await bundler.server(project, "server", join(project, "servers", bundler.name)));
       made.set(bundler, rendered);
-      // Without a bundler nothing is left out.
-      return bundler.name === "no bundler" ? undefined : checkShaken(installed, scriptsOf(outDir(SHAKEN)), scriptsOf(outDir("page")));
+      return shakes ? checkShaken(installed, scriptsOf(outDir(SHAKEN)), scriptsOf(outDir("page"))) : undefined;
     });
   }
   return made;
 }
 
-async function checkBrowsers(rendered: ReadonlyMap<Bundler, string>): Promise<void> {
+/** A site of Next.js; returns what its server rendered, undefined if there is no site. */
+async function checkNext(): Promise<string | undefined> {
+  let rendered: string | undefined;
+  await runOrSkip("Next.js: builds, and its server renders", toolsMissing, async () => {
+    rendered = await buildSite(project, sites);
+    assertRendered(rendered);
+    return undefined;
+  });
+  return rendered;
+}
+
+async function checkBrowsers(rendered: ReadonlyMap<Bundler, string>, next: string | undefined): Promise<void> {
   const site = await Site.start(sites);
   try {
     for (const [name, start] of Object.entries(BROWSERS)) {
@@ -108,13 +121,16 @@ async function checkBrowsers(rendered: ReadonlyMap<Bundler, string>): Promise<vo
         continue;
       }
       for (const [bundler, text] of rendered) {
-        await checks.run(`${browser.version}, ${bundler.name}`, () => checkPage(browser, site, `${folderOf(bundler, "page")}/index.html`));
+        await checks.run(`${browser.version}, ${bundler.name}`, () =>
+          checkPage(browser, site, `${folderOf(bundler, "page")}/index.html`, name === "Chromium" ? "required" : "possible"),
+        );
         const folder = folderOf(bundler, "client");
         await checks.run(`${browser.version}, ${bundler.name}, over what a server rendered`, async () => {
           await checkHydration(browser, site, join(sites, folder), `${folder}/index.html`, text);
           return undefined;
         });
       }
+      if (next !== undefined) await checks.run(`${browser.version}, Next.js`, () => checkSite(browser, site, next));
       await browser.close();
     }
   } finally {
@@ -147,15 +163,13 @@ try {
   });
   await checks.run("holds what it should and no tests", () => checkContents(installed));
   await checks.run("the raw .wasm files equal the inlined ones", () => checkInlined(installed));
-  await checks.run("size of what import loads, gzipped", () => checkCore(join(installed, "dist")));
-  await checks.run("size of what the GPU needs besides, gzipped", async () => (await checkWebGpu(join(installed, "dist"))) ?? "there is no such part");
   await checks.run("unused code is left out", () => checkUnused(project));
   await checks.run("types, moduleResolution nodenext", () => checkTypes(project, "NodeNext", "nodenext"));
   await checks.run("types, moduleResolution bundler", () => checkTypes(project, "ESNext", "bundler"));
   await tools;
   await checkNodes();
   for (const [name, engine] of Object.entries(OTHER_RUNTIMES)) await runOrSkip(name, toolsMissing, () => checkRuntime(engine(), apps));
-  await checkBrowsers(await checkBundlers());
+  await checkBrowsers(await checkBundlers(), await checkNext());
 } finally {
   rmSync(work, { recursive: true, force: true });
 }

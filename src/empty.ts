@@ -11,6 +11,7 @@ export interface ModuleTensor<D extends "f32" | "f64" = "f32" | "f64"> extends T
   readonly data: DTypeData[D];
   /** Gives the memory back. Using the tensor afterwards throws DisposedError; disposing again does nothing. */
   dispose(): void;
+  /** The same as {@link ModuleTensor.dispose}, for `using`. */
   [Symbol.dispose](): void;
 }
 

@@ -4,6 +4,30 @@ export { type Layout, type ScoreOptions } from "./attention-arguments.ts";
 export { attentionScores, type AttentionScoresOptions, type ScoreStage } from "./attention-scores.ts";
 export { attentionVarlen, type AttentionVarlenOptions } from "./attention-varlen.ts";
 export { createBlockMask, type BlockMask, type BlockMaskOptions, type MaskMod } from "./block-mask.ts";
+export { createEngine } from "./create-engine.ts";
+export type { Variant } from "./backend/wasm/features.ts";
+export type { GpuInfo } from "./backend/webgpu/gpu.ts";
+export type { Calibration, ParallelRate } from "./calibration.ts";
+export type { CpuEstimate, Device, GpuEstimate } from "./dispatch.ts";
+export type { AbortSignalLike, GPUBufferLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike } from "./gpu-types.ts";
+export type {
+  Engine,
+  EngineAttention,
+  EngineInfo,
+  EngineInput,
+  EngineOptions,
+  EngineOp,
+  EngineRecording,
+  EngineResult,
+  EngineWithLse,
+  ExplainOptions,
+  Explanation,
+  OnEngine,
+  RecordedAttention,
+  RecordedWithLse,
+  ReturnsLse,
+  URLLike,
+} from "./engine.ts";
 export { empty, type ModuleTensor } from "./empty.ts";
 export { BackendError, DisposedError, UnsupportedError } from "./errors.ts";
 export { logSoftmax, type LogSoftmaxOptions } from "./log-softmax.ts";
@@ -11,4 +35,14 @@ export { logSumExp, type LogSumExpOptions } from "./log-sum-exp.ts";
 export { mergeStates, type PartialAttention } from "./merge-states.ts";
 export { OnlineSoftmax, type NormalizeOptions } from "./online-softmax.ts";
 export { softmax, type MaskLike, type SoftmaxAlgorithm, type SoftmaxOptions } from "./softmax.ts";
-export { tensor, type DType, type DTypeData, type DTypeOf, type FloatArray, type Tensor, type TensorLike } from "./tensor.ts";
+export {
+  tensor,
+  type DType,
+  type DTypeData,
+  type DTypeOf,
+  type FloatArray,
+  type GpuTensor,
+  type ResidentTensor,
+  type Tensor,
+  type TensorLike,
+} from "./tensor.ts";
