@@ -8,26 +8,41 @@ import type { RowCall } from "../../row-call.ts";
 import { parseShape } from "../../shape.ts";
 import { type ResidentTensor, type Tensor, deviceView, kindOf, toView } from "../../tensor.ts";
 import { recordAttention } from "./attention.ts";
-import { recordScores } from "./attention-scores.ts";
+import { recordAttentionScores } from "./attention-scores.ts";
 import { type HostTensor, WebGpuBackend } from "./backend.ts";
 import type { Job } from "./job.ts";
 import type { Recording } from "./recording.ts";
-import { recordMerge } from "./merge-states.ts";
+import { recordMergeStates } from "./merge-states.ts";
 import { recordRows } from "./rows.ts";
 
 /** A GPU in use: which, with what, and what it cannot do. */
 export interface GpuInfo {
+  /** The adapter's, as browsers tell it: "nvidia". */
   readonly vendor: string;
+  /** The adapter's family: "ampere". */
   readonly architecture: string;
+  /** The adapter's name, where it is told. */
   readonly description: string;
   /** Whether the adapter is software. */
   readonly emulated: boolean;
   /** Sizes of subgroups that shaders may meet; undefined where they do without. */
-  readonly subgroups: { readonly min: number; readonly max: number } | undefined;
+  readonly subgroups:
+    | {
+        /** The smallest. */
+        readonly min: number;
+        /** The largest. */
+        readonly max: number;
+      }
+    | undefined;
   /** Whether shaders read f16 as such, and not by unpacking. */
   readonly f16: boolean;
   /** GPU memory that tensors and running calls use, and that waits to be used again. */
-  readonly bytes: { readonly inUse: number; readonly pooled: number };
+  readonly bytes: {
+    /** Of tensors and running calls. */
+    readonly inUse: number;
+    /** Waiting to be used again. */
+    readonly pooled: number;
+  };
   /** Shaders compiled so far. */
   readonly pipelines: number;
 }
@@ -201,7 +216,7 @@ function scoresJob(call: ScoresCall): Job {
     operands: [q.data, k.data, bias?.data, mask?.data],
     results: [{ shape }],
     record: (recorder, [scores]) => {
-      if (scores !== undefined) recordScores(recorder, call, scores);
+      if (scores !== undefined) recordAttentionScores(recorder, call, scores);
     },
   };
 }
@@ -211,7 +226,7 @@ function mergeJob(call: MergeCall): Job {
     operands: call.parts.flatMap(({ out, lse }) => [out.data, lse.data]),
     results: [{ shape: call.shape }, { shape: call.lseShape }],
     record: (recorder, [out, lse]) => {
-      if (out !== undefined && lse !== undefined) recordMerge(recorder, call, out, lse);
+      if (out !== undefined && lse !== undefined) recordMergeStates(recorder, call, out, lse);
     },
   };
 }
