@@ -9,7 +9,8 @@ import { WORKER_SOURCE } from "../../src/backend/wasm/generated/worker-source.ts
 import { Lease, type Task, writeJob } from "../../src/backend/wasm/job.ts";
 import { WorkerPool } from "../../src/backend/wasm/pool.ts";
 import { binaryOf, chooseVariant } from "../../src/backend/wasm/runtime.ts";
-import { createSharedRuntime, shareMemoryOf } from "../../src/backend/wasm/shared-runtime.ts";
+import { shareMemoryOf } from "../../src/backend/wasm/shared-binary.ts";
+import { createSharedRuntime } from "../../src/backend/wasm/shared-runtime.ts";
 import { emptyOn } from "../../src/empty.ts";
 import { BackendError, DisposedError, type Tensor, attention, softmax, tensor } from "../../src/index.ts";
 import { parseSoftmax } from "../../src/softmax.ts";
