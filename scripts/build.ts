@@ -5,6 +5,7 @@ import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "nod
 import { fileURLToPath } from "node:url";
 import { type Plugin, build } from "esbuild";
 import { encode } from "../src/backend/wasm/inlined.ts";
+import { shareMemoryOf } from "../src/backend/wasm/shared-binary.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 /** Bytes of a binary per piece of the inlined form. */
@@ -111,6 +112,8 @@ if (!wasmOnly) {
   finishDeclarations(`${root}dist`);
   writeFileSync(`${root}dist/worker.js`, `${worker}\n`);
   mkdirSync(`${root}dist/wasm`, { recursive: true });
-  writeFileSync(`${root}dist/wasm/baseline.wasm`, baseline);
-  writeFileSync(`${root}dist/wasm/relaxed.wasm`, relaxed);
+  for (const [name, bytes] of Object.entries({ baseline, relaxed })) {
+    writeFileSync(`${root}dist/wasm/${name}.wasm`, bytes);
+    writeFileSync(`${root}dist/wasm/${name}-shared.wasm`, shareMemoryOf(Uint8Array.from(bytes)));
+  }
 }
