@@ -35,6 +35,11 @@ export default defineConfig(
     rules: { "no-restricted-syntax": "off" },
   },
   {
+    // They run in browsers, workers and servers, by `import` and by `require`.
+    files: ["test/package/apps/**"],
+    rules: { "no-undef": "off", "@typescript-eslint/no-require-imports": "off" },
+  },
+  {
     // Not part of the TypeScript project, so there are no types to check by.
     files: ["**/*.{js,mjs,cjs}"],
     extends: [tseslint.configs.disableTypeChecked],

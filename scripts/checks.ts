@@ -4,12 +4,12 @@ export class Checks {
   readonly #failed: string[] = [];
   readonly #skipped: string[] = [];
 
-  /** Runs one check; it passes when `run` returns, and what `run` returns is printed beside its name. */
-  async run(name: string, run: () => string | undefined | Promise<string | undefined>): Promise<void> {
+  /** Runs one check; it passes when `run` returns, and a text that `run` returns is printed beside its name. */
+  async run(name: string, run: () => unknown): Promise<void> {
     try {
       const note = await run();
       this.#passed++;
-      console.log(`  ok    ${name}${note === undefined ? "" : `: ${note}`}`);
+      console.log(`  ok    ${name}${typeof note !== "string" ? "" : `: ${note}`}`);
     } catch (error) {
       this.#failed.push(name);
       console.error(`  FAIL  ${name}\n${indent(error instanceof Error ? error.message : String(error))}`);

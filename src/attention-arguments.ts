@@ -42,10 +42,13 @@ export interface ScoreOptions {
   readonly layout?: Layout;
 }
 
+/** The smallest normal f32: its reciprocal is finite. */
+const SMALLEST_SOFTCAP = 2 ** -126;
+
 /** The largest head dimension of queries, keys and values. */
 export const MAX_DIM = 1024;
 
-const SCORE_OPTIONS = [
+const SCORE_OPTIONS: readonly string[] = [
   "scale",
   "causal",
   "windowSize",
@@ -59,9 +62,10 @@ const SCORE_OPTIONS = [
   "kvLengths",
   "qLengths",
   "layout",
-] as const;
-const ATTENTION_OPTIONS = new Set<string>([...SCORE_OPTIONS, "out", "returnLse"]);
-const SCORES_OPTIONS = new Set<string>([...SCORE_OPTIONS, "stage"]);
+];
+// Annotated, and not spread, so that bundlers leave them out of programs that use no attention.
+const ATTENTION_OPTIONS = /* @__PURE__ */ new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("out", "returnLse"));
+const SCORES_OPTIONS = /* @__PURE__ */ new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("stage"));
 
 /** Numbers of queries, keys and values: f32, f16 as bits, or a GPU buffer of either. */
 export type HeadData = Float32Array | Uint16Array | DeviceArray;
@@ -229,6 +233,8 @@ export function parseModifiers(
 ): Pick<AttentionCall, "rule" | "scale" | "softcap" | "slopes" | "sinks"> {
   const softcap = parseFinite("softcap", options.softcap, 0);
   if (softcap < 0) throw new RangeError(`"softcap" expected a number that is not negative, got ${softcap}`);
+  // Scores are divided by it, in f32.
+  if (softcap > 0 && softcap < SMALLEST_SOFTCAP) throw new RangeError(`"softcap" expected 0 or at least ${SMALLEST_SOFTCAP}, got ${softcap}`);
   const [windowLeft, windowRight] = parseWindow(options.windowSize);
   return {
     rule: { causal, windowLeft, windowRight },

@@ -9,11 +9,13 @@ export function checkOptions(value: unknown, known: ReadonlySet<string>): void {
   }
 }
 
-/** A finite number, or `fallback` when absent. */
-export function parseFinite(name: string, value: unknown, fallback: number): number {
+/** A number that is finite in the dtype that computes with it, or `fallback` when absent. */
+export function parseFinite(name: string, value: unknown, fallback: number, dtype: "f32" | "f64" = "f32"): number {
   if (value === undefined) return fallback;
   if (typeof value !== "number") throw new TypeError(`"${name}" expected a number, got ${describe(value)}`);
-  if (!Number.isFinite(value)) throw new RangeError(`"${name}" expected a finite number, got ${value}`);
+  if (!Number.isFinite(dtype === "f32" ? Math.fround(value) : value)) {
+    throw new RangeError(`"${name}" expected a finite number${Number.isFinite(value) ? " that f32 can hold" : ""}, got ${value}`);
+  }
   return value;
 }
 

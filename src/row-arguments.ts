@@ -55,7 +55,7 @@ export type Bytes = Uint8Array | DeviceArray;
 /** Checks the options that modify the input. */
 export function parseRowModifiers(options: { readonly scale?: unknown; readonly bias?: unknown; readonly mask?: unknown }, x: FloatView): RowModifiers {
   return {
-    scale: parseFinite("scale", options.scale, 1),
+    scale: parseFinite("scale", options.scale, 1, computedType(x)),
     bias: options.bias === undefined ? undefined : parseBias(options.bias, x),
     mask: options.mask === undefined ? undefined : parseMask(options.mask, x.shape),
   };

@@ -1,6 +1,6 @@
 import { type ScoreOptions, type ScoreStage, type TensorLike } from "../../src/index.ts";
-import type { Instance } from "../../src/testing.ts";
 import { countOf, offsetsOf, stridesOf } from "../reference/indices.ts";
+import type { Subject } from "../support/subjects.ts";
 
 // ONNX Attention (opsets 23 to 25, and the operators of ONNX Runtime expressed by it) in terms of this library. What the two
 // mean differently is translated here: a head dimension that is folded into the last one, caches that are concatenated,
@@ -51,7 +51,7 @@ interface Heads {
 const STAGES: readonly ScoreStage[] = ["raw", "softcapped", "masked", "probabilities"];
 
 /** The `attention` of an adapter for the runner of the cases. */
-export function attentionAdapter(instance: Instance, toFloat64: ToFloat64) {
+export function attentionAdapter(subject: Subject, toFloat64: ToFloat64) {
   const toF32 = (t: CaseTensor): Float32Array => Float32Array.from(toFloat64(t));
 
   /** A view of a tensor [B, H, L, E] or [B, L, H · E]; nothing is moved. */
@@ -98,7 +98,7 @@ export function attentionAdapter(instance: Instance, toFloat64: ToFloat64) {
     return bool ? { mask: { data: Uint8Array.from(padded), shape } } : { bias: { data: padded, shape } };
   }
 
-  return function attention(inputs: Inputs, attributes: Attributes, wanted: readonly string[]): Record<string, CaseTensor> {
+  return async function attention(inputs: Inputs, attributes: Attributes, wanted: readonly string[]): Promise<Record<string, CaseTensor>> {
     const { Q, K, V, attn_mask: mask, past_key: pastKey, past_value: pastValue, nonpad_kv_seqlen: nonpad, sinks } = inputs;
     const { scale, softcap, is_causal: causal = 0, left_window_size: left = -1, right_window_size: right = -1, qk_matmul_output_mode: mode = 0 } = attributes;
     const rank = Q.dims.length;
@@ -136,9 +136,9 @@ export function attentionAdapter(instance: Instance, toFloat64: ToFloat64) {
       const [sb = 0, sh = 0, sl = 0, se = 0] = strides;
       return rank === 3 ? { data, shape: [b, l, h, e], strides: [sb, sl, sh, se] } : { data, shape: [b, h, l, e], strides };
     };
-    const out = instance.attention(view(q), view(k), view(v), { ...options, layout });
+    const out = await subject.attention(view(q), view(k), view(v), { ...options, layout });
     const dims = rank === 4 ? out.shape : [batch, queries, heads * v.shape[3]];
-    const scores = wanted.includes("qk_matmul_output") ? instance.attentionScores(view(q), view(k), { ...options, layout, stage }) : undefined;
+    const scores = wanted.includes("qk_matmul_output") ? await subject.attentionScores(view(q), view(k), { ...options, layout, stage }) : undefined;
     return {
       Y: { dims, data: out.data, dtype: "float32" },
       present_key: { dims: k.shape, data: k.data, dtype: "float32" },

@@ -3,9 +3,9 @@ import { resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
 import { tensor } from "../../src/index.ts";
-import type { Instance } from "../../src/testing.ts";
 import { byName } from "../support/by-name.ts";
-import { describeVariants, unavailable } from "../support/variants.ts";
+import { type Subject, describeSubjects } from "../support/subjects.ts";
+import { unavailable } from "../support/variants.ts";
 
 // Cases from the test suites of ONNX, ONNX Runtime, web-platform-tests, tfjs, jax-js and others, as plain data that lies
 // beside the project, not in it.
@@ -58,11 +58,11 @@ if (existsSync(runner)) {
 
   const outputOf = ({ shape, data }: { shape: readonly number[]; data: Float32Array | Float64Array }) => ({ dims: shape, data, dtype: data instanceof Float64Array ? "float64" : "float32" }); // prettier-ignore
 
-  const adapterOf = (instance: Instance, safe: boolean): object => ({
-    softmax: (x: CaseTensor, { axis }: { axis?: number }) => outputOf(instance.softmax(inputOf(x), { axis: axis ?? -1, safe })),
-    logSoftmax: (x: CaseTensor, { axis }: { axis?: number }) => outputOf(instance.logSoftmax(inputOf(x), { axis: axis ?? -1, safe })),
-    logSumExp: (x: CaseTensor, { axes, keepdims }: { axes?: number[] | null; keepdims?: boolean }) =>
-      outputOf(instance.logSumExp(inputOf(x), { axis: axes ?? x.dims.map((_, d) => d), keepDims: keepdims ?? false })),
+  const adapterOf = (subject: Subject, safe: boolean): object => ({
+    softmax: async (x: CaseTensor, { axis }: { axis?: number }) => outputOf(await subject.softmax(inputOf(x), { axis: axis ?? -1, safe })),
+    logSoftmax: async (x: CaseTensor, { axis }: { axis?: number }) => outputOf(await subject.logSoftmax(inputOf(x), { axis: axis ?? -1, safe })),
+    logSumExp: async (x: CaseTensor, { axes, keepdims }: { axes?: number[] | null; keepdims?: boolean }) =>
+      outputOf(await subject.logSumExp(inputOf(x), { axis: axes ?? x.dims.map((_, d) => d), keepDims: keepdims ?? false })),
   });
 
   test("there are more than a hundred cases of the row operations", () => {
@@ -70,11 +70,11 @@ if (existsSync(runner)) {
     for (const op of OPS) expect(cases.filter((c) => c.op === op).length, op).toBeGreaterThan(5);
   });
 
-  describeVariants("conformance", (instance) => {
+  describeSubjects("conformance", (subject) => {
     const passed = new Set<string>();
 
     test.each(byName(cases))("%s", async (name, c) => {
-      expect(await runCase(adapterOf(instance, c.name.includes(WANTS_SAFE)), c)).toMatchObject({ status: "passed" });
+      expect(await runCase(adapterOf(subject, c.name.includes(WANTS_SAFE)), c)).toMatchObject({ status: "passed" });
       passed.add(name);
     });
 

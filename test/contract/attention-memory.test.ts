@@ -3,19 +3,23 @@ import { type AttentionOptions, BackendError, type ScoreOptions, createBlockMask
 import { type Instance, createInstance } from "../../src/testing.ts";
 import { type AttentionSizes, attentionCase } from "../cases/attention.ts";
 import { Placements, operandsFor, shapesOf } from "../support/attention.ts";
-import type { Home } from "../support/layouts.ts";
 import { maskBytes, numbers } from "../support/numbers.ts";
+import { type Home, subjectOf } from "../support/subjects.ts";
 import { describeVariants } from "../support/variants.ts";
 
 const MIB = 1 << 20;
 
 /** Attention with everything in one place, and how many bytes of scratch the call took. */
-function scratchOf(instance: Instance, sizes: AttentionSizes, home: Home, options: Omit<AttentionOptions, "returnLse"> = {}): number {
-  const placements = new Placements(instance, home);
+async function scratchOf(instance: Instance, sizes: AttentionSizes, home: Home, options: Omit<AttentionOptions, "returnLse"> = {}): Promise<number> {
+  const placements = new Placements(subjectOf(instance), home);
   const shapes = shapesOf(sizes);
   // What the numbers are does not matter here, and there are many.
-  const [q, k, v, out] = [shapes.q, shapes.k, shapes.v, shapes.out].map((shape) => placements.empty(shape));
-  if (q === undefined || k === undefined || v === undefined || out === undefined) throw new Error("four shapes give four tensors");
+  const [q, k, v, out] = [
+    await placements.empty(shapes.q),
+    await placements.empty(shapes.k),
+    await placements.empty(shapes.v),
+    await placements.empty(shapes.out),
+  ];
   for (const { data } of [q, k, v]) data.fill(0.25);
   const take = vi.spyOn(instance.memory, "take");
   instance.attention(q, k, v, { ...options, out, returnLse: true });
@@ -54,38 +58,39 @@ describeVariants("working memory of attention", (_, variant) => {
     test.each([
       ["decode", 3],
       ["prefill", 70],
-    ])("does not depend on the number of keys, %s", (_, queries) => {
+    ])("does not depend on the number of keys, %s", async (_, queries) => {
       const instance = createInstance(variant);
-      const scratch = [100, 1100, 20_000].map((keys) => {
+      const scratch: number[] = [];
+      for (const keys of [100, 1100, 20_000]) {
         const sizes = attentionCase({ heads: 4, kvHeads: 2, queries, keys, dim: 16 });
-        return scratchOf(instance, sizes, "module", optionsFor(sizes));
-      });
+        scratch.push(await scratchOf(instance, sizes, "module", optionsFor(sizes)));
+      }
       expect(new Set(scratch).size, `bytes: ${scratch.join()}`).toBe(1);
       expect(scratch[0]).toBeLessThanOrEqual(MIB);
     });
 
-    test("is for arrays that and one head of keys and values", () => {
+    test("is for arrays that and one head of keys and values", async () => {
       const instance = createInstance(variant);
       for (const keys of [1100, 20_000]) {
         const sizes = attentionCase({ batch: 2, heads: 4, kvHeads: 2, queries: 3, keys, dim: 16, valueDim: 24 });
-        expect(scratchOf(instance, sizes, "array", optionsFor(sizes))).toBeLessThanOrEqual(MIB + keys * (16 + 24) * 4);
+        expect(await scratchOf(instance, sizes, "array", optionsFor(sizes))).toBeLessThanOrEqual(MIB + keys * (16 + 24) * 4);
       }
     });
   });
 
-  test("of arrays is for the keys that are seen, not for all", () => {
+  test("of arrays is for the keys that are seen, not for all", async () => {
     const instance = createInstance(variant);
-    const of = (options: AttentionOptions): number => scratchOf(instance, attentionCase({ queries: 4, keys: 20_000, dim: 16 }), "array", options);
-    const none = of({ kvLengths: [0] });
-    expect(of({ kvLengths: [500] }) - none).toBeLessThanOrEqual(500 * 32 * 4 + 256);
-    expect(of({ windowSize: [99, 0] }) - none).toBeLessThanOrEqual(103 * 32 * 4 + 256);
-    expect(of({ causal: "upper-left" }) - none).toBeLessThanOrEqual(4 * 32 * 4 + 256);
+    const of = (options: AttentionOptions): Promise<number> => scratchOf(instance, attentionCase({ queries: 4, keys: 20_000, dim: 16 }), "array", options);
+    const none = await of({ kvLengths: [0] });
+    expect((await of({ kvLengths: [500] })) - none).toBeLessThanOrEqual(500 * 32 * 4 + 256);
+    expect((await of({ windowSize: [99, 0] })) - none).toBeLessThanOrEqual(103 * 32 * 4 + 256);
+    expect((await of({ causal: "upper-left" })) - none).toBeLessThanOrEqual(4 * 32 * 4 + 256);
   });
 
-  test("is the largest that there is, for the largest head dimensions, within 2 MiB", () => {
+  test("is the largest that there is, for the largest head dimensions, within 2 MiB", async () => {
     const instance = createInstance(variant);
     const sizes = attentionCase({ queries: 70, keys: 1100, dim: 512 });
-    expect(scratchOf(instance, sizes, "module", { bias: numbers("normal", 1100), mask: maskBytes(1100) })).toBeLessThanOrEqual(2 * MIB);
+    expect(await scratchOf(instance, sizes, "module", { bias: numbers("normal", 1100), mask: maskBytes(1100) })).toBeLessThanOrEqual(2 * MIB);
   });
 
   test("repeated calls leave memory where it was", () => {

@@ -180,6 +180,12 @@ describe("attention refuses", () => {
     expect(error.message).toMatch(new RegExp(`^"q" has dtype ${dtype}`));
   });
 
+  test("a scale or softcap that f32 cannot compute with", () => {
+    expectThrown(() => run({}, { scale: 1e39 }), RangeError, '"scale" expected a finite number that f32 can hold, got 1e+39');
+    expectThrown(() => run({}, { softcap: 1e39 }), RangeError, '"softcap" expected a finite number that f32 can hold, got 1e+39');
+    expectThrown(() => run({}, { softcap: 1e-39 }), RangeError, `"softcap" expected 0 or at least ${2 ** -126}, got 1e-39`);
+  });
+
   test("queries of one dtype and keys of another", () => {
     const halves = { data: new Uint16Array(192), shape: [2, 4, 3, 8], dtype: "f16" };
     expectThrown(() => run({ q: halves }), TypeError, '"k" expected dtype f16 as "q", got f32');

@@ -95,6 +95,7 @@ describe.each([
     ["an axis that is a string", { axis: "0" }, TypeError, '"axis" expected an integer, got "0"'],
     ["a scale of NaN", { scale: NaN }, RangeError, '"scale" expected a finite number, got NaN'],
     ["an infinite scale", { scale: Infinity }, RangeError, '"scale" expected a finite number, got Infinity'],
+    ["a scale beyond f32", { scale: 1e39 }, RangeError, '"scale" expected a finite number that f32 can hold, got 1e+39'],
     ["a scale that is a string", { scale: "2" }, TypeError, '"scale" expected a number, got "2"'],
     ["a bias that is a number", { bias: 1 }, TypeError, '"bias" expected a typed array or a tensor, got 1'],
     ["a bias of another dtype", { bias: new Float64Array(3) }, TypeError, '"bias" expected dtype f32 as "x", got f64'],

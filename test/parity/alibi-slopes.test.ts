@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { alibiSlopes, tensor } from "../../src/index.ts";
-import { describeVariants } from "../support/variants.ts";
+import { describeSubjects } from "../support/subjects.ts";
 
 // Press, Smith and Lewis, arXiv:2108.12409, section 3, and `get_slopes` of their code for head counts between powers of two.
 const PUBLISHED: readonly (readonly [number, readonly number[]])[] = [
@@ -35,10 +35,10 @@ describe("alibiSlopes", () => {
   });
 });
 
-describeVariants("alibiSlopes as an option", (instance) => {
-  test("adds -slope · |position - key|, per query head", () => {
+describeSubjects("alibiSlopes as an option", (subject) => {
+  test("adds -slope · |position - key|, per query head", async () => {
     const [q, k] = [tensor(new Float32Array(3 * 3), [3, 3, 1]), tensor(new Float32Array(5), [1, 5, 1])];
-    const scores = instance.attentionScores(q, k, { alibiSlopes: [1, 0.5, 0], stage: "masked" }).data;
+    const scores = (await subject.attentionScores(q, k, { alibiSlopes: [1, 0.5, 0], stage: "masked" })).data;
     const rows = Array.from({ length: 9 }, (_, row) => [...scores.slice(row * 5, row * 5 + 5)].map((s) => s + 0));
     expect(rows).toEqual([
       [-2, -1, 0, -1, -2],

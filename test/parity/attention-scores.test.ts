@@ -1,6 +1,5 @@
 import { describe, expect, test } from "vitest";
 import { type Layout, tensor } from "../../src/index.ts";
-import type { Instance } from "../../src/testing.ts";
 import { type AttentionCase, DIM_CASES, EMPTY_CASES, OPTION_CASES, attentionCase } from "../cases/attention.ts";
 import { COMBINED_OPTIONS, SINGLE_OPTIONS, biasWithHoles, documents, mask, sinks } from "../cases/attention-options.ts";
 import type { AttentionOptions, Stage } from "../reference/attention.ts";
@@ -17,63 +16,70 @@ import {
   toleranceFor,
 } from "../support/attention.ts";
 import { byName } from "../support/by-name.ts";
-import type { Home } from "../support/layouts.ts";
 import { expectClose, expectSameBits } from "../support/tolerances.ts";
-import { describeVariants } from "../support/variants.ts";
+import { type Home, type Subject, describeSubjects } from "../support/subjects.ts";
 
 const STAGES: readonly Stage[] = ["raw", "softcapped", "masked", "probabilities"];
 
-function scoresOf(
-  instance: Instance,
+async function scoresOf(
+  subject: Subject,
   { sizes, q, k }: Operands,
   options: AttentionOptions,
   stage: Stage,
   home: Home = "array",
   layout: Layout = "bhld",
-): Float32Array {
-  const placements = new Placements(instance, home);
+): Promise<Float32Array> {
+  const placements = new Placements(subject, home);
   const shapes = shapesOf(sizes);
-  const view = (values: Float32Array, shape: readonly [number, number, number, number]) => {
+  const view = async (values: Float32Array, shape: readonly [number, number, number, number]) => {
     const [batch, second, third, dim] = shape;
-    return layout === "bhld" ? placements.floats(values, shape) : placements.floats(swapMiddle(values, shape), [batch, third, second, dim]);
+    return layout === "bhld" ? await placements.floats(values, shape) : await placements.floats(swapMiddle(values, shape), [batch, third, second, dim]);
   };
-  const scores = instance.attentionScores(view(q, shapes.q), view(k, shapes.k), { ...libraryOptions(options, sizes, placements), layout, stage });
+  const scores = await subject.attentionScores(await view(q, shapes.q), await view(k, shapes.k), {
+    ...(await libraryOptions(options, sizes, placements)),
+    layout,
+    stage,
+  });
   expect(scores.shape).toEqual([sizes.batch, sizes.heads, sizes.queries, sizes.keys]);
   expect(scores.dtype).toBe("f32");
+  const data = (await subject.read(scores)) as Float32Array;
   placements.dispose();
-  return scores.data;
+  return data;
 }
 
-describeVariants("attentionScores", (instance) => {
-  function check(c: AttentionCase, options: AttentionOptions, label: string, layouts: readonly Layout[] = ["bhld"]): void {
+describeSubjects("attentionScores", (subject) => {
+  async function check(c: AttentionCase, options: AttentionOptions, label: string, layouts: readonly Layout[] = ["bhld"]): Promise<void> {
     const operands = operandsFor(c);
-    const tolerance = toleranceFor(operands, options);
+    const tolerance = toleranceFor(operands, options, subject.kind);
     for (const stage of STAGES) {
       const expected = expectedScores(operands, options, stage);
       for (const layout of layouts) {
-        for (const home of ["array", "module"] as const) {
-          const actual = scoresOf(instance, operands, options, stage, home, layout);
+        for (const home of subject.homes) {
+          const actual = await scoresOf(subject, operands, options, stage, home, layout);
           expectClose(actual, expected, stage === "probabilities" ? tolerance.probabilities : tolerance.scores, `${label}, ${stage}, ${home}, ${layout}`);
         }
       }
     }
-    expect(instance.memory.usedBytes).toBe(0);
+    expect(subject.instance?.memory.usedBytes ?? 0).toBe(0);
   }
 
   // Every other shape: there is one kernel for scores, where attention has two.
   describe.each(byName(OPTION_CASES.filter((_, i) => i % 2 === 0)))("%s", (_, c) => {
-    test.each(byName([...SINGLE_OPTIONS, ...COMBINED_OPTIONS]))("%s", (name, { optionsFor }) => check(c, optionsFor(c), name, ["bhld", "blhd"]));
+    test.each(byName([...SINGLE_OPTIONS, ...COMBINED_OPTIONS]))("%s", async (name, { optionsFor }) => await check(c, optionsFor(c), name, ["bhld", "blhd"]));
   });
 
-  test.each(byName(DIM_CASES.filter(({ queries }) => queries === 10)))("%s", (name, c) => check(c, { causal: true }, name));
+  test.each(byName(DIM_CASES.filter(({ queries }) => queries === 10)))("%s", async (name, c) => await check(c, { causal: true }, name));
 
-  test.each(byName(EMPTY_CASES))("%s", (name, c) => check(c, { causal: true, sinks: sinks(c) }, name));
+  test.each(byName(EMPTY_CASES))("%s", async (name, c) => await check(c, { causal: true, sinks: sinks(c) }, name));
 
-  test('"probabilities" is the default', () => {
+  test('"probabilities" is the default', async () => {
     const c = attentionCase({ heads: 2, queries: 3, keys: 9, dim: 4 });
     const { q, k } = operandsFor(c);
     const shapes = shapesOf(c);
-    expectSameBits(instance.attentionScores(tensor(q, shapes.q), tensor(k, shapes.k)).data, scoresOf(instance, operandsFor(c), {}, "probabilities"));
+    expectSameBits(
+      (await subject.attentionScores(tensor(q, shapes.q), tensor(k, shapes.k))).data,
+      await scoresOf(subject, operandsFor(c), {}, "probabilities"),
+    );
   });
 
   describe("probabilities", () => {
@@ -88,9 +94,9 @@ describeVariants("attentionScores", (instance) => {
       { name: "lengths and sinks", options: { sinks: sinks(c), kvLengths: [130, 0], qLengths: [37, 20], causal: true } },
     ];
 
-    test.each(byName(OPTIONS))("times values are attention, %s", (_, { options }) => {
-      const p = scoresOf(instance, operands, options, "probabilities");
-      const { out } = run(instance, operands, options);
+    test.each(byName(OPTIONS))("times values are attention, %s", async (_, { options }) => {
+      const p = await scoresOf(subject, operands, options, "probabilities");
+      const { out } = await run(subject, operands, options);
       const product = Float64Array.from({ length: out.length }, (_, at) => {
         const [row, e] = [Math.floor(at / 5), at % 5];
         const kvHead = Math.floor(row / 37 / 4) * 2 + Math.floor((Math.floor(row / 37) % 4) / 2);
@@ -98,12 +104,12 @@ describeVariants("attentionScores", (instance) => {
         for (let j = 0; j < 130; j++) sum += (p[row * 130 + j] ?? NaN) * (operands.v[(kvHead * 130 + j) * 5 + e] ?? NaN);
         return sum;
       });
-      expectClose(out, product, { relative: 0, absolute: 2 * toleranceFor(operands, options).out.absolute });
+      expectClose(out, product, { relative: 0, absolute: 2 * toleranceFor(operands, options, subject.kind).out.absolute });
     });
 
-    test.each(byName(OPTIONS))("sum to one, less the sink's share, or to nothing, %s", (_, { options }) => {
-      const p = scoresOf(instance, operands, options, "probabilities");
-      const { lse } = run(instance, operands, options);
+    test.each(byName(OPTIONS))("sum to one, less the sink's share, or to nothing, %s", async (_, { options }) => {
+      const p = await scoresOf(subject, operands, options, "probabilities");
+      const { lse } = await run(subject, operands, options);
       lse.forEach((l, row) => {
         const sum = p.slice(row * 130, row * 130 + 130).reduce((s, v) => s + v, 0);
         const sink = options.sinks?.[Math.floor(row / 37) % 4];
@@ -113,7 +119,7 @@ describeVariants("attentionScores", (instance) => {
     });
   });
 
-  test("raw and softcapped scores are those of all keys", () => {
+  test("raw and softcapped scores are those of all keys", async () => {
     const c = attentionCase({ batch: 2, queries: 5, keys: 70, dim: 4 });
     const operands = operandsFor(c);
     const hidden: AttentionOptions = {
@@ -125,15 +131,15 @@ describeVariants("attentionScores", (instance) => {
       softcap: 3,
     };
     for (const stage of ["raw", "softcapped"] as const) {
-      expectSameBits(scoresOf(instance, operands, hidden, stage), scoresOf(instance, operands, { softcap: 3 }, stage), stage);
+      expectSameBits(await scoresOf(subject, operands, hidden, stage), await scoresOf(subject, operands, { softcap: 3 }, stage), stage);
     }
-    expect(largestMagnitude(scoresOf(instance, operands, hidden, "softcapped"))).toBeLessThanOrEqual(3);
+    expect(largestMagnitude(await scoresOf(subject, operands, hidden, "softcapped"))).toBeLessThanOrEqual(3);
   });
 
-  test("has as many dimensions as the queries", () => {
+  test("has as many dimensions as the queries", async () => {
     const [q, k] = [operandsFor(attentionCase({ queries: 6, keys: 6, dim: 4 })).q, operandsFor(attentionCase({ queries: 6, keys: 8, dim: 3 })).k];
-    expect(instance.attentionScores(tensor(q, [6, 4]), tensor(k, [6, 4])).shape).toEqual([6, 6]);
-    expect(instance.attentionScores(tensor(q, [2, 3, 4]), tensor(k, [1, 6, 4])).shape).toEqual([2, 3, 6]);
-    expect(instance.attentionScores(tensor(q, [3, 2, 4]), tensor(k, [6, 1, 4]), { layout: "blhd" }).shape).toEqual([2, 3, 6]);
+    expect((await subject.attentionScores(tensor(q, [6, 4]), tensor(k, [6, 4]))).shape).toEqual([6, 6]);
+    expect((await subject.attentionScores(tensor(q, [2, 3, 4]), tensor(k, [1, 6, 4]))).shape).toEqual([2, 3, 6]);
+    expect((await subject.attentionScores(tensor(q, [3, 2, 4]), tensor(k, [6, 1, 4]), { layout: "blhd" })).shape).toEqual([2, 3, 6]);
   });
 });

@@ -5,7 +5,7 @@ import { countOf } from "../reference/indices.ts";
 import { expectAttention, expectedOf, operandsFor, run, toleranceFor } from "../support/attention.ts";
 import { byName } from "../support/by-name.ts";
 import { memoize } from "../support/memo.ts";
-import { describeVariants } from "../support/variants.ts";
+import { describeSubjects } from "../support/subjects.ts";
 
 describe("createBlockMask", () => {
   test("asks about every query and key once, by their indices", () => {
@@ -52,7 +52,7 @@ interface NamedMask {
   readonly maskMod: MaskMod;
 }
 
-describeVariants("blockMask", (instance) => {
+describeSubjects("blockMask", (subject) => {
   const CASES: readonly AttentionCase[] = [
     attentionCase({ batch: 2, heads: 4, kvHeads: 2, queries: 7, keys: 70, dim: 8 }, "few queries"),
     attentionCase({ batch: 2, heads: 2, queries: 64, keys: 64, dim: 8 }, "one tile"),
@@ -80,11 +80,11 @@ describeVariants("blockMask", (instance) => {
       const [head, q] = [Math.floor(row / c.queries), row % c.queries];
       return Number(maskMod(batch === 1 ? 0 : Math.floor(head / c.heads), heads === 1 ? 0 : head % c.heads, q, k));
     });
-    return { operands, expected: expectedOf(operands, { mask: { values, shape } }), tolerance: toleranceFor(operands, {}) };
+    return { operands, expected: expectedOf(operands, { mask: { values, shape } }), tolerance: toleranceFor(operands, {}, subject.kind) };
   });
 
   describe.each(byName(CASES))("%s", (_, c) => {
-    test.each(byName(MASKS))("%s agrees with the mask that it stands for", (name, mask) => {
+    test.each(byName(MASKS))("%s agrees with the mask that it stands for", async (name, mask) => {
       for (const [batch, heads] of [
         [1, 1],
         [c.batch, c.heads],
@@ -92,7 +92,12 @@ describeVariants("blockMask", (instance) => {
         [c.batch, 1],
       ] as const) {
         const { operands, expected, tolerance } = sample(c, mask, batch, heads);
-        expectAttention(run(instance, operands, { blockMask: { maskMod: mask.maskMod, batch, heads } }), expected, tolerance, `${name}, ${batch}×${heads}`);
+        expectAttention(
+          await run(subject, operands, { blockMask: { maskMod: mask.maskMod, batch, heads } }),
+          expected,
+          tolerance,
+          `${name}, ${batch}×${heads}`,
+        );
       }
     });
   });

@@ -1,11 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { type FloatArray, tensor } from "../../src/index.ts";
-import { type Instance, createInstance } from "../../src/testing.ts";
+import { type FloatArray, type Tensor, tensor } from "../../src/index.ts";
+import { createInstance } from "../../src/testing.ts";
 import { countOf } from "../reference/indices.ts";
-import { HOMES, LAYOUTS, type Home, type Layout, place, readTensor } from "../support/layouts.ts";
+import { type Layout, hostHomes, layoutsIn, place, readTensor, store } from "../support/layouts.ts";
 import { maskBytes, numbersOf } from "../support/numbers.ts";
 import { type CommonOptions, OPS, call, expected, reducedShape } from "../support/operands.ts";
 import { type FloatType, type Op, expectClose, expectSameBits, withModifiers } from "../support/tolerances.ts";
+import { type Home, type Subject, describeSubjects, subjectOf } from "../support/subjects.ts";
 import { describeVariants } from "../support/variants.ts";
 
 // Wherever input and output lie and however they are laid out, the bits of the result are those of the plain call
@@ -40,15 +41,15 @@ function optionsFor(modifier: (typeof MODIFIERS)[number], dtype: FloatType, shap
 }
 
 /** What a plain call with arrays gives; checked against the reference before anything is compared with it. */
-function plainResult(
-  instance: Instance,
+async function plainResult(
+  subject: Subject,
   op: Op,
   dtype: FloatType,
   x: FloatArray,
   shape: readonly number[],
   options: CommonOptions & { axis: number },
-): FloatArray {
-  const result = call(instance, op, tensor(x, shape), options).data;
+): Promise<FloatArray> {
+  const result = (await call(subject, op, tensor(x, shape), options)).data;
   const { bias, mask, ...rest } = options;
   const operand = (given: CommonOptions["bias"] | CommonOptions["mask"]) => {
     const { data, shape: of = [] } = given as { data: ArrayLike<number>; shape?: readonly number[] };
@@ -56,7 +57,7 @@ function plainResult(
   };
   const y = expected(op, x, shape, { ...rest, bias: bias && operand(bias), mask: mask && operand(mask) });
   // The numbers are up to 300 (halved by the scale), the bias up to 10.
-  expectClose(result, y, withModifiers(op, dtype, options.scale === undefined ? 0 : 310), `${op}, plain`);
+  expectClose(result, y, withModifiers(op, dtype, options.scale === undefined ? 0 : 310, subject.kind), `${op}, plain`);
   return result;
 }
 
@@ -66,70 +67,68 @@ interface Place {
 }
 
 /** Every place a tensor of a shape may have. */
-function places(shape: readonly number[]): Place[] {
-  const layouts = shape.length > 1 ? LAYOUTS : (["contiguous", "element gaps"] as const);
-  return HOMES.flatMap((home) => layouts.map((layout) => ({ home, layout })));
+function places({ homes }: Subject, shape: readonly number[]): Place[] {
+  return homes.flatMap((home) =>
+    (shape.length > 1 ? layoutsIn(home) : layoutsIn(home).filter((layout) => ONE_DIMENSIONAL.has(layout))).map((layout) => ({ home, layout })),
+  );
 }
 
+/** Layouts that differ when there is but one dimension, or none. */
+const ONE_DIMENSIONAL: ReadonlySet<Layout> = new Set<Layout>(["contiguous", "element gaps"]);
+
 /** Every place for the input with every place for the output; of large shapes each with a few, so that each occurs on both sides. */
-function pairs(input: readonly number[], output: readonly number[]): (readonly [Place, Place])[] {
-  const to = places(output);
-  return places(input).flatMap((from, i) =>
+function pairs(subject: Subject, input: readonly number[], output: readonly number[]): (readonly [Place, Place])[] {
+  const to = places(subject, output);
+  return places(subject, input).flatMap((from, i) =>
     (countOf(input) < 1000 ? to : [to[i % to.length], to[(i + 3) % to.length]]).map(
       (place) => [from, place ?? { home: "array", layout: "contiguous" }] as const,
     ),
   );
 }
 
-function inModule(instance: Instance, values: FloatArray): FloatArray {
-  const kept = instance.empty([values.length], { dtype: values instanceof Float32Array ? "f32" : "f64" });
-  kept.data.set(values);
-  return kept.data;
-}
-
-describeVariants("placements", (instance) => {
-  describe.each(["f32", "f64"] as const)("%s", (dtype) => {
+describeSubjects("placements", (subject) => {
+  describe.each(subject.dtypes)("%s", (dtype) => {
     describe.each(MODIFIERS)("%s", (modifier) => {
       describe.each(SHAPES.map((c) => [`[${c.shape.join(", ")}] axis ${c.axis}`, c] as const))("%s", (_, { shape, axis }) => {
         const x = numbersOf(dtype, "wide", countOf(shape));
         const options = { ...optionsFor(modifier, dtype, shape), axis };
 
-        test.each(OPS)("%s from every layout to every layout", (op) => {
-          const plain = plainResult(instance, op, dtype, x, shape, options);
+        test.each(OPS)("%s from every layout to every layout", async (op) => {
+          const plain = await plainResult(subject, op, dtype, x, shape, options);
           const resultShape = op === "logSumExp" ? reducedShape(shape, [axis]) : shape;
-          for (const [from, to] of pairs(shape, resultShape)) {
+          for (const [from, to] of pairs(subject, shape, resultShape)) {
             const label = `${op} from ${from.home} ${from.layout} to ${to.home} ${to.layout}`;
-            const input = place(instance, dtype, shape, { ...from, values: x });
-            const output = place(instance, dtype, resultShape, to);
-            const result = call(instance, op, input.tensor, { ...options, out: output.tensor });
+            const input = await place(subject, dtype, shape, { ...from, values: x });
+            const output = await place(subject, dtype, resultShape, to);
+            const result = await call(subject, op, input.tensor, { ...options, out: output.tensor });
             expect(result, label).toBe(output.tensor);
-            expectSameBits(output.values(), plain, label);
-            output.expectSentinels(label);
-            expectSameBits(input.values(), x, `${label}: the input`);
-            input.expectSentinels(`${label}: around the input`);
+            expectSameBits(await output.values(), plain, label);
+            await output.expectSentinels(label);
+            expectSameBits(await input.values(), x, `${label}: the input`);
+            await input.expectSentinels(`${label}: around the input`);
             input.dispose();
             output.dispose();
           }
         });
 
-        test.each(["softmax", "logSoftmax"] as const)("%s in place, in every layout", (op) => {
-          const plain = plainResult(instance, op, dtype, x, shape, options);
-          for (const where of places(shape)) {
+        test.each(["softmax", "logSoftmax"] as const)("%s in place, in every layout", async (op) => {
+          const plain = await plainResult(subject, op, dtype, x, shape, options);
+          for (const where of places(subject, shape)) {
             const label = `${op} in place, ${where.home} ${where.layout}`;
-            const both = place(instance, dtype, shape, { ...where, values: x });
-            expect(call(instance, op, both.tensor, { ...options, out: both.tensor })).toBe(both.tensor);
-            expectSameBits(both.values(), plain, label);
-            both.expectSentinels(label);
+            const both = await place(subject, dtype, shape, { ...where, values: x });
+            expect(await call(subject, op, both.tensor, { ...options, out: both.tensor })).toBe(both.tensor);
+            expectSameBits(await both.values(), plain, label);
+            await both.expectSentinels(label);
             both.dispose();
           }
         });
 
-        test.each(OPS)("%s to a typed array", (op) => {
-          const plain = plainResult(instance, op, dtype, x, shape, options);
+        test.each(OPS)("%s to a typed array", async (op) => {
+          const plain = await plainResult(subject, op, dtype, x, shape, options);
           const backing = numbersOf(dtype, "normal", plain.length + 14);
           const before = backing.slice();
           const out = backing.subarray(7, 7 + plain.length);
-          const result = call(instance, op, tensor(x, shape), { ...options, out });
+          const result = await call(subject, op, tensor(x, shape), { ...options, out });
           expect(result.data).toBe(out);
           expect(result.shape).toEqual(op === "logSumExp" ? reducedShape(shape, [axis]) : shape);
           expectSameBits(out, plain, op);
@@ -139,7 +138,7 @@ describeVariants("placements", (instance) => {
       });
     });
 
-    test("a row or a column for all, by stride 0", () => {
+    test("a row or a column for all, by stride 0", async () => {
       for (const [shape, strides, count] of [
         [[4, 9], [0, 1], 9],
         [[4, 9], [1, 0], 4],
@@ -149,42 +148,50 @@ describeVariants("placements", (instance) => {
         [[100, 1100], [0, 1], 1100],
       ] as const) {
         const values = numbersOf(dtype, "wide", count);
-        for (const data of [values, inModule(instance, values)]) {
-          const x = { data, shape, dtype, strides };
-          const full = readTensor(x);
+        for (const home of hostHomes(subject)) {
+          const stored = await store(subject, home, values);
+          const x = stored.view(0, shape, strides) as Tensor<FloatType>;
+          const full = readTensor({ data: values, shape, dtype, strides });
           for (let axis = 0; axis < shape.length; axis++) {
             for (const op of OPS) {
-              const plain = plainResult(instance, op, dtype, full, shape, { axis });
-              expectSameBits(call(instance, op, x, { axis }).data, plain, `${op} of [${shape.join(", ")}] with strides [${strides.join(", ")}] axis ${axis}`);
+              const plain = await plainResult(subject, op, dtype, full, shape, { axis });
+              expectSameBits(
+                (await call(subject, op, x, { axis })).data,
+                plain,
+                `${op} of [${shape.join(", ")}] with strides [${strides.join(", ")}] axis ${axis}`,
+              );
             }
           }
+          stored.dispose();
         }
       }
     });
   });
 
-  test("strides may be given for what is contiguous", () => {
+  test("strides may be given for what is contiguous", async () => {
     const x = numbersOf("f32", "wide", 12);
-    const plain = instance.softmax(tensor(x, [3, 4])).data;
+    const plain = (await subject.softmax(tensor(x, [3, 4]))).data;
     const out = new Float32Array(12);
-    instance.softmax(tensor(x, [3, 4], { strides: [4, 1] }), { out: tensor(out, [3, 4], { strides: [4, 1] }) });
+    await subject.softmax(tensor(x, [3, 4], { strides: [4, 1] }), { out: tensor(out, [3, 4], { strides: [4, 1] }) });
     expectSameBits(out, plain);
     // The stride of a dimension of size 1 means nothing.
-    expectSameBits(instance.softmax(tensor(x, [1, 12], { strides: [0, 1] })).data, instance.softmax(x).data);
-    expectSameBits(instance.softmax(tensor(x, [1, 12], { strides: [999, 1] })).data, instance.softmax(x).data);
+    expectSameBits((await subject.softmax(tensor(x, [1, 12], { strides: [0, 1] }))).data, (await subject.softmax(x)).data);
+    expectSameBits((await subject.softmax(tensor(x, [1, 12], { strides: [999, 1] }))).data, (await subject.softmax(x)).data);
   });
 
-  test("data may be longer than the shape needs", () => {
+  test("data may be longer than the shape needs", async () => {
     const x = numbersOf("f32", "wide", 20);
-    const plain = instance.softmax(tensor(x.slice(0, 6), [2, 3])).data;
-    expectSameBits(instance.softmax({ data: x, shape: [2, 3] }).data, plain);
+    const plain = (await subject.softmax(tensor(x.slice(0, 6), [2, 3]))).data;
+    expectSameBits((await subject.softmax({ data: x, shape: [2, 3] })).data, plain);
     const out = { data: new Float32Array(20).fill(7), dims: [2, 3] };
-    instance.softmax({ data: x, dims: [2, 3] }, { out });
+    await subject.softmax({ data: x, dims: [2, 3] }, { out });
     expectSameBits(out.data.subarray(0, 6), plain);
     expect([...out.data.subarray(6)]).toEqual(new Array(14).fill(7));
   });
+});
 
-  test("memory that grows during a call does not lose module tensors", () => {
+describeVariants("placements in memory that grows", (instance) => {
+  test("memory that grows during a call does not lose module tensors", async () => {
     // 300 rows of 20000 across memory: gathering them takes 24 MB of scratch and as much to transpose.
     const shape = [20000, 300];
     const values = numbersOf("f32", "wide", countOf(shape));
@@ -195,17 +202,17 @@ describeVariants("placements", (instance) => {
       ["module", "module"],
     ] as const) {
       const fresh = createInstance(instance.variant);
-      const x = place(fresh, "f32", shape, { home, values });
-      const out = place(fresh, "f32", shape, { home: outHome });
+      const x = await place(subjectOf(fresh), "f32", shape, { home, values });
+      const out = await place(subjectOf(fresh), "f32", shape, { home: outHome });
       const before = fresh.memory.byteLength;
       fresh.softmax(x.tensor, { axis: 0, out: out.tensor });
       expect(fresh.memory.byteLength, "this test is about growth").toBeGreaterThan(before);
-      expectSameBits(out.values(), plain, `${home} to ${outHome}`);
-      expectSameBits(x.values(), values, `${home} to ${outHome}: the input`);
+      expectSameBits(await out.values(), plain, `${home} to ${outHome}`);
+      expectSameBits(await x.values(), values, `${home} to ${outHome}: the input`);
     }
     // The bias, too, may lie in module memory.
     const fresh = createInstance(instance.variant);
-    const bias = place(fresh, "f32", shape, { home: "module", values });
+    const bias = await place(subjectOf(fresh), "f32", shape, { home: "module", values });
     const biased = fresh.softmax(tensor(values, shape), { axis: 0, bias: bias.tensor }).data as Float32Array;
     expectSameBits(biased, instance.softmax(tensor(values, shape), { axis: 0, bias: tensor(values, shape) }).data, "bias");
   });

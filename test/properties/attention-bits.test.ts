@@ -4,10 +4,10 @@ import { biasWithHoles, documents, lengths, mask, sinks, slopes } from "../cases
 import type { AttentionOptions } from "../reference/attention.ts";
 import { countOf } from "../reference/indices.ts";
 import type { Operand } from "../reference/rows.ts";
-import { type Operands, type Result, WAYS, operandsFor, run, shapesOf } from "../support/attention.ts";
+import { type Operands, type Result, waysOf, operandsFor, run, shapesOf } from "../support/attention.ts";
 import { byName } from "../support/by-name.ts";
 import { expectSameBits } from "../support/tolerances.ts";
-import { describeVariants } from "../support/variants.ts";
+import { describeSubjects } from "../support/subjects.ts";
 
 // SEMANTICS 14: for one kernel, a row's bits depend on nothing but its query, the keys and values that it sees, and what is
 // done to their scores.
@@ -84,7 +84,7 @@ function expectSameRows(
   expect(actual.out.length).toBe(countOf(shape.slice(0, 3)) * dim);
 }
 
-describeVariants("bits of a row of attention", (instance) => {
+describeSubjects("bits of a row of attention", (subject) => {
   describe.each(byName(CASES))("%s", (_, c) => {
     const operands = operandsFor(c);
     const shapes = shapesOf(c);
@@ -92,7 +92,7 @@ describeVariants("bits of a row of attention", (instance) => {
     describe.each(byName(OPTIONS))("%s", (_, { optionsFor }) => {
       const options = optionsFor(c);
 
-      test("do not depend on padded keys behind the length", () => {
+      test("do not depend on padded keys behind the length", async () => {
         for (const padding of [1, 3, 4, 60, 64, 1000]) {
           const keys = c.keys + padding;
           const longer = (values: Float32Array, [batch, heads, , dim]: readonly number[]): Float32Array => {
@@ -103,15 +103,15 @@ describeVariants("bits of a row of attention", (instance) => {
             operand && pick(operand.values, operand.shape, {}, { cols: keys, value });
           const padded: Operands = { sizes: { ...c, keys }, q: operands.q, k: longer(operands.k, shapes.k), v: longer(operands.v, shapes.v) };
           const kvLengths = new Array<number>(c.batch).fill(c.keys);
-          for (const way of WAYS.slice(0, 2)) {
-            const result = run(instance, padded, { ...options, kvLengths, mask: wider(options.mask, 1), bias: wider(options.bias, NaN) }, way);
-            expectSameRows(result, shapes.out, run(instance, operands, options), shapes.out, {}, `${padding} keys, ${way.home}`);
+          for (const way of waysOf(subject).slice(0, 2)) {
+            const result = await run(subject, padded, { ...options, kvLengths, mask: wider(options.mask, 1), bias: wider(options.bias, NaN) }, way);
+            expectSameRows(result, shapes.out, await run(subject, operands, options), shapes.out, {}, `${padding} keys, ${way.home}`);
           }
         }
       });
 
-      test("do not depend on the position in the batch", () => {
-        const whole = run(instance, operands, options);
+      test("do not depend on the position in the batch", async () => {
+        const whole = await run(subject, operands, options);
         for (let b = 0; b < c.batch; b++) {
           const at = { b: [b] };
           const alone: Operands = {
@@ -120,13 +120,13 @@ describeVariants("bits of a row of attention", (instance) => {
             k: pick(operands.k, shapes.k, at).values,
             v: pick(operands.v, shapes.v, at).values,
           };
-          const result = run(instance, alone, { ...options, mask: pickBroadcast(options.mask, at), bias: pickBroadcast(options.bias, at) });
+          const result = await run(subject, alone, { ...options, mask: pickBroadcast(options.mask, at), bias: pickBroadcast(options.bias, at) });
           expectSameRows(result, [1, ...shapes.out.slice(1)], whole, shapes.out, at, `batch ${b}`);
         }
       });
 
-      test("do not depend on the other queries", () => {
-        const whole = run(instance, operands, { ...options, queryOffset: c.keys - c.queries });
+      test("do not depend on the other queries", async () => {
+        const whole = await run(subject, operands, { ...options, queryOffset: c.keys - c.queries });
         // Runs of queries from everywhere, as long as the kernel stays the same.
         const shortest = isPrefill(c) ? Math.floor(64 / (c.heads / c.kvHeads)) + 1 : 1;
         for (let count = shortest; count < c.queries; count += isPrefill(c) ? 9 : 1) {
@@ -134,15 +134,22 @@ describeVariants("bits of a row of attention", (instance) => {
             const at = { i: Array.from({ length: count }, (_, n) => first + n) };
             const some: Operands = { ...operands, sizes: { ...c, queries: count }, q: pick(operands.q, shapes.q, at).values };
             const call = { ...options, queryOffset: c.keys - c.queries + first, mask: pickBroadcast(options.mask, at), bias: pickBroadcast(options.bias, at) };
-            expectSameRows(run(instance, some, call), [c.batch, c.heads, count, c.valueDim], whole, shapes.out, at, `queries ${first} to ${first + count}`);
+            expectSameRows(
+              await run(subject, some, call),
+              [c.batch, c.heads, count, c.valueDim],
+              whole,
+              shapes.out,
+              at,
+              `queries ${first} to ${first + count}`,
+            );
           }
         }
       });
 
-      test("do not depend on the other heads", () => {
+      test("do not depend on the other heads", async () => {
         // One query head of each group; with one row less per key head the kernel may change, so only where it does not.
         const group = c.heads / c.kvHeads;
-        const whole = run(instance, operands, options);
+        const whole = await run(subject, operands, options);
         for (let g = 0; g < group; g++) {
           const h = Array.from({ length: c.kvHeads }, (_, n) => n * group + g);
           const fewer = { ...c, heads: c.kvHeads };
@@ -157,18 +164,19 @@ describeVariants("bits of a row of attention", (instance) => {
             alibiSlopes: perHead(options.alibiSlopes),
             sinks: perHead(options.sinks),
           };
-          expectSameRows(run(instance, some, call), [c.batch, c.kvHeads, c.queries, c.valueDim], whole, shapes.out, at, `heads ${h.join()}`);
+          expectSameRows(await run(subject, some, call), [c.batch, c.kvHeads, c.queries, c.valueDim], whole, shapes.out, at, `heads ${h.join()}`);
         }
       });
 
-      test("do not depend on where the operands lie", () => {
-        const plain = run(instance, operands, options);
-        for (const way of WAYS) expectSameRows(run(instance, operands, options, way), shapes.out, plain, shapes.out, {}, `${way.home} ${way.layout}`);
+      test("do not depend on where the operands lie", async () => {
+        const plain = await run(subject, operands, options);
+        for (const way of waysOf(subject))
+          expectSameRows(await run(subject, operands, options, way), shapes.out, plain, shapes.out, {}, `${way.home} ${way.layout}`);
       });
 
-      test("do not depend on queries and keys that are not in use", () => {
+      test("do not depend on queries and keys that are not in use", async () => {
         const limits = { qLengths: lengths(c, c.queries), kvLengths: lengths(c, c.keys), queryOffset: c.keys - c.queries };
-        const limited = run(instance, operands, { ...options, ...limits });
+        const limited = await run(subject, operands, { ...options, ...limits });
         // What is not in use may hold anything.
         const dirty = { ...operands, q: operands.q.slice(), k: operands.k.slice(), v: operands.v.slice() };
         const spoil = (values: Float32Array, [, heads = 0, rows = 0, dim = 0]: readonly number[], used: readonly number[]): void => {
@@ -180,23 +188,23 @@ describeVariants("bits of a row of attention", (instance) => {
         spoil(dirty.q, shapes.q, limits.qLengths);
         spoil(dirty.k, shapes.k, limits.kvLengths);
         spoil(dirty.v, shapes.v, limits.kvLengths);
-        for (const way of WAYS)
-          expectSameRows(run(instance, dirty, { ...options, ...limits }, way), shapes.out, limited, shapes.out, {}, `${way.home} ${way.layout}`);
+        for (const way of waysOf(subject))
+          expectSameRows(await run(subject, dirty, { ...options, ...limits }, way), shapes.out, limited, shapes.out, {}, `${way.home} ${way.layout}`);
       });
     });
   });
 
-  test("are the same with a mask as with a bias of -inf, and with masked keys left out at the end", () => {
+  test("are the same with a mask as with a bias of -inf, and with masked keys left out at the end", async () => {
     const c = attentionCase({ heads: 2, queries: 70, keys: 131, dim: 8 });
     const operands = operandsFor(c);
     const byte = mask([c.queries, c.keys]);
     const float = { values: Float32Array.from(byte.values, (v) => (v === 0 ? -Infinity : 0)), shape: byte.shape };
-    const [masked, biased] = [run(instance, operands, { mask: byte }), run(instance, operands, { bias: float })];
+    const [masked, biased] = [await run(subject, operands, { mask: byte }), await run(subject, operands, { bias: float })];
     expectSameBits(masked.out, biased.out);
     expectSameBits(masked.lse, biased.lse);
   });
 
-  test("are the same with a block mask as with the mask that it stands for", () => {
+  test("are the same with a block mask as with the mask that it stands for", async () => {
     const c = attentionCase({ batch: 2, heads: 2, queries: 150, keys: 200, dim: 8, valueDim: 6 });
     const operands = operandsFor(c);
     const blockMask = documents(c.batch, c.heads);
@@ -206,7 +214,7 @@ describeVariants("bits of a row of attention", (instance) => {
       return Number(blockMask.maskMod(b, h, i, j));
     });
     for (const options of [{}, { causal: true }, { bias: biasWithHoles([200]), windowSize: [70, 9] as const }]) {
-      const [blocks, bytes] = [run(instance, operands, { ...options, blockMask }), run(instance, operands, { ...options, mask: { values, shape } })];
+      const [blocks, bytes] = [await run(subject, operands, { ...options, blockMask }), await run(subject, operands, { ...options, mask: { values, shape } })];
       expectSameBits(blocks.out, bytes.out);
       expectSameBits(blocks.lse, bytes.lse);
     }
@@ -216,16 +224,16 @@ describeVariants("bits of a row of attention", (instance) => {
   test.each([
     ["its max rises by 300 and what was there underflows", -300, -1, 64],
     ["weight times value underflows", -69, -1e-30, 65],
-  ])("do not depend on values that only other queries see, not even in the sign of a zero, where %s", (_, low, value, top) => {
+  ])("do not depend on values that only other queries see, not even in the sign of a zero, where %s", async (_, low, value, top) => {
     // The first query sees the keys 6 to 70; the key of the largest score has the value -0, and so have those after it.
     const c = attentionCase({ queries: 70, keys: 140, dim: 1 });
     const shape = shapesOf(c);
     const options: AttentionOptions = { windowSize: [64, 0], queryOffset: 70, scale: 1 };
     const k = Float32Array.from({ length: 140 }, (_, j) => (j === top ? 0 : low));
-    const outputs = [-1, 1].map((behind) => {
+    const output = async (behind: number): Promise<Float32Array> => {
       const v = Float32Array.from({ length: 140 }, (_, j) => (j < top ? value : j <= 70 ? -0 : behind));
-      return pick(run(instance, { sizes: c, q: new Float32Array(70).fill(1), k, v }, options).out, shape.out, { i: [0] }).values;
-    });
-    expectSameBits(outputs[0] ?? new Float32Array(), outputs[1] ?? new Float32Array(1));
+      return pick((await run(subject, { sizes: c, q: new Float32Array(70).fill(1), k, v }, options)).out, shape.out, { i: [0] }).values;
+    };
+    expectSameBits(await output(-1), await output(1));
   });
 });

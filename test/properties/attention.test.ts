@@ -2,27 +2,28 @@ import { expect, test } from "vitest";
 import type { AttentionSizes } from "../cases/attention.ts";
 import { bias, biasWithHoles, documents, mask, maskWithEmptyRows, tiles } from "../cases/attention-options.ts";
 import type { AttentionOptions } from "../reference/attention.ts";
-import { WAYS, expectAttention, expectedOf, operandsFor, run, toleranceFor } from "../support/attention.ts";
+import { waysOf, expectAttention, expectedOf, operandsFor, run, toleranceFor } from "../support/attention.ts";
 import { fc } from "../support/property.ts";
 import { expectSameBits } from "../support/tolerances.ts";
-import { describeVariants } from "../support/variants.ts";
+import { type Subject, describeSubjects } from "../support/subjects.ts";
 
 /** What a call is made of, so that a counterexample fits a few lines and shrinks to the options that matter. */
-const call = fc
-  .record({
-    batch: fc.integer({ min: 1, max: 2 }),
-    kvHeads: fc.integer({ min: 1, max: 3 }),
-    group: fc.constantFrom(1, 1, 2, 3, 4),
-    queries: fc.constantFrom(0, 1, 2, 3, 5, 7, 8, 9, 16, 33, 63, 64, 65, 70, 130),
-    keys: fc.constantFrom(0, 1, 2, 3, 4, 5, 7, 8, 15, 63, 64, 65, 66, 100, 127, 128, 129, 200, 1030),
-    dim: fc.constantFrom(1, 2, 3, 4, 5, 8, 13, 16, 32, 40),
-    valueDim: fc.constantFrom(1, 2, 3, 4, 7, 8, 9, 16, 24, 40),
-    seed: fc.nat(1000),
-  })
-  .chain(({ kvHeads, group, seed, ...rest }) => {
-    const sizes = { ...rest, kvHeads, heads: kvHeads * group };
-    return fc.record({ sizes: fc.constant(sizes), seed: fc.constant(seed), options: optionsOf(sizes, seed), way: fc.constantFrom(...WAYS) });
-  });
+const callOn = (subject: Subject) =>
+  fc
+    .record({
+      batch: fc.integer({ min: 1, max: 2 }),
+      kvHeads: fc.integer({ min: 1, max: 3 }),
+      group: fc.constantFrom(1, 1, 2, 3, 4),
+      queries: fc.constantFrom(0, 1, 2, 3, 5, 7, 8, 9, 16, 33, 63, 64, 65, 70, 130),
+      keys: fc.constantFrom(0, 1, 2, 3, 4, 5, 7, 8, 15, 63, 64, 65, 66, 100, 127, 128, 129, 200, 1030),
+      dim: fc.constantFrom(1, 2, 3, 4, 5, 8, 13, 16, 32, 40),
+      valueDim: fc.constantFrom(1, 2, 3, 4, 7, 8, 9, 16, 24, 40),
+      seed: fc.nat(1000),
+    })
+    .chain(({ kvHeads, group, seed, ...rest }) => {
+      const sizes = { ...rest, kvHeads, heads: kvHeads * group };
+      return fc.record({ sizes: fc.constant(sizes), seed: fc.constant(seed), options: optionsOf(sizes, seed), way: fc.constantFrom(...waysOf(subject)) });
+    });
 
 /** Each option is given to every other call, with any value. */
 function optionsOf(sizes: AttentionSizes, seed: number): fc.Arbitrary<AttentionOptions> {
@@ -48,29 +49,31 @@ function optionsOf(sizes: AttentionSizes, seed: number): fc.Arbitrary<AttentionO
   });
 }
 
-describeVariants("properties of attention", (instance) => {
-  test("any options together agree with the reference, wherever the operands lie", () => {
+describeSubjects("properties of attention", (subject) => {
+  const call = callOn(subject);
+
+  test("any options together agree with the reference, wherever the operands lie", async () => {
     let rows = 0;
     let blind = 0;
-    fc.assert(
-      fc.property(call, ({ sizes, seed, options, way }) => {
+    await fc.assert(
+      fc.asyncProperty(call, async ({ sizes, seed, options, way }) => {
         const operands = operandsFor(sizes, seed);
         const expected = expectedOf(operands, options);
-        expectAttention(run(instance, operands, options, way), expected, toleranceFor(operands, options), "attention");
+        expectAttention(await run(subject, operands, options, way), expected, toleranceFor(operands, options, subject.kind), "attention");
         rows += expected.lse.length;
         blind += expected.lse.filter((lse) => lse === -Infinity).length;
       }),
       { numRuns: 400 },
     );
-    expect(instance.memory.usedBytes).toBe(0);
+    expect(subject.instance?.memory.usedBytes ?? 0).toBe(0);
     expect(blind / rows, "queries that see nothing; were they most, this would test little").toBeLessThan(0.6);
   });
 
-  test("any options together have the same bits everywhere", () => {
-    fc.assert(
-      fc.property(call, ({ sizes, seed, options, way }) => {
+  test("any options together have the same bits everywhere", async () => {
+    await fc.assert(
+      fc.asyncProperty(call, async ({ sizes, seed, options, way }) => {
         const operands = operandsFor(sizes, seed);
-        const [plain, other] = [run(instance, operands, options), run(instance, operands, options, way)];
+        const [plain, other] = [await run(subject, operands, options), await run(subject, operands, options, way)];
         expectSameBits(other.out, plain.out);
         expectSameBits(other.lse, plain.lse);
       }),

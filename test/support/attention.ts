@@ -1,12 +1,12 @@
 import { expect } from "vitest";
-import { type Layout, type ScoreOptions, createBlockMask } from "../../src/index.ts";
-import type { Instance } from "../../src/testing.ts";
+import { type Layout, type MaskLike, type ScoreOptions, type Tensor, type TensorLike, createBlockMask } from "../../src/index.ts";
 import type { AttentionSizes } from "../cases/attention.ts";
 import * as reference from "../reference/attention.ts";
 import { countOf, offsetsOf, stridesOf } from "../reference/indices.ts";
-import type { Home } from "./layouts.ts";
+import { type Store, store } from "./layouts.ts";
 import { type Kind, numbers } from "./numbers.ts";
-import { type Tolerance, expectClose } from "./tolerances.ts";
+import type { Home, Subject } from "./subjects.ts";
+import { type Backend, type Tolerance, expectClose } from "./tolerances.ts";
 
 /** The inputs of a call, row-major: q [B, Hq, L, E], k [B, Hkv, S, E], v [B, Hkv, S, Ev]. */
 export interface Operands {
@@ -28,12 +28,10 @@ export interface Way {
   readonly layout: Layout;
 }
 
-export const WAYS: readonly Way[] = [
-  { home: "array", layout: "bhld" },
-  { home: "module", layout: "bhld" },
-  { home: "array", layout: "blhd" },
-  { home: "module", layout: "blhd" },
-];
+/** Every way to call a subject, the plain one first; the first two share its layout. */
+export function waysOf({ homes }: Subject): readonly Way[] {
+  return (["bhld", "blhd"] as const).flatMap((layout) => homes.map((home) => ({ home, layout })));
+}
 
 export const PLAIN: Way = { home: "array", layout: "bhld" };
 
@@ -80,58 +78,48 @@ function swapped([batch, second, third, last]: Shape): Shape {
   return [batch, third, second, last];
 }
 
-/** Tensors of an instance for the time of a call. */
+/** Tensors for the time of a call, contiguous, all in one place. */
 export class Placements {
-  readonly #kept: { dispose(): void }[] = [];
-  readonly #instance: Instance;
+  readonly #stores: Store[] = [];
+  readonly #subject: Subject;
   readonly #home: Home;
 
-  constructor(instance: Instance, home: Home) {
-    this.#instance = instance;
+  constructor(subject: Subject, home: Home) {
+    this.#subject = subject;
     this.#home = home;
   }
 
-  floats(values: ArrayLike<number>, shape: readonly number[]) {
-    const kept = this.empty(shape);
-    kept.data.set(values);
-    return kept;
+  async floats(values: ArrayLike<number>, shape: readonly number[]): Promise<Tensor<"f32">> {
+    return (await this.#keep(Float32Array.from(values), shape)) as Tensor<"f32">;
   }
 
-  empty(shape: readonly number[]) {
-    if (this.#home === "array") return { data: new Float32Array(countOf(shape)).fill(NaN), shape, dtype: "f32" as const };
-    const kept = this.#instance.empty(shape);
-    this.#kept.push(kept);
-    kept.data.fill(NaN);
-    return kept;
+  /** For a result; reading what is not written gives NaN. */
+  empty(shape: readonly number[]): Promise<Tensor<"f32">> {
+    return this.floats(new Float32Array(countOf(shape)).fill(NaN), shape);
   }
 
-  bytes(values: ArrayLike<number>, shape: readonly number[]) {
-    if (this.#home === "array") return { data: Uint8Array.from(values), shape };
-    const kept = this.#instance.empty([Math.ceil(values.length / 4)]);
-    this.#kept.push(kept);
-    // Memory may grow between two looks.
-    const data = (): Uint8Array => new Uint8Array(kept.data.buffer, kept.data.byteOffset, values.length);
-    data().set(values);
-    return {
-      get data() {
-        return data();
-      },
-      shape,
-    };
+  async bytes(values: ArrayLike<number>, shape: readonly number[]): Promise<MaskLike> {
+    return (await this.#keep(Uint8Array.from(values), shape)) as MaskLike;
+  }
+
+  async #keep(data: Float32Array | Uint8Array, shape: readonly number[]): Promise<TensorLike> {
+    const kept = await store(this.#subject, this.#home, data);
+    this.#stores.push(kept);
+    return kept.view(0, shape);
   }
 
   dispose(): void {
-    for (const kept of this.#kept) kept.dispose();
+    for (const kept of this.#stores) kept.dispose();
   }
 }
 
 /** The reference's options as the library takes them. */
-export function libraryOptions(options: reference.AttentionOptions, { queries, keys }: AttentionSizes, placements: Placements): ScoreOptions {
+export async function libraryOptions(options: reference.AttentionOptions, { queries, keys }: AttentionSizes, placements: Placements): Promise<ScoreOptions> {
   const { bias, mask, blockMask, ...rest } = options;
   return {
     ...rest,
-    ...(bias === undefined ? {} : { bias: placements.floats(bias.values, bias.shape) }),
-    ...(mask === undefined ? {} : { mask: placements.bytes(mask.values, mask.shape) }),
+    ...(bias === undefined ? {} : { bias: await placements.floats(bias.values, bias.shape) }),
+    ...(mask === undefined ? {} : { mask: await placements.bytes(mask.values, mask.shape) }),
     ...(blockMask === undefined
       ? {}
       : { blockMask: createBlockMask(blockMask.maskMod, { batch: blockMask.batch, heads: blockMask.heads, queryLength: queries, keyLength: keys }) }),
@@ -139,24 +127,28 @@ export function libraryOptions(options: reference.AttentionOptions, { queries, k
 }
 
 /** Calls attention with everything in one place, and checks that the call leaves nothing behind. */
-export function run(instance: Instance, { sizes, q, k, v }: Operands, options: reference.AttentionOptions = {}, { home, layout }: Way = PLAIN): Result {
-  const { memory } = instance;
-  const placements = new Placements(instance, home);
+export async function run(
+  subject: Subject,
+  { sizes, q, k, v }: Operands,
+  options: reference.AttentionOptions = {},
+  { home, layout }: Way = PLAIN,
+): Promise<Result> {
+  const placements = new Placements(subject, home);
   const shapes = shapesOf(sizes);
   const place = (values: Float32Array, shape: Shape) =>
     layout === "bhld" ? placements.floats(values, shape) : placements.floats(swapMiddle(values, shape), swapped(shape));
-  const [qt, kt, vt] = [place(q, shapes.q), place(k, shapes.k), place(v, shapes.v)];
-  const out = home === "module" ? placements.empty(layout === "bhld" ? shapes.out : swapped(shapes.out)) : undefined;
-  const call = { ...libraryOptions(options, sizes, placements), layout, returnLse: true as const, ...(out && { out }) };
-  const used = memory.usedBytes;
-  const result = instance.attention(qt, kt, vt, call);
-  expect(memory.usedBytes, "memory in use after the call").toBe(used);
+  const [qt, kt, vt] = [await place(q, shapes.q), await place(k, shapes.k), await place(v, shapes.v)];
+  const out = home === "array" ? undefined : await placements.empty(layout === "bhld" ? shapes.out : swapped(shapes.out));
+  const call = { ...(await libraryOptions(options, sizes, placements)), layout, returnLse: true as const, ...(out && { out }) };
+  const used = subject.instance?.memory.usedBytes;
+  const result = await subject.attention(qt, kt, vt, call);
+  expect(subject.instance?.memory.usedBytes, "memory in use after the call").toBe(used);
   if (out !== undefined) expect(result.out).toBe(out);
   expect(result.out.shape).toEqual(layout === "bhld" ? shapes.out : swapped(shapes.out));
   expect(result.lse.shape).toEqual([sizes.batch, sizes.heads, sizes.queries]);
-  const values = layout === "bhld" ? Float32Array.from(result.out.data) : swapMiddle(result.out.data, swapped(shapes.out));
+  const [values, lse] = [(await subject.read(result.out)) as Float32Array, (await subject.read(result.lse)) as Float32Array];
   placements.dispose();
-  return { out: values, lse: result.lse.data };
+  return { out: layout === "bhld" ? values : swapMiddle(values, swapped(shapes.out)), lse };
 }
 
 /** Half an ULP of f32, relative. */
@@ -178,20 +170,26 @@ export interface AttentionTolerance {
  * - the exponential turns an error of the score into a relative one of the weight; another key may err the other way;
  * - exp, the sums of a tile, their rescaling and the final factor: 1e-6 together, as for softmax of rows;
  * - the weighted sum of S values rounds at every key, at random.
+ *
+ * On the GPU the exponential may be off by 3 + 2d ULP (tolerances.ts), d below the largest score of the row. Weighted as the
+ * output weighs them, the d of a row have a mean of at most log S; weight and sum may err to opposite sides.
  */
-export function toleranceFor({ sizes, q, k, v }: Operands, options: reference.AttentionOptions): AttentionTolerance {
+export function toleranceFor({ sizes, q, k, v }: Operands, options: reference.AttentionOptions, backend: Backend): AttentionTolerance {
   const { keys, queries, dim } = sizes;
   const { scale = 1 / Math.sqrt(dim), softcap = 0, alibiSlopes = [], bias, queryOffset = 0 } = options;
   const dot = Math.abs(scale) * largestNorm(q, dim) * largestNorm(k, dim);
   const farthest = keys + queries + Math.max(0, ...[queryOffset].flat().map(Math.abs));
   const added = Math.max(0, ...alibiSlopes.map(Math.abs)) * farthest + (bias === undefined ? 0 : largestMagnitude(Float64Array.from(bias.values)));
   const score = EPS * (Math.sqrt(dim) * dot + 3 * (dot + added) + 15 * Math.min(softcap, dot));
-  const weight = 2 * score + 1e-6;
+  const exponential = backend === "wasm" ? 0 : 2 * EPS * (3 + 2 * Math.log(Math.max(keys, 2)));
+  const weight = 2 * (score + exponential) + 1e-6;
+  // The logarithm of a sum of at most S terms: 3 ULP of it, or 2⁻²¹.
+  const logarithm = backend === "wasm" ? 0 : exponential + 2 ** -21 + 6 * EPS * Math.log(Math.max(keys, 2));
   return {
     out: { relative: 0, absolute: largestMagnitude(v) * (weight + EPS * Math.sqrt(keys)) },
-    lse: { relative: EPS, absolute: score + 1e-6 },
+    lse: { relative: EPS, absolute: score + 1e-6 + logarithm },
     scores: { relative: EPS, absolute: score + 1e-38 },
-    probabilities: { relative: weight, absolute: 1e-12 },
+    probabilities: { relative: weight, absolute: backend === "wasm" ? 1e-12 : 1e-10 },
   };
 }
 

@@ -1,8 +1,8 @@
 import { expect } from "vitest";
-import type { Instance } from "../../src/testing.ts";
-import type { FloatArray, Tensor } from "../../src/index.ts";
+import type { FloatArray, Tensor, TensorLike } from "../../src/index.ts";
 import { countOf, offsetsOf as computeOffsets, stridesOf } from "../reference/indices.ts";
 import { memoize } from "./memo.ts";
+import type { Awaitable, Home, Subject } from "./subjects.ts";
 import type { FloatType } from "./tolerances.ts";
 
 // Where a tensor may lie, and proof that nothing around it was touched. A tensor is laid out in a backing array that is
@@ -12,17 +12,47 @@ import type { FloatType } from "./tolerances.ts";
 export const LAYOUTS = ["contiguous", "reversed", "row gaps", "element gaps", "swapped"] as const;
 export type Layout = (typeof LAYOUTS)[number];
 
-/** Whose memory: an array of the caller, or the module's. */
-export const HOMES = ["array", "module"] as const;
-export type Home = (typeof HOMES)[number];
+/** A flat run of numbers somewhere, of which tensors are views. */
+export interface Store {
+  /** A tensor whose first element is the one at `first`. */
+  view(first: number, shape: readonly number[], strides?: readonly number[]): TensorLike;
+  /** All the numbers, now. */
+  read(): Awaitable<FloatArray | Uint8Array>;
+  dispose(): void;
+}
+
+/** Puts numbers where `home` says. */
+export function store(subject: Subject, home: Home, data: FloatArray | Uint8Array): Awaitable<Store> {
+  if (home !== "array") return subject.keep(data);
+  return {
+    view: (first, shape, strides) => ({ data: data.subarray(first), shape, ...dtypeOf(data), ...(strides && { strides }) }),
+    read: () => data,
+    dispose: () => undefined,
+  };
+}
+
+/** The dtype of a tensor with such data; masks have none. */
+export function dtypeOf(data: FloatArray | Uint8Array): { readonly dtype?: FloatType } {
+  return data instanceof Uint8Array ? {} : { dtype: data instanceof Float32Array ? "f32" : "f64" };
+}
+
+/** Where tensors may have any strides. */
+export function hostHomes({ homes }: Subject): readonly Home[] {
+  return homes.filter((home) => home !== "device");
+}
+
+/** The layouts that a tensor may have in a place: what lies on the GPU is contiguous. */
+export function layoutsIn(home: Home): readonly Layout[] {
+  return home === "device" ? ["contiguous"] : LAYOUTS;
+}
 
 /** A tensor with sentinels around it. */
 export interface Placed {
   readonly tensor: Tensor<FloatType>;
   /** The elements in row-major order, read now. */
-  values(): FloatArray;
+  values(): Promise<FloatArray>;
   /** Asserts that all bits outside the tensor are as they were. */
-  expectSentinels(label: string): void;
+  expectSentinels(label: string): Promise<void>;
   dispose(): void;
 }
 
@@ -62,39 +92,30 @@ export function stridesFor(layout: Layout, shape: readonly number[]): number[] {
 }
 
 /** Lays a tensor out; without `values` its elements hold sentinels too. */
-export function place(
-  instance: Instance,
+export async function place(
+  subject: Subject,
   dtype: FloatType,
   shape: readonly number[],
   { layout = "contiguous", home = "array", values }: { layout?: Layout; home?: Home; values?: ArrayLike<number> } = {},
-): Placed {
+): Promise<Placed> {
   const strides = stridesFor(layout, shape);
   const offsets = offsetsOf(shape, strides);
   const extent = offsets.reduce((most, offset) => Math.max(most, offset + 1), 0);
   const total = extent + 2 * GUARD;
-  const kept = home === "module" ? instance.empty([total], { dtype }) : undefined;
-  const own = dtype === "f32" ? new Float32Array(total) : new Float64Array(total);
-  // Module memory may grow between two looks.
-  const backing = (): FloatArray => kept?.data ?? own;
-  words(backing()).fill(SENTINEL);
-  const data = (): FloatArray => backing().subarray(GUARD, GUARD + extent);
-  if (values !== undefined) {
-    const target = data();
-    for (let i = 0; i < offsets.length; i++) target[offsets[i] ?? -1] = values[i] ?? NaN;
-  }
-  const tensor = {
-    get data() {
-      return data();
-    },
-    shape,
-    dtype,
-    ...(layout === "contiguous" ? {} : { strides }),
-  } as Tensor<FloatType>;
+  const backing = dtype === "f32" ? new Float32Array(total) : new Float64Array(total);
+  words(backing).fill(SENTINEL);
+  if (values !== undefined) for (let i = 0; i < offsets.length; i++) backing[GUARD + (offsets[i] ?? NaN)] = values[i] ?? NaN;
+  const stored = await store(subject, home, backing);
   return {
-    tensor,
-    values: () => readTensor(tensor),
-    expectSentinels: (label) => {
-      const bits = words(backing());
+    tensor: stored.view(GUARD, shape, layout === "contiguous" ? undefined : strides) as Tensor<FloatType>,
+    values: async () => {
+      const all = (await stored.read()) as FloatArray;
+      const result = dtype === "f32" ? new Float32Array(offsets.length) : new Float64Array(offsets.length);
+      for (let i = 0; i < offsets.length; i++) result[i] = all[GUARD + (offsets[i] ?? NaN)] ?? NaN;
+      return result;
+    },
+    expectSentinels: async (label) => {
+      const bits = words(await stored.read());
       const perElement = bits.length / total;
       const inside = new Uint8Array(total);
       for (const offset of offsets) inside[GUARD + offset] = 1;
@@ -102,7 +123,7 @@ export function place(
       for (let i = 0; i < bits.length && broken < 0; i++) if (bits[i] !== SENTINEL && inside[Math.floor(i / perElement)] === 0) broken = i;
       expect(broken, `${label}: word ${broken} of ${bits.length} outside the tensor was written`).toBe(-1);
     },
-    dispose: () => kept?.dispose(),
+    dispose: () => stored.dispose(),
   };
 }
 

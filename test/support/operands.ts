@@ -1,6 +1,7 @@
-import type { Instance } from "../../src/testing.ts";
 import type { SoftmaxAlgorithm, Tensor, TensorLike, MaskLike } from "../../src/index.ts";
+import type { Instance } from "../../src/testing.ts";
 import * as reference from "../reference/rows.ts";
+import type { Awaitable, Subject } from "./subjects.ts";
 import { type FloatType, type Op } from "./tolerances.ts";
 
 export const ALGORITHMS: readonly SoftmaxAlgorithm[] = ["standard", "safe", "online", "auto"];
@@ -17,8 +18,10 @@ export interface CommonOptions {
 }
 
 /** Calls an operation by name. `logSumExp` has no `safe`: it needs none. */
-export function call(instance: Instance, op: Op, x: TensorLike, { safe, ...options }: CommonOptions): Tensor<FloatType> {
-  return op === "logSumExp" ? instance.logSumExp(x, options) : instance[op](x, { ...options, ...(safe === undefined ? {} : { safe }) });
+export function call(instance: Instance, op: Op, x: TensorLike, options: CommonOptions): Tensor<FloatType>;
+export function call(subject: Subject, op: Op, x: TensorLike, options: CommonOptions): Awaitable<Tensor<FloatType>>;
+export function call(subject: Subject | Instance, op: Op, x: TensorLike, { safe, ...options }: CommonOptions): Awaitable<Tensor<FloatType>> {
+  return op === "logSumExp" ? subject.logSumExp(x, options) : subject[op](x, { ...options, ...(safe === undefined ? {} : { safe }) });
 }
 
 /** The same by the reference; `axis` may be negative here as well. */

@@ -29,11 +29,20 @@ export function defaultRuntime(): Runtime {
 
 function chooseVariant(): Variant {
   if (!hasSimd()) throw new UnsupportedError("this JavaScript engine has no WebAssembly SIMD");
-  const forced = (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.["ONEPASS_WASM"];
+  const forced = forcedVariant();
   if (forced === undefined || forced === "") return hasRelaxedSimd() ? "relaxed" : "baseline";
   if (forced !== "baseline" && forced !== "relaxed") throw new RangeError(`"ONEPASS_WASM" expected "baseline" or "relaxed", got "${forced}"`);
   if (forced === "relaxed" && !hasRelaxedSimd()) throw new UnsupportedError("ONEPASS_WASM asks for relaxed SIMD, which this JavaScript engine lacks");
   return forced;
+}
+
+/** What the environment asks for. Reading it throws in Deno without `--allow-env`, where softmax has to work all the same. */
+function forcedVariant(): string | undefined {
+  try {
+    return (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.["ONEPASS_WASM"];
+  } catch {
+    return undefined;
+  }
 }
 
 /** The bytes of one of the two inlined binaries, whose pieces alternate. */

@@ -1,0 +1,27 @@
+// Runs in Node, Bun and Deno beside the installed package, under one ONEPASS_WASM, and prints what it finds as JSON.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import * as onepass from "onepass";
+import { everything } from "./everything.js";
+
+const required = createRequire(import.meta.url)("onepass");
+const accepts = (variant) => WebAssembly.validate(readFileSync(fileURLToPath(import.meta.resolve(`onepass/wasm/${variant}.wasm`))));
+
+/** Whether the formula as it stands gives what it should, NaN; undefined where ONEPASS_WASM names a binary that cannot run. */
+function standardOverflows() {
+  try {
+    return onepass.softmax(Float32Array.of(1, 100), { algorithm: "standard" }).data.some(Number.isNaN);
+  } catch {
+    return undefined;
+  }
+}
+
+console.log(
+  JSON.stringify({
+    ...(await everything()),
+    sameModule: required.softmax === onepass.softmax,
+    standardOverflows: standardOverflows(),
+    accepted: { baseline: accepts("baseline"), relaxed: accepts("relaxed") },
+  }),
+);

@@ -1,0 +1,3 @@
+import { softmax } from "onepass";
+
+console.log(JSON.stringify([...softmax(Float32Array.of(1, 2, 3)).data]));

@@ -1,0 +1,69 @@
+// Bundles in browsers: under every policy, in the page and in a worker; and pages that a server has rendered.
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Browser } from "./browsers.ts";
+import { RENDERED } from "./bundlers.ts";
+import { runScript } from "./program.ts";
+import { type Everything, assertEverything } from "./runtimes.ts";
+import { POLICIES, type Policy, type Site } from "./site.ts";
+
+/** What apps/post.js adds to a report, or sends instead of one. */
+interface Posted {
+  readonly failed?: string;
+  readonly isolated: boolean;
+  readonly evalAllowed: boolean;
+  readonly violations: readonly string[];
+}
+
+async function visit<T>(browser: Browser, site: Site, url: string): Promise<T & Posted> {
+  const page = await browser.newPage();
+  try {
+    const report = (await site.report(() => page.open(url))) as T & Posted;
+    if (report.failed !== undefined) throw new Error(report.failed);
+    return report;
+  } catch (error) {
+    throw new Error([error instanceof Error ? error.message : String(error), ...page.lines].join("\n"), { cause: error });
+  } finally {
+    await page.close();
+  }
+}
+
+/** Opens the bundle of apps/page.js under every policy. */
+export async function checkPage(browser: Browser, site: Site, path: string): Promise<string> {
+  for (const policy of Object.keys(POLICIES) as Policy[]) {
+    const found = await visit<Everything & { readonly worker: Everything & { readonly failed?: string } }>(browser, site, site.url(policy, path));
+    // Else the page would not be what it is meant to be.
+    assert.equal(found.isolated, policy.endsWith("isolated"), `${policy}: cross-origin isolation`);
+    assert.equal(found.evalAllowed, !policy.startsWith("strict"), `${policy}: eval`);
+    assert.deepEqual(found.violations, [], `${policy}: violations of the policy`);
+    assertEverything(policy, found, true);
+    assert.equal(found.worker.failed, undefined, `${policy}, worker`);
+    assertEverything(`${policy}, worker`, found.worker, true);
+  }
+  return `in the page and in a worker; ${Object.keys(POLICIES).join(", ")}`;
+}
+
+/** Imports a bundle of apps/server.js where nothing of a browser may be touched, and returns what it renders. */
+export async function checkServer(project: string, bundle: string): Promise<string> {
+  const { atImport, atCall, text } = JSON.parse(await runScript(join(project, "apps/serve.mjs"), [bundle], { cwd: project })) as {
+    atImport: readonly string[];
+    atCall: boolean;
+    text: string;
+  };
+  assert.deepEqual(atImport, [], "importing the bundle touched");
+  assert.ok(atCall, "the traps do not work: rendering touched nothing");
+  assert.match(text, /^0\.0321 0\.0871 0\.2369 0\.6439 1\.0000 0\.0000 /);
+  return text;
+}
+
+/** Opens a page that holds what the server rendered, and lets the client render it again. */
+export async function checkHydration(browser: Browser, site: Site, folder: string, path: string, rendered: string): Promise<void> {
+  const index = join(folder, "index.html");
+  const page = readFileSync(index, "utf8");
+  assert.ok(page.includes(RENDERED) || page.includes(rendered), `no place for what the server rendered in ${path}`);
+  writeFileSync(index, page.replace(RENDERED, rendered));
+  const { server, client } = await visit<{ server: string; client: string }>(browser, site, site.url("open", path));
+  assert.equal(server, rendered, "what arrived from the server");
+  assert.equal(client, rendered, "what the client rendered");
+}

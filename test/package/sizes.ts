@@ -1,0 +1,100 @@
+// How many bytes travel: what `import "onepass"` loads at once, and what it loads when the GPU is asked for.
+import assert from "node:assert/strict";
+import { readFileSync, readdirSync } from "node:fs";
+import { basename, join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { type Metafile, type OutputFile, type Plugin, build } from "esbuild";
+
+/** Everything that `import "onepass"` loads at once, minified and gzipped: both binaries are in it. */
+const MAX_CORE_GZIP_BYTES = 30 * 1024;
+/** What is loaded only when a call goes to the GPU, minified and gzipped. */
+const MAX_WEBGPU_GZIP_BYTES = 25 * 1024;
+/** The folder whose sources make a chunk part of the GPU's share. */
+const WEBGPU_SOURCES = /(^|\/)src\/backend\/webgpu\//;
+/** What only WGSL says. */
+const WEBGPU_MARKER = "@workgroup_size";
+
+const gzipBytes = (contents: Uint8Array): number => gzipSync(contents, { level: 9 }).length;
+
+/** Leaves `import()` as it is: what is behind it is not part of the file. */
+const dynamicImportsStay: Plugin = {
+  name: "dynamic imports stay",
+  setup(build) {
+    build.onResolve({ filter: /.*/ }, ({ kind, path }) => (kind === "dynamic-import" ? { path, external: true } : undefined));
+  },
+};
+
+/** One minified file of the entry and all that it imports statically. */
+async function staticPart(entry: string): Promise<OutputFile> {
+  const { outputFiles } = await build({
+    entryPoints: [entry],
+    bundle: true,
+    minify: true,
+    format: "esm",
+    write: false,
+    logLevel: "error",
+    plugins: [dynamicImportsStay],
+  });
+  return outputFiles[0] ?? assert.fail("no bundle");
+}
+
+/** The size of the core entry; it must not hold any of the GPU's code. */
+export async function checkCore(dist: string): Promise<string> {
+  const core = await staticPart(join(dist, "index.js"));
+  assert.ok(!core.text.includes(WEBGPU_MARKER), "the core entry holds WGSL");
+  const bytes = gzipBytes(core.contents);
+  assert.ok(bytes <= MAX_CORE_GZIP_BYTES, `${bytes} bytes, more than ${MAX_CORE_GZIP_BYTES}`);
+  return `${bytes} of ${MAX_CORE_GZIP_BYTES} bytes`;
+}
+
+/** The files of dist/ that hold sources of the WebGPU backend, by their source maps. */
+function webgpuFiles(dist: string): Set<string> {
+  const maps = readdirSync(dist).filter((file) => file.endsWith(".js.map"));
+  const found = maps.filter((file) =>
+    (JSON.parse(readFileSync(join(dist, file), "utf8")) as { sources: string[] }).sources.some((source) => WEBGPU_SOURCES.test(source)),
+  );
+  return new Set(found.map((file) => file.slice(0, -".map".length)));
+}
+
+type Outputs = Metafile["outputs"];
+
+/** The chunks that are reached from some, by all imports that `follow` lets pass. */
+function reachable(outputs: Outputs, from: readonly string[], follow: (kind: string, path: string) => boolean): Set<string> {
+  const seen = new Set<string>();
+  const visit = (path: string): void => {
+    if (seen.has(path)) return;
+    seen.add(path);
+    for (const next of outputs[path]?.imports ?? []) if (next.external !== true && follow(next.kind, next.path)) visit(next.path);
+  };
+  from.forEach(visit);
+  return seen;
+}
+
+/** The size of what is loaded for the GPU alone. `undefined`: there is no such part. */
+export async function checkWebGpu(dist: string): Promise<string | undefined> {
+  const files = webgpuFiles(dist);
+  if (files.size === 0) return undefined;
+  const { outputFiles, metafile } = await build({
+    entryPoints: [join(dist, "index.js")],
+    outdir: "out",
+    bundle: true,
+    splitting: true,
+    minify: true,
+    format: "esm",
+    metafile: true,
+    write: false,
+    logLevel: "error",
+  });
+  const { outputs } = metafile;
+  const holdsWebGpu = (path: string): boolean => Object.keys(outputs[path]?.inputs ?? {}).some((input) => files.has(basename(input)));
+  const entry = Object.keys(outputs).find((path) => basename(outputs[path]?.entryPoint ?? "") === "index.js") ?? assert.fail("no entry");
+  const atOnce = reachable(outputs, [entry], (kind) => kind !== "dynamic-import");
+  assert.deepEqual([...atOnce].filter(holdsWebGpu), [], "chunks that the core entry loads at once hold the WebGPU backend");
+  const others = reachable(outputs, [entry], (_, path) => !holdsWebGpu(path));
+  const roots = Object.keys(outputs).filter(holdsWebGpu);
+  const mine = [...reachable(outputs, roots, () => true)].filter((path) => !others.has(path));
+  const sizeOf = (path: string): number => gzipBytes(outputFiles.find((file) => file.path.endsWith(path))?.contents ?? assert.fail(`no chunk ${path}`));
+  const bytes = mine.reduce((sum, path) => sum + sizeOf(path), 0);
+  assert.ok(bytes <= MAX_WEBGPU_GZIP_BYTES, `${bytes} bytes, more than ${MAX_WEBGPU_GZIP_BYTES}`);
+  return `${bytes} of ${MAX_WEBGPU_GZIP_BYTES} bytes in ${mine.length} chunks`;
+}

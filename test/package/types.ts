@@ -1,0 +1,34 @@
+// The declarations, as tools judge them and as projects read them.
+import assert from "node:assert/strict";
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { publint } from "publint";
+import { formatMessage } from "publint/utils";
+import { ROOT, runScript } from "./program.ts";
+import { VARIANTS } from "./report.ts";
+
+export async function checkPublint(tarball: string): Promise<void> {
+  const bytes = readFileSync(tarball);
+  const { messages, pkg } = await publint({ strict: true, pack: { tarball: new Uint8Array(bytes).buffer } });
+  assert.deepEqual(
+    messages.map((message) => formatMessage(message, pkg)),
+    [],
+  );
+}
+
+export async function checkAttw(tarball: string): Promise<void> {
+  // No types describe a .wasm file; every other entry counts.
+  const wasm = VARIANTS.map((variant) => `./wasm/${variant}.wasm`);
+  const options = ["--profile", "esm-only", "--no-definitely-typed", "--no-emoji", "--no-color", "--format", "table-flipped"];
+  await runScript(join(ROOT, "node_modules/@arethetypeswrong/cli/dist/index.js"), [tarball, ...options, "--exclude-entrypoints", ...wasm]);
+}
+
+/** A strict project, with no library beyond the language's own and with the declarations checked as well. */
+export async function checkTypes(project: string, module: string, moduleResolution: string): Promise<void> {
+  const directory = join(project, `types-${moduleResolution}`);
+  mkdirSync(directory);
+  cpSync(join(project, "apps/consumer.txt"), join(directory, "consumer.ts"));
+  const compilerOptions = { strict: true, noEmit: true, target: "ES2022", lib: ["ES2022"], types: [], skipLibCheck: false, module, moduleResolution };
+  writeFileSync(join(directory, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["consumer.ts"] }));
+  await runScript(join(ROOT, "node_modules/typescript/bin/tsc"), ["-p", directory]);
+}
