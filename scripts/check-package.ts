@@ -15,7 +15,6 @@ import { checkHydration, checkPage, checkServer } from "../test/package/pages.ts
 import { ROOT, run } from "../test/package/program.ts";
 import { type Runtime, checkRuntime, versionOf } from "../test/package/runtimes.ts";
 import { Site } from "../test/package/site.ts";
-import { checkCore, checkWebGpu } from "../test/package/sizes.ts";
 import { ENGINES, installTools, systemNode } from "../test/package/tools.ts";
 import { checkAttw, checkPublint, checkTypes } from "../test/package/types.ts";
 import { Checks } from "./checks.ts";
@@ -147,8 +146,6 @@ try {
   });
   await checks.run("holds what it should and no tests", () => checkContents(installed));
   await checks.run("the raw .wasm files equal the inlined ones", () => checkInlined(installed));
-  await checks.run("size of what import loads, gzipped", () => checkCore(join(installed, "dist")));
-  await checks.run("size of what the GPU needs besides, gzipped", async () => (await checkWebGpu(join(installed, "dist"))) ?? "there is no such part");
   await checks.run("unused code is left out", () => checkUnused(project));
   await checks.run("types, moduleResolution nodenext", () => checkTypes(project, "NodeNext", "nodenext"));
   await checks.run("types, moduleResolution bundler", () => checkTypes(project, "ESNext", "bundler"));

@@ -5,15 +5,12 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { gzipSync } from "node:zlib";
 import binaryen from "assemblyscript/binaryen";
-import { build } from "esbuild";
 import { Checks } from "./checks.ts";
+import { checkCore, checkWebGpu } from "./sizes.ts";
 
 /** Bytes of one .wasm file. */
 const MAX_WASM_BYTES = 32 * 1024;
-/** Bytes of everything that `import "onepass"` loads, bundled, minified and gzipped: both binaries are in it. */
-const MAX_CORE_GZIP_BYTES = 30 * 1024;
 /** Static data stays in the first page: addresses from here on are the allocator's. */
 const STATIC_DATA_PAGES = 1;
 /** Pages that the binaries declare as their memory's maximum: all of a 32-bit address space. */
@@ -152,18 +149,7 @@ for (const variant of VARIANTS) {
   });
 }
 
-await checks.run("size of the core entry, gzipped", async () => {
-  const { outputFiles } = await build({
-    entryPoints: [join(root, "dist/index.js")],
-    bundle: true,
-    minify: true,
-    format: "esm",
-    write: false,
-    logLevel: "error",
-  });
-  const bytes = gzipSync(outputFiles[0]?.contents ?? assert.fail("no bundle"), { level: 9 }).length;
-  assert.ok(bytes <= MAX_CORE_GZIP_BYTES, `${bytes} bytes, more than ${MAX_CORE_GZIP_BYTES}`);
-  return `${bytes} of ${MAX_CORE_GZIP_BYTES} bytes`;
-});
+await checks.run("size of what import loads, gzipped", () => checkCore(join(root, "dist")));
+await checks.run("size of what the GPU needs besides, gzipped", async () => (await checkWebGpu(join(root, "dist"))) ?? "there is no such part");
 
 checks.finish("check-wasm");

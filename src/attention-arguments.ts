@@ -39,6 +39,7 @@ export interface ScoreOptions {
   readonly kvLengths?: Int32Array | readonly number[];
   /** Queries in use, one per batch; rows behind them give 0 and a log-sum-exp of −inf. */
   readonly qLengths?: Int32Array | readonly number[];
+  /** Order of the dimensions of queries, keys, values and output. Default "bhld". */
   readonly layout?: Layout;
 }
 

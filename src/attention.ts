@@ -14,6 +14,7 @@ export interface AttentionOptions extends ScoreOptions {
 
 /** Output and log-sum-exp. */
 export interface AttentionResultWithLse {
+  /** What attention returns without `returnLse`; `out` when given. */
   readonly out: Tensor<"f32">;
   /** Natural log of the sum over keys (and the sink) of the exponentials of the scores: the output's shape without its last dimension, heads before length. */
   readonly lse: Tensor<"f32">;

@@ -14,7 +14,9 @@ export type MaskMod = (b: number, h: number, q: number, k: number) => boolean;
 
 /** Options of {@link createBlockMask}. */
 export interface BlockMaskOptions {
+  /** Number of queries. */
   readonly queryLength: number;
+  /** Number of keys. */
   readonly keyLength: number;
   /** 1 (default) is one mask for all batches. */
   readonly batch?: number;
@@ -27,9 +29,13 @@ export interface BlockMaskOptions {
  * and keeps bytes only for the others. Made by {@link createBlockMask}.
  */
 export class BlockMask {
+  /** 1: one mask for all batches. */
   readonly batch: number;
+  /** Query heads; 1: one mask for all of them. */
   readonly heads: number;
+  /** Number of queries. */
   readonly queryLength: number;
+  /** Number of keys. */
   readonly keyLength: number;
   readonly #kinds: Uint8Array;
   /** 64 × 64 bytes for each partial tile, by tile index. */
@@ -49,10 +55,12 @@ export class BlockMask {
     }
   }
 
+  /** Tiles along the queries; the last one may be cut. */
   get queryTiles(): number {
     return Math.ceil(this.queryLength / TILE);
   }
 
+  /** Tiles along the keys; the last one may be cut. */
   get keyTiles(): number {
     return Math.ceil(this.keyLength / TILE);
   }

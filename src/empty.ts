@@ -1,11 +1,9 @@
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
+import { disposeSymbol } from "./dispose-symbol.ts";
 import { DisposedError } from "./errors.ts";
 import { checkOptions, parseChoice } from "./options.ts";
 import { elementCount, parseShape } from "./shape.ts";
 import type { DTypeData, Tensor } from "./tensor.ts";
-
-// Safari and Node 20 have no Symbol.dispose; libraries agree on this stand-in.
-export const disposeSymbol: typeof Symbol.dispose = ((Symbol as { dispose?: symbol }).dispose ?? Symbol.for("Symbol.dispose")) as typeof Symbol.dispose;
 
 /** A tensor in module memory: kernels use it in place. */
 export interface ModuleTensor<D extends "f32" | "f64" = "f32" | "f64"> extends Tensor<D> {
@@ -13,6 +11,7 @@ export interface ModuleTensor<D extends "f32" | "f64" = "f32" | "f64"> extends T
   readonly data: DTypeData[D];
   /** Gives the memory back. Using the tensor afterwards throws DisposedError; disposing again does nothing. */
   dispose(): void;
+  /** The same as {@link ModuleTensor.dispose}, for `using`. */
   [Symbol.dispose](): void;
 }
 

@@ -8,7 +8,8 @@ import type { GpuInfo, Recording, WebGpuBackend } from "./backend/webgpu/backend
 import { calibrate, type PreparedTask, type ProbeTask } from "./calibrate.ts";
 import { type Calibration, parseCalibration } from "./calibration.ts";
 import { type Decision, type Device, type GpuState, decide } from "./dispatch.ts";
-import { disposeSymbol, emptyOn, type ModuleTensor } from "./empty.ts";
+import { disposeSymbol } from "./dispose-symbol.ts";
+import { emptyOn, type ModuleTensor } from "./empty.ts";
 import { BackendError, DisposedError, describe } from "./errors.ts";
 import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike } from "./gpu-types.ts";
 import { type LogSoftmaxOptions, parseLogSoftmax } from "./log-softmax.ts";

@@ -1,15 +1,18 @@
 /** Thrown when a combination of inputs is valid but not computed here: a dtype, an engine without SIMD. */
 export class UnsupportedError extends Error {
+  /** Tells this error where `instanceof` cannot, as with two copies of the package. */
   override readonly name = "UnsupportedError";
 }
 
 /** Thrown when something is used after its `dispose()`. */
 export class DisposedError extends Error {
+  /** Tells this error where `instanceof` cannot, as with two copies of the package. */
   override readonly name = "DisposedError";
 }
 
 /** Thrown when the machine fails a valid call: no memory left, a device lost. */
 export class BackendError extends Error {
+  /** Tells this error where `instanceof` cannot, as with two copies of the package. */
   override readonly name = "BackendError";
 }
 

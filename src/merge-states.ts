@@ -1,3 +1,4 @@
+import type { AttentionResultWithLse } from "./attention.ts";
 import type { Layout } from "./attention-arguments.ts";
 import { describe } from "./errors.ts";
 import { checkOptions, parseChoice } from "./options.ts";
@@ -7,7 +8,9 @@ import type { Tensor, TensorLike } from "./tensor.ts";
 
 /** What attention over a part of the keys returns: its output and its log-sum-exp. */
 export interface PartialAttention {
+  /** [B, H, L, E], or fewer leading dimensions; f32. */
   readonly out: TensorLike;
+  /** Heads before length, [B, H, L]: the output's shape without its last dimension; f32. */
   readonly lse: TensorLike;
 }
 
@@ -30,10 +33,7 @@ const KNOWN = new Set(["layout"]);
  * mergeStates([one, two]).out.data; // [2, 3]
  * ```
  */
-export function mergeStates(
-  parts: readonly PartialAttention[],
-  options: { readonly layout?: Layout } = {},
-): { readonly out: Tensor<"f32">; readonly lse: Tensor<"f32"> } {
+export function mergeStates(parts: readonly PartialAttention[], options: { readonly layout?: Layout } = {}): AttentionResultWithLse {
   return mergeOnHost(parseMergeStates(parts, options));
 }
 

@@ -19,6 +19,7 @@ export type SoftmaxAlgorithm = "auto" | "standard" | "safe" | "online";
 export interface SoftmaxOptions {
   /** The dimension that sums to one; negatives count from the end. Default −1. */
   readonly axis?: number;
+  /** Default "auto". */
   readonly algorithm?: SoftmaxAlgorithm;
   /** Multiplies the input first; a temperature T is `scale: 1 / T`. Default 1. */
   readonly scale?: number;
@@ -34,7 +35,17 @@ export interface SoftmaxOptions {
 
 /** A mask: bytes, or an object with bytes as `data` and a `shape` (or `dims`). */
 export type MaskLike =
-  Uint8Array | { readonly data: Uint8Array; readonly shape?: readonly number[]; readonly dims?: readonly number[]; readonly strides?: readonly number[] };
+  | Uint8Array
+  | {
+      /** One byte per element. */
+      readonly data: Uint8Array;
+      /** The size of each dimension. */
+      readonly shape?: readonly number[];
+      /** The same, as ONNX Runtime names it. */
+      readonly dims?: readonly number[];
+      /** In elements; row-major and gapless when absent. */
+      readonly strides?: readonly number[];
+    };
 
 const KNOWN = new Set(["axis", "algorithm", "scale", "bias", "mask", "safe", "out"]);
 

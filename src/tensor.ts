@@ -8,10 +8,15 @@ export type DType = "f32" | "f64" | "f16" | "bf16" | "i8";
 
 /** The typed array that holds each dtype; `f16` and `bf16` are raw 16-bit patterns. */
 export interface DTypeData {
+  /** IEEE single precision. */
   f32: Float32Array;
+  /** IEEE double precision. */
   f64: Float64Array;
+  /** IEEE half precision, as bits. */
   f16: Uint16Array;
+  /** The upper half of a single, as bits. */
   bf16: Uint16Array;
+  /** Signed bytes. */
   i8: Int8Array;
 }
 
@@ -25,6 +30,7 @@ export interface Tensor<D extends DType = DType> {
   readonly data: DTypeData[D];
   /** The size of each dimension; `[]` is a scalar. */
   readonly shape: readonly number[];
+  /** How the numbers are stored. */
   readonly dtype: D;
   /** Distance between neighbours along each dimension, in elements, not negative. Row-major and gapless when absent. */
   readonly strides?: readonly number[];
@@ -40,17 +46,25 @@ export type FloatArray = Float32Array | Float64Array;
 export type TensorLike =
   | FloatArray
   | {
+      /** A typed array. */
       readonly data: unknown;
+      /** The size of each dimension. */
       readonly shape?: readonly number[];
+      /** The same, as ONNX Runtime names it. */
       readonly dims?: readonly number[];
+      /** A {@link DType}, where the array does not tell it. */
       readonly dtype?: string;
+      /** In elements; row-major and gapless when absent. */
       readonly strides?: readonly number[];
     };
 
 /** A tensor in a GPU buffer, row-major and gapless, as an engine takes and returns it. Bytes of a mask are `u8`. */
 export interface GpuTensor<D extends DType | "u8" = DType | "u8"> {
+  /** The buffer that holds it. */
   readonly buffer: GPUBufferLike;
+  /** The size of each dimension. */
   readonly shape: readonly number[];
+  /** How the numbers are stored. */
   readonly dtype: D;
   /** Where the tensor begins in the buffer, in bytes: a multiple of 4. Default 0. */
   readonly offset?: number;
@@ -65,7 +79,7 @@ export interface ResidentTensor<D extends DType | "u8" = DType | "u8"> extends G
 }
 
 /** The dtype of what is passed in, so that f32 in gives f32 out. */
-export type DTypeOf<T> = T extends Float64Array | { readonly data: Float64Array } ? "f64" : "f32";
+export type DTypeOf<T> = T extends Float64Array | Pick<Tensor<"f64">, "data"> ? "f64" : "f32";
 
 /** Numbers in a GPU buffer: what stands in a call where a typed array would. */
 export class DeviceArray {

@@ -8,18 +8,30 @@ import * as onepass from "../../src/index.ts";
 const source = new URL("../../src/", import.meta.url);
 
 interface Example {
+  /** What the docstring stands on: an exported name, or a member of a class or interface. */
+  readonly of: string;
   readonly file: string;
   readonly line: number;
   readonly code: string;
 }
 
+const DOCSTRING = /\/\*\*((?:(?!\*\/).)*)\*\/\s*((?:export |async |abstract |readonly |get |static |function |class |interface |type |const )*)(\w+)/gs;
+
 function examplesOf(file: string): Example[] {
   const text = readFileSync(new URL(file, source), "utf8");
-  return [...text.matchAll(/@example[^\n]*\n\s*\* ```ts\n(.*?)\n\s*\* ```/gs)].map((match) => ({
-    file,
-    line: text.slice(0, match.index).split("\n").length,
-    code: (match[1] ?? "").replaceAll(/^\s*\* ?/gm, ""),
-  }));
+  return [...text.matchAll(DOCSTRING)].flatMap((docstring) =>
+    [...(docstring[1] ?? "").matchAll(/@example[^\n]*\n\s*\* ```ts\n(.*?)\n\s*\* ```/gs)].map((match) => ({
+      of: docstring[3] ?? "",
+      file,
+      line: text.slice(0, docstring.index + match.index).split("\n").length,
+      code: (match[1] ?? "").replaceAll(/^\s*\* ?/gm, ""),
+    })),
+  );
+}
+
+/** The names are at hand already. Imports of anything else are left to fail: an example shows this package. */
+function withoutImport(code: string): string {
+  return code.replaceAll(/^import \{[^}]*\} from "onepass";\n+/gm, "");
 }
 
 /** Statements that end with a value become calls that compare with it. Other comments stay comments. */
@@ -62,21 +74,34 @@ function check(actual: unknown, comment: string): void {
 
 const examples = readdirSync(source)
   .filter((file) => file.endsWith(".ts"))
-  .flatMap(examplesOf)
-  .filter(({ code }) => !code.startsWith("import"));
+  .flatMap(examplesOf);
+
+// It has no name of its own.
+const AsyncFunction = (async () => Promise.resolve()).constructor as new (...text: string[]) => (...values: unknown[]) => Promise<void>;
 
 describe("examples in the documentation", () => {
-  test("there are some", () => expect(examples.length).toBeGreaterThanOrEqual(6));
+  test.each(examples.map((example) => [`${example.of} (${example.file}:${example.line})`, example] as const))("%s", async (_, example) => {
+    const { code } = withChecks(withoutImport(example.code));
+    const run = new AsyncFunction("__check", ...Object.keys(onepass), `"use strict";\n${code}`);
+    await run(check, ...Object.values(onepass));
+  });
 
-  test.each(examples.map((example) => [`${example.file}:${example.line}`, example] as const))("%s", (_, example) => {
-    const { code } = withChecks(example.code);
-    // eslint-disable-next-line @typescript-eslint/no-implied-eval -- the examples are this project's own
-    const run = new Function("__check", ...Object.keys(onepass), `"use strict";\n${code}`) as (...values: unknown[]) => void;
-    run(check, ...Object.values(onepass));
+  test("every function and class has one, but for errors", () => {
+    const withExample = examples.map(({ of }) => (onepass as Readonly<Record<string, unknown>>)[of]);
+    const without = Object.entries(onepass).filter(([, value]) => !(value.prototype instanceof Error) && !withExample.includes(value));
+    expect(without.map(([name]) => name)).toEqual([]);
   });
 
   test("most of them say what comes out", () => {
     const checked = examples.filter(({ code }) => withChecks(code).checks > 0);
     expect(checked.length).toBeGreaterThanOrEqual(examples.length / 2);
+  });
+
+  test("none is lost between its docstring and here", () => {
+    const written = readdirSync(source, { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".ts") && !file.includes("generated"))
+      .map((file) => readFileSync(new URL(file, source), "utf8").split("@example").length - 1)
+      .reduce((a, b) => a + b);
+    expect(examples.length).toBe(written);
   });
 });

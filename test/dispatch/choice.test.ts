@@ -131,9 +131,7 @@ const CALLS_OF: Readonly<Record<string, (n: number) => GridCall>> = {
 
 describe("on recorded tables", () => {
   const tables = recordedTables();
-  test.skipIf(tables.length > 0)("none recorded: bench/results has no dispatch-*.json", (context) =>
-    context.skip("no table of a real device has been recorded"),
-  );
+  if (tables.length === 0) test("none: bench/results has no dispatch-*.json", (context) => context.skip("no table of a real device has been recorded"));
 
   test.each(tables)("$file", ({ table }) => {
     const judged = replay(table);

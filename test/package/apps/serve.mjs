@@ -11,7 +11,8 @@ for (const name of ["document", "window", "self", "location", "localStorage", "W
 for (const name of ["navigator", "fetch", "setTimeout", "setInterval", "setImmediate", "queueMicrotask", "Blob"]) trap(globalThis, name, globalThis[name]);
 for (const name of ["Module", "Instance", "Memory", "validate", "compile", "instantiate"]) trap(WebAssembly, name, WebAssembly[name]);
 trap(URL, "createObjectURL", URL.createObjectURL);
-trap(workers, "Worker", workers.Worker);
+// Importing node:worker_threads reads its names; only a worker that starts counts.
+workers.Worker = new Proxy(workers.Worker, { construct: (target, args) => (touched.push("new Worker"), Reflect.construct(target, args)) });
 syncBuiltinESMExports();
 touched.length = 0;
 

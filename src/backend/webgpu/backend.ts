@@ -1,0 +1,311 @@
+import { BackendError, DisposedError, UnsupportedError } from "../../errors.ts";
+import type { GPUCommandEncoderLike, GPUDeviceLike, GPULike } from "../../gpu-types.ts";
+import { contiguousStrides, elementCount, sameShape } from "../../shape.ts";
+import type { DType, DTypeData, DeviceArray } from "../../tensor.ts";
+import { BufferPool, COPY_SRC, NUMBERS, type PoolState } from "./buffers.ts";
+import { CallOrder } from "./call-order.ts";
+import { type AdapterInfo, type FoundDevice, type NoDevice, findDevice } from "./device.ts";
+import { type Job, type ResultTensor, claim, deliver, recordJob } from "./job.ts";
+import { PipelineCache } from "./pipelines.ts";
+import { mapForReading } from "./readback.ts";
+import { Recorder, type Slice, roundUp } from "./recorder.ts";
+import { Recording } from "./recording.ts";
+import { ResidentTensor } from "./resident-tensor.ts";
+import { copyStrided } from "./strided.ts";
+import type { DeviceTraits } from "./traits.ts";
+
+/** Messages that are kept of what the device reported outside of any call. */
+const KEPT_ERRORS = 8;
+
+/** Dtypes of tensors on the GPU and the arrays that hold them; bytes of a mask are `u8`. */
+const ARRAYS = { f32: Float32Array, f16: Uint16Array, i8: Int8Array, u8: Uint8Array } as const;
+
+export type ResidentType = keyof typeof ARRAYS;
+
+/** A tensor in the CPU's memory, to upload or downloaded. */
+export interface HostTensor {
+  readonly data: DTypeData[DType] | Uint8Array;
+  readonly dtype: DType | "u8";
+  readonly shape: readonly number[];
+  readonly strides?: readonly number[];
+}
+
+/** A checked tensor on the GPU. */
+export interface DeviceTensor {
+  readonly data: DeviceArray;
+  readonly dtype: ResidentType;
+  readonly shape: readonly number[];
+}
+
+/** Runs calls on a GPU. Results are on the GPU where the operands were. */
+export class WebGpuBackend {
+  readonly info: AdapterInfo;
+  readonly traits: DeviceTraits;
+  readonly #found: FoundDevice;
+  readonly #device: GPUDevice;
+  readonly #pool: BufferPool;
+  readonly #pipelines: PipelineCache;
+  readonly #order = new CallOrder();
+  readonly #errors: string[] = [];
+  /** How to reject what waits for the device, should that be lost. */
+  readonly #waiting = new Set<(error: Error) => void>();
+  #ended: BackendError | DisposedError | undefined;
+
+  /** Finds a GPU, or the reason why there is none. `given` is a GPU or a GPUDevice to use. */
+  static async open(given?: GPULike | GPUDeviceLike): Promise<WebGpuBackend | NoDevice> {
+    const found = await findDevice(given);
+    return "reason" in found ? found : new WebGpuBackend(found);
+  }
+
+  constructor(found: FoundDevice) {
+    this.#found = found;
+    this.#device = found.device;
+    this.info = found.info;
+    this.traits = found.traits;
+    this.#pool = new BufferPool(found.device);
+    this.#pipelines = new PipelineCache(found.device);
+    void found.device.lost.then(({ reason, message }) => {
+      this.#end(new BackendError(`the GPU device was lost (${reason}): ${message}`, { cause: reason }));
+    });
+    if (!found.owned) return;
+    found.device.addEventListener("uncapturederror", (event) => {
+      event.preventDefault();
+      this.#errors.push(event.error.message);
+      this.#errors.splice(0, this.#errors.length - KEPT_ERRORS);
+    });
+  }
+
+  /** Why no call can run any more: the device was lost, or the backend disposed of. */
+  get ended(): BackendError | DisposedError | undefined {
+    return this.#ended;
+  }
+
+  /** Bytes of GPU memory, pipelines compiled, and what the device complained of outside of any call. */
+  get state(): { readonly bytes: PoolState; readonly pipelines: number; readonly errors: readonly string[] } {
+    return { bytes: this.#pool.state, pipelines: this.#pipelines.compiled, errors: this.#errors };
+  }
+
+  /**
+   * Runs a call: reads its operands now, submits after all earlier calls, and writes `out` just before the promise resolves. What is
+   * on the GPU is read and written there by then, too.
+   *
+   * @throws BackendError (as a rejection) if the GPU fails it, the signal's reason if it is aborted; `out` in an array is as it was then
+   */
+  execute(job: Job, signal?: AbortSignal): Promise<ResultTensor[]> {
+    return this.#call(signal, async (recorder) => {
+      const results = recordJob(recorder, job);
+      const claimed: ResidentTensor<"f32">[] = [];
+      try {
+        const wanted = results.filter((result) => result.place === "host").map((result) => result.slice);
+        const bytes = await this.#finish(recorder, wanted, signal, () => {
+          for (const result of results) if (result.place === "resident") claimed.push(claim(this.#pool, recorder, result.slice, result.shape, "f32"));
+        });
+        const tensors: ResultTensor[] = [];
+        for (const result of results) {
+          if (result.place === "given") tensors.push(result.tensor);
+          else if (result.place === "resident") tensors.push(...claimed.splice(0, 1));
+          else tensors.push(...bytes.splice(0, 1).map((landed) => deliver(result.shape, result.out, landed)));
+        }
+        return tensors;
+      } catch (error) {
+        for (const tensor of claimed) tensor.dispose();
+        throw error;
+      }
+    });
+  }
+
+  /** Calls that are written into the caller's encoder, and computed when the caller submits it. */
+  encode(encoder: GPUCommandEncoderLike): Recording {
+    this.#assertUsable();
+    const host = { device: this.#device, pool: this.#pool, pipelines: this.#pipelines, traits: this.traits, assertUsable: () => this.#assertUsable() };
+    return new Recording(host, encoder as GPUCommandEncoder);
+  }
+
+  /** A tensor on the GPU with whatever its memory held before. */
+  empty<D extends ResidentType>(shape: readonly number[], dtype: D): ResidentTensor<D> {
+    this.#assertUsable();
+    return new ResidentTensor(this.#pool, this.#pool.acquire(elementCount(shape) * ARRAYS[dtype].BYTES_PER_ELEMENT, NUMBERS), shape, dtype);
+  }
+
+  /** Copies a tensor to the GPU. It is read before the promise is returned. */
+  upload(tensor: HostTensor, signal?: AbortSignal): Promise<ResidentTensor> {
+    return this.#call(signal, async (recorder) => {
+      const { shape, dtype } = tensor;
+      if (!(dtype in ARRAYS)) throw new UnsupportedError(`a tensor on the GPU expected dtype f32, f16, i8 or u8, got ${dtype}`);
+      const slice = recorder.input(gapless(tensor), elementCount(shape));
+      const preparing = recorder.prepare(this.#pipelines);
+      if (preparing !== undefined) await this.#wait(preparing, signal);
+      return claim(this.#pool, recorder, slice, shape, dtype);
+    });
+  }
+
+  /** Copies a tensor from the GPU, after all earlier calls. */
+  download(tensor: DeviceTensor, signal?: AbortSignal): Promise<HostTensor> {
+    return this.#call(signal, async (recorder) => {
+      const { data, shape, dtype } = tensor;
+      const buffer = data.buffer as GPUBuffer;
+      if ((buffer.usage & COPY_SRC) === 0) throw new RangeError("a tensor's GPU buffer expected usage COPY_SRC, which lets it be read back");
+      recorder.hold(buffer);
+      const [bytes = new ArrayBuffer(0)] = await this.#finish(recorder, [{ buffer, byteOffset: data.byteOffset, byteLength: data.byteLength }], signal);
+      return { data: new ARRAYS[dtype](bytes), shape, dtype };
+    });
+  }
+
+  /** Ends everything: calls that are under way reject, tensors lose their memory. A device that was given stays as it is. */
+  dispose(): void {
+    this.#end(new DisposedError("this engine has been disposed of"));
+    if (this.#found.owned) this.#device.destroy();
+  }
+
+  /** Runs something with a recorder that gives back what it holds, whatever happens. */
+  async #call<T>(signal: AbortSignal | undefined, run: (recorder: Recorder) => Promise<T>): Promise<T> {
+    this.#assertUsable();
+    signal?.throwIfAborted();
+    const recorder = new Recorder(this.#device, this.#pool, this.traits);
+    try {
+      return await run(recorder);
+    } catch (error) {
+      throw this.#explain(error, signal);
+    } finally {
+      recorder.release();
+    }
+  }
+
+  /**
+   * Prepares, submits in turn, and waits until the GPU has accepted the commands, or is done with them where something is wanted
+   * back. Without anything to wait for, the submission happens before this returns.
+   */
+  async #finish(recorder: Recorder, wanted: readonly Slice[], signal: AbortSignal | undefined, submitted?: () => void): Promise<ArrayBuffer[]> {
+    let bytes = 0;
+    const ends = wanted.map(({ byteLength }) => {
+      const from = bytes;
+      bytes += roundUp(byteLength, 4);
+      return [from, from + byteLength] as const;
+    });
+    const landing = bytes > 0 ? recorder.landing(bytes) : undefined;
+    if (landing !== undefined) {
+      wanted.forEach((slice, i) => {
+        recorder.copy(slice, { ...landing, byteOffset: ends[i]?.[0] ?? 0, byteLength: slice.byteLength });
+      });
+    }
+    const submit = (): Promise<ArrayBuffer[]> => {
+      const accepted = this.#submit(recorder);
+      submitted?.();
+      const done =
+        landing === undefined
+          ? this.#wait(accepted, signal).then(() => ends.map(() => new ArrayBuffer(0)))
+          : this.#land(recorder.locate(landing).buffer, bytes, ends, accepted, signal);
+      // Whoever uses next what this call held is queued behind it.
+      recorder.release();
+      return done;
+    };
+    const preparing = recorder.prepare(this.#pipelines);
+    if (preparing === undefined && !this.#order.busy) return submit();
+    const place = this.#order.enter();
+    let done: Promise<ArrayBuffer[]>;
+    try {
+      await this.#wait(Promise.all([preparing, place.turn]), signal);
+      done = submit();
+    } finally {
+      place.leave();
+    }
+    return done;
+  }
+
+  /** Encodes and submits. The promise says whether the device accepted the commands. */
+  #submit(recorder: Recorder): Promise<void> {
+    this.#device.pushErrorScope("validation");
+    try {
+      const encoder = this.#device.createCommandEncoder();
+      // Everything is compiled by now.
+      void recorder.encode(encoder, this.#pipelines);
+      this.#device.queue.submit([encoder.finish()]);
+    } catch (error) {
+      void this.#device.popErrorScope().catch(() => null);
+      throw error;
+    }
+    return this.#device.popErrorScope().then((error) => {
+      if (error !== null) throw new BackendError(`the GPU refused the commands of a call: ${error.message}`, { cause: error });
+    });
+  }
+
+  /** Reads back ranges of a buffer that commands just submitted write to. */
+  async #land(
+    buffer: GPUBuffer,
+    bytes: number,
+    ends: readonly (readonly [number, number])[],
+    accepted: Promise<void>,
+    signal: AbortSignal | undefined,
+  ): Promise<ArrayBuffer[]> {
+    this.#pool.retain(buffer);
+    try {
+      await this.#wait(Promise.all([mapForReading(this.#device, buffer, bytes), accepted]), signal);
+      const mapped = buffer.getMappedRange(0, bytes);
+      const landed = ends.map(([from, to]) => mapped.slice(from, to));
+      buffer.unmap();
+      this.#pool.release(buffer);
+      return landed;
+    } catch (error) {
+      // It may be mapped, or about to be.
+      this.#pool.discard(buffer);
+      throw error;
+    }
+  }
+
+  /** Waits for the device, but no longer than it lives and the caller cares. */
+  #wait<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const done = (): void => {
+        this.#waiting.delete(stop);
+        signal?.removeEventListener("abort", abort);
+      };
+      const stop = (error: unknown): void => {
+        done();
+        // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a signal's reason may be anything
+        reject(error);
+      };
+      const abort = (): void => stop(signal?.reason);
+      this.#waiting.add(stop);
+      signal?.addEventListener("abort", abort);
+      promise.then((value) => {
+        done();
+        resolve(value);
+      }, stop);
+    });
+  }
+
+  #assertUsable(): void {
+    if (this.#ended !== undefined) throw this.#ended;
+  }
+
+  #end(error: BackendError | DisposedError): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = error;
+    for (const reject of [...this.#waiting]) reject(error);
+    this.#pool.dispose();
+  }
+
+  /** What a call rejects with: the reason of its signal, the end of the device, an error of ours, or the platform's wrapped in one. */
+  #explain(error: unknown, signal: AbortSignal | undefined): unknown {
+    if (signal?.aborted === true && error === signal.reason) return error;
+    if (this.#ended !== undefined) return this.#ended;
+    if (
+      error instanceof BackendError ||
+      error instanceof UnsupportedError ||
+      error instanceof DisposedError ||
+      error instanceof RangeError ||
+      error instanceof TypeError
+    )
+      return error;
+    return new BackendError(`the GPU failed a call: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+}
+
+/** A tensor's numbers without gaps, as they are on the GPU. */
+function gapless({ data, shape, strides }: HostTensor): HostTensor["data"] {
+  const target = contiguousStrides(shape);
+  if (strides === undefined || sameShape(strides, target)) return data;
+  const packed = new (data.constructor as new (length: number) => typeof data)(elementCount(shape));
+  copyStrided(shape, data, strides, packed, target);
+  return packed;
+}

@@ -1,0 +1,68 @@
+import type { Output } from "../../row-arguments.ts";
+import { contiguousStrides, elementCount } from "../../shape.ts";
+import { type DType, DeviceArray, type GpuTensor, type Tensor } from "../../tensor.ts";
+import type { BufferPool } from "./buffers.ts";
+import type { Recorder, Slice } from "./recorder.ts";
+import { ResidentTensor } from "./resident-tensor.ts";
+import { copyStrided } from "./strided.ts";
+
+/** A result of a call: f32, row-major, and where the caller wants it, if anywhere. */
+export interface ResultSpec {
+  readonly shape: readonly number[];
+  readonly out?: Output | undefined;
+}
+
+/** A call as its results and the commands that compute them. */
+export interface Job {
+  /** What is read. Where the first of it is decides where results go that have no `out`. */
+  readonly operands: readonly unknown[];
+  readonly results: readonly ResultSpec[];
+  readonly record: (recorder: Recorder, results: readonly Slice[]) => void;
+}
+
+/** What a call returns: a new tensor on the GPU or in an array, or the caller's `out`. */
+export type ResultTensor = ResidentTensor<"f32"> | GpuTensor<"f32"> | Tensor<"f32" | "f64">;
+
+/** A result that has its memory, where the commands write: the caller's buffer, one of the pool, or one that is read back. */
+export type PlacedResult =
+  | { readonly place: "given"; readonly slice: Slice; readonly tensor: ResultTensor }
+  | { readonly place: "resident"; readonly slice: Slice; readonly shape: readonly number[] }
+  | { readonly place: "host"; readonly slice: Slice; readonly shape: readonly number[]; readonly out: Output | undefined };
+
+/** Records a call, with memory for its results; `resident` leaves on the GPU what would be read back. */
+export function recordJob(recorder: Recorder, { operands, results, record }: Job, resident = operands[0] instanceof DeviceArray): PlacedResult[] {
+  const read = operands.filter((operand) => operand instanceof DeviceArray).map((operand) => operand.buffer);
+  const copies: [Slice, Slice][] = [];
+  const placed = results.map(({ shape, out }): PlacedResult => {
+    if (out?.data instanceof DeviceArray) {
+      const { tensor } = out;
+      const target = recorder.input(out.data);
+      // A shader may not have one buffer for reading and for writing, even where the ranges are apart.
+      if (!read.includes(target.buffer)) return { place: "given", slice: target, tensor };
+      const slice = recorder.scratch(target.byteLength);
+      copies.push([slice, target]);
+      return { place: "given", slice, tensor };
+    }
+    const slice = recorder.scratch(elementCount(shape) * 4);
+    return resident && out === undefined ? { place: "resident", slice, shape } : { place: "host", slice, shape, out };
+  });
+  const slices = placed.map((result) => result.slice);
+  if (slices.some((slice) => slice.byteLength > 0)) record(recorder, slices);
+  for (const [from, to] of copies) recorder.copy(from, to);
+  return placed;
+}
+
+/** A tensor that owns memory which a recorder has held until now. */
+export function claim<D extends DType | "u8">(pool: BufferPool, recorder: Recorder, slice: Slice, shape: readonly number[], dtype: D): ResidentTensor<D> {
+  const { buffer } = recorder.locate(slice);
+  pool.retain(buffer);
+  return new ResidentTensor(pool, buffer, shape, dtype);
+}
+
+/** A result in the CPU's memory, from the bytes that were read back. */
+export function deliver(shape: readonly number[], out: Output | undefined, bytes: ArrayBuffer): ResultTensor {
+  const data = new Float32Array(bytes);
+  if (out === undefined) return { data, shape, dtype: "f32" };
+  copyStrided(shape, data, contiguousStrides(shape), out.data as Float32Array, out.strides);
+  return out.tensor;
+}

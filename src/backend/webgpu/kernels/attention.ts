@@ -1,0 +1,393 @@
+import type { Program } from "../program.ts";
+import type { DeviceTraits, Storage } from "../traits.ts";
+import { uniformBlock } from "../uniforms.ts";
+import { ELEMENT, LSE, SCORE_UNIFORMS, SCORE_WGSL, SINKS, TILE_SKIPPED, element, elements } from "./score-modifiers.ts";
+
+// Flash attention: a workgroup computes `rows` rows, in tiles of `keys` keys, with the running max and sum in registers.
+//
+// A thread owns four rows and every 16th key of a tile, later the same four rows and every 16th of 64 value columns:
+//
+//     lane c →   0 1 … 15          keys c, c + 16, …  (neighbouring lanes read neighbouring biases, mask bytes, columns)
+//     group ↓ 0  ┌────────┐
+//             1  │ 4 rows │         s_j: vec4 of the four rows' scores for key c + 16j
+//             …  │ each   │         o_r_h: vec4 of row r's columns c, c + 16, c + 32, c + 48 of half h
+//                └────────┘
+//
+// so that every step of q·k reads a vec4 of each side from workgroup memory for 4 × keys/16 products, and every step of p·v
+// three vec4 for 32. Workgroup memory is indexed by lane first and by unrolled constants second: the compiler's bounds checks
+// stay out of the loops, and rows of 9 vec4 put neighbouring lanes into different banks.
+
+/** Value columns of a workgroup: two halves of 64. */
+export const SLICE = 128;
+const HALF = 64;
+
+/** Lanes that share four rows. */
+const LANES = 16;
+
+/** Dimensions of q and k that are staged at a time. */
+const STAGED_DIMS = 16;
+
+/** Steps in a row of staged vec4, and one that is left empty. */
+const STEPS = 8;
+
+/**
+ * Keys of a split-KV chunk. Constant, so that a row's bits depend on nothing else. A workgroup then reads 128 KiB of f32 keys and
+ * values of 128 dimensions and writes 4 KiB for each row in use; 8 heads at 4096 keys are 256 workgroups.
+ */
+export const CHUNK_KEYS = 128;
+
+/** Bytes of workgroup memory that tiles of 64 × 64 take; WebGPU promises 16 KiB only. */
+const LARGE_TILE_BYTES = tileBytes({ rows: 64, keys: 64 });
+
+/** What decides the text of an attention kernel; every option of a call is a uniform or a table instead. */
+export interface AttentionKey {
+  /** Rows of a workgroup: 64 of one head (prefill), or 16 of all heads that share a key/value head (decode). */
+  readonly rows: 64 | 16;
+  readonly keys: 64 | 32;
+  readonly storage: Storage;
+  /** Whether four lanes find their max by shuffles. */
+  readonly subgroups: boolean;
+}
+
+/** The kernel for a device. */
+export function attentionKey(kind: "prefill" | "decode", storage: Storage, traits: Pick<DeviceTraits, "workgroupStorage" | "subgroups">): AttentionKey {
+  const rows = kind === "prefill" ? 64 : 16;
+  // Shuffles reach across four lanes, which the smallest subgroup that WebGPU allows has.
+  const subgroups = traits.subgroups !== undefined && traits.subgroups.min >= 4;
+  return { rows, keys: rows === 16 || traits.workgroupStorage >= LARGE_TILE_BYTES ? 64 : 32, storage, subgroups };
+}
+
+/** Every kernel there is. */
+export const ATTENTION_KEYS: readonly AttentionKey[] = (["f32", "f16", "f16-packed"] as const).flatMap((storage) =>
+  [false, true].flatMap((subgroups): AttentionKey[] => [
+    { rows: 64, keys: 64, storage, subgroups },
+    { rows: 64, keys: 32, storage, subgroups },
+    { rows: 16, keys: 64, storage, subgroups },
+  ]),
+);
+
+/** Uniforms. Strides and offsets in elements. */
+export const ATTENTION_UNIFORMS = uniformBlock("Uniforms", {
+  ...SCORE_UNIFORMS,
+  dim: "u32",
+  valueDim: "u32",
+  /** Query heads that share a key/value head. */
+  group: "u32",
+  qHead: "u32",
+  qRow: "u32",
+  kHead: "u32",
+  kRow: "u32",
+  vHead: "u32",
+  vRow: "u32",
+  outHead: "u32",
+  outRow: "u32",
+  /** Distance between the outputs of two chunks, and their log-sum-exps. */
+  outChunk: "u32",
+  lseHead: "u32",
+  lseRow: "u32",
+  lseChunk: "u32",
+  sinksAt: "u32",
+  /** Where `tables` lists blocks, two words each: their sequence's record and their first row. */
+  blocksAt: "u32",
+  /** The workgroups: blocks, fastest, times heads from `firstHead` on (key/value heads for decode), times slices, times chunks. */
+  blocks: "u32",
+  firstHead: "u32",
+  heads: "u32",
+  slices: "u32",
+  chunks: "u32",
+  /** Workgroups along x, of all of them. */
+  gridX: "u32",
+  workgroups: "u32",
+});
+
+/** What follows from a key. */
+interface Tiles {
+  readonly threads: number;
+  /** Groups of four rows. */
+  readonly groups: number;
+  /** Keys of a thread. */
+  readonly perThread: number;
+  /** Values' keys that are staged at a time. */
+  readonly valueKeys: number;
+  /** Rows of staged vec4. */
+  readonly stagedRows: number;
+}
+
+function tilesOf({ rows, keys }: Pick<AttentionKey, "rows" | "keys">): Tiles {
+  const groups = rows / 4;
+  const valueKeys = keys === 64 ? 16 : 8;
+  // 32 keys fill half a vec4: the other half holds the dimension 8 further on.
+  const forScores = 2 * groups + (keys / 32) * LANES;
+  const forValues = ((2 * valueKeys) / STEPS) * LANES;
+  return { threads: groups * LANES, groups, perThread: keys / LANES, valueKeys, stagedRows: Math.max(forScores, forValues) };
+}
+
+function tileBytes(key: Pick<AttentionKey, "rows" | "keys">): number {
+  const { groups, stagedRows } = tilesOf(key);
+  return 16 * (groups * key.keys + stagedRows * (STEPS + 1));
+}
+
+/** Bytes of workgroup memory and threads of a kernel. */
+export function attentionNeeds(key: AttentionKey): { readonly workgroupStorage: number; readonly invocations: number } {
+  return { workgroupStorage: tileBytes(key), invocations: tilesOf(key).threads };
+}
+
+const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+const lines = (count: number, line: (i: number) => string): string => range(count).map(line).join("\n");
+
+/** The program of a key: q, k, v, bias, mask, tables, out, lse. */
+export function attentionProgram(key: AttentionKey): Program {
+  const { rows, keys, storage, subgroups } = key;
+  const { threads, groups, perThread, valueKeys, stagedRows } = tilesOf(key);
+  const decode = rows === 16;
+  const shared = keys === 32;
+  /** A row of staged vec4 and a step in it, for dimension `d` of the chunk. */
+  const stagedQ = (d: number): string => `stage[${d < STEPS ? "group" : `group + ${groups}u`}][${d % STEPS}]`;
+  const stagedK = (d: number): string => `stage[${2 * groups + (shared || d < STEPS ? 0 : LANES)}u + lane][${d % STEPS}]`;
+  const score = (j: number, d: number): string => `s${j} += q${d} * k${shared ? d % STEPS : d}.${"xyzw"[shared ? j + (d < STEPS ? 0 : 2) : j]};`;
+  const keysPerLane = range(perThread);
+  const weights = (index: string): string => `tile[group][(${index}) / ${valueKeys}u][(${index}) % ${valueKeys}u]`;
+  const accumulators = range(4).flatMap((r) => [`o${r}a`, `o${r}b`]);
+
+  const name = `attention ${rows}x${keys} ${storage}${subgroups ? " subgroups" : ""}`;
+  const wgsl = `
+${storage === "f16" ? "enable f16;" : ""}
+${subgroups ? "enable subgroups;" : ""}
+${ATTENTION_UNIFORMS.wgsl}
+@group(0) @binding(0) var<uniform> u: Uniforms;
+@group(0) @binding(1) var<storage, read> q: array<${ELEMENT[storage]}>;
+@group(0) @binding(2) var<storage, read> k: array<${ELEMENT[storage]}>;
+@group(0) @binding(3) var<storage, read> v: array<${ELEMENT[storage]}>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>;
+@group(0) @binding(5) var<storage, read> mask: array<u32>;
+@group(0) @binding(6) var<storage, read> tables: array<u32>;
+@group(0) @binding(7) var<storage, read_write> out: array<f32>;
+@group(0) @binding(8) var<storage, read_write> lse: array<u32>;
+
+/// A chunk of q and of k, four rows or keys in a vec4; or a chunk of v, four columns in one.
+var<workgroup> stage: array<array<vec4<f32>, ${STEPS + 1}>, ${stagedRows}>;
+/// The tile's weights by group, key: four rows in a vec4. Before they are known, the lanes' maxima.
+var<workgroup> tile: array<array<array<vec4<f32>, ${valueKeys}>, ${keys / valueKeys}>, ${groups}>;
+${SCORE_WGSL}
+fn load_q(i: u32) -> f32 { return ${element(storage, "q", "i")}; }
+fn load_k(i: u32) -> f32 { return ${element(storage, "k", "i")}; }
+fn load_v(i: u32) -> f32 { return ${element(storage, "v", "i")}; }
+
+@compute @workgroup_size(${threads})
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let id = workgroup.y * u.gridX + workgroup.x;
+  if (id >= u.workgroups) { return; }
+  let block = u.blocksAt + 2u * (id % u.blocks);
+  let of_head = id / u.blocks;
+  let of_slice = of_head / u.heads;
+  let slice = of_slice % u.slices;
+  let chunk = of_slice / u.slices;
+  let sq = sequence_at(tables[block]);
+  let first = tables[block + 1u];
+  let lane = thread % ${LANES}u;
+  let group = thread / ${LANES}u;
+
+  // The block's rows, and the keys from low to high that any of them sees.
+${
+  decode
+    ? `  let kv_head = u.firstHead + of_head % u.heads;
+  let row = first + group * 4u + vec4(0u, 1u, 2u, 3u);
+  let limit = sq.rows * u.group;
+  // Rows behind the last repeat it, and are not written.
+  let clamped = min(row, vec4(limit - 1u));
+  let rows = Rows(clamped % sq.rows, kv_head * u.group + clamped / sq.rows);
+  let start = (sq.chunk + chunk) * ${CHUNK_KEYS}u;
+  let low = max(max(0, sq.low), i32(start));
+  let high = select(0, min(min(sq.keys, sq.high + sq.queries - 1), i32(start + ${CHUNK_KEYS}u)), sq.queries > 0);
+  let empty = low >= high && chunk > 0u;`
+    : `  let head = u.firstHead + of_head % u.heads;
+  let kv_head = head / u.group;
+  let row = first + group * 4u + vec4(0u, 1u, 2u, 3u);
+  let limit = sq.rows;
+  let rows = Rows(min(row, vec4(limit - 1u)), vec4(head));
+  let queries = min(i32(first) + ${rows}, sq.queries);
+  let low = max(0, sq.low + i32(first));
+  let high = select(0, min(sq.keys, sq.high + queries - 1), queries > i32(first));`
+}
+  let q_at = sq.q + rows.head * u.qHead + rows.query * u.qRow;
+  let k_at = sq.k + kv_head * u.kHead;
+  let v_at = sq.v + kv_head * u.vHead + slice * ${SLICE}u;
+  let columns = u.valueDim - min(slice * ${SLICE}u, u.valueDim);
+  let halves = select(1u, 2u, columns > ${HALF}u);
+
+  // The rows' state: max, this lane's part of the sum, outputs.
+  var m = vec4(LOWEST);
+  var l = vec4(0.0);
+${accumulators.map((o) => `  var ${o} = vec4(0.0);`).join("\n")}
+
+  for (var tile_from = u32(low) / ${keys}u * ${keys}u; i32(tile_from) < high; tile_from += ${keys}u) {
+${
+  decode
+    ? `    let kind = 1u;`
+    : `    let kind = tile_of(sq, head, first, tile_from);
+    if (kind == ${TILE_SKIPPED}u) { continue; }`
+}
+${keysPerLane.map((j) => `    var s${j} = vec4(0.0);`).join("\n")}
+    for (var d0 = 0u; d0 < u.dim; d0 += ${STAGED_DIMS}u) {
+      {
+        let d = d0 + lane;
+        var part = vec4(0.0);
+        if (d < u.dim) {
+          let i = q_at + d;
+          part = ${vec4((i) => `load_q(i.${i})`)};
+        }
+        stage[group + (lane / ${STEPS}u) * ${groups}u][lane % ${STEPS}u] = part;
+      }
+${
+  shared
+    ? `      if (thread < ${LANES * STEPS}u) {
+        let step = thread % ${STEPS}u;
+        let column = thread / ${STEPS}u;
+        var part = vec4(0.0);
+${range(4)
+  .map(
+    (n) => `        {
+          let d = d0 + step + ${STEPS * (n >> 1)}u;
+          let key = tile_from + column + ${LANES * (n & 1)}u;
+          if (d < u.dim && i32(key) >= low && i32(key) < high) { part.${"xyzw"[n]} = load_k(k_at + key * u.kRow + d); }
+        }`,
+  )
+  .join("\n")}
+        stage[${2 * groups}u + column][step] = part;
+      }`
+    : `      for (var column = group; column < ${LANES}u; column += ${groups}u) {
+        let d = d0 + lane;
+        var part = vec4(0.0);
+${lines(4, (n) => {
+  return `        {
+          let key = tile_from + column + ${LANES * n}u;
+          if (d < u.dim && i32(key) >= low && i32(key) < high) { part.${"xyzw"[n]} = load_k(k_at + key * u.kRow + d); }
+        }`;
+})}
+        stage[${2 * groups}u + (lane / ${STEPS}u) * ${LANES}u + column][lane % ${STEPS}u] = part;
+      }`
+}
+      workgroupBarrier();
+${lines(STAGED_DIMS, (d) => {
+  const k = shared && d >= STEPS ? "" : ` let k${d} = ${stagedK(d)};`;
+  return `      let q${d} = ${stagedQ(d)};${k} ${keysPerLane.map((j) => score(j, d)).join(" ")}`;
+})}
+      workgroupBarrier();
+    }
+
+    var best = vec4(LOWEST);
+${keysPerLane
+  .map(
+    (j) => `    let t${j} = modified(capped(s${j}), tile_from + lane + ${LANES * j}u, rows, sq, kind);
+    best = max(best, select(vec4(LOWEST), t${j}.values, t${j}.seen));`,
+  )
+  .join("\n")}
+${
+  subgroups
+    ? `    best = max(best, subgroupShuffleXor(best, 1u));
+    best = max(best, subgroupShuffleXor(best, 2u));
+    if (lane % 4u == 0u) { tile[group][0][lane / 4u] = best; }
+    workgroupBarrier();
+${lines(LANES / 4, (i) => `    best = max(best, tile[group][0][${i}]);`)}`
+    : `    ${weights("lane")} = best;
+    workgroupBarrier();
+${lines(LANES, (i) => `    best = max(best, tile[group][${Math.floor(i / valueKeys)}][${i % valueKeys}]);`)}`
+}
+    workgroupBarrier();
+    let top = max(m, best);
+    let fade = exp(m - top);
+    m = top;
+    l *= fade;
+${range(4)
+  .map((r) => `    o${r}a *= fade[${r}]; o${r}b *= fade[${r}];`)
+  .join("\n")}
+${keysPerLane
+  .map(
+    (j) => `    let p${j} = select(vec4(0.0), exp(t${j}.values - top), t${j}.seen);
+    l += p${j};
+    ${weights(`lane + ${LANES * j}u`)} = p${j};`,
+  )
+  .join("\n")}
+
+    for (var part = 0u; part < ${keys / valueKeys}u; part++) {
+      let v_from = tile_from + part * ${valueKeys}u;
+      if (i32(v_from) >= high) { break; }
+      if (i32(v_from) + ${valueKeys} <= low || columns == 0u) { continue; }
+      for (var n = group; n < halves * ${valueKeys}u; n += ${groups}u) {
+        let half = n / ${valueKeys}u;
+        let step = n % ${valueKeys}u;
+        let key = v_from + step;
+        var four = vec4(0.0);
+        if (i32(key) >= low && i32(key) < high) {
+          let column = half * ${HALF}u + lane;
+          let i = v_at + key * u.vRow + column;
+${lines(4, (n) => `          if (column + ${LANES * n}u < columns) { four.${"xyzw"[n]} = load_v(i + ${LANES * n}u); }`)}
+        }
+        stage[(half * ${valueKeys / STEPS}u + step / ${STEPS}u) * ${LANES}u + lane][step % ${STEPS}u] = four;
+      }
+      workgroupBarrier();
+      if (halves == 2u) {
+${lines(valueKeys, (i) => accumulate(i, valueKeys, true))}
+      } else {
+${lines(valueKeys, (i) => accumulate(i, valueKeys, false))}
+      }
+      workgroupBarrier();
+    }
+  }
+
+  // The lanes' parts of the sum.
+  workgroupBarrier();
+  ${weights("lane")} = l;
+  workgroupBarrier();
+  var sum = vec4(0.0);
+${lines(LANES, (i) => `  sum += tile[group][${Math.floor(i / valueKeys)}][${i % valueKeys}];`)}
+
+  // A sink joins once, at the end: in the first chunk. Rows that are not in use have none.
+  var fade = vec4(1.0);
+  if ((u.flags & ${SINKS}u) != 0u && chunk == 0u) {
+    let bits = ${elements("tables", "(u.sinksAt + rows.head)")};
+    let there = (bits != vec4(NEG_INF)) & (vec4<i32>(rows.query) < vec4(sq.queries));
+    let sink = select(vec4(LOWEST), bitcast<vec4<f32>>(bits), there);
+    let top = max(m, sink);
+    fade = exp(m - top);
+    sum = sum * fade + select(vec4(0.0), exp(sink - top), there);
+    m = top;
+  }
+  // The key of the max counts 1, so that a sum of 0 is a row that saw nothing.
+  let any = sum > vec4(0.0);
+  let factor = select(vec4(0.0), fade / sum, any);
+  let logs = select(vec4(NEG_INF), bitcast<vec4<u32>>(m + log(select(vec4(1.0), sum, any))), any);
+  let out_at = sq.out + rows.head * u.outHead + rows.query * u.outRow + chunk * u.outChunk + slice * ${SLICE}u + lane;
+  let lse_at = sq.lse + rows.head * u.lseHead + rows.query * u.lseRow + chunk * u.lseChunk;
+${lines(
+  4,
+  (r) => `  if (row[${r}] < limit) {
+    if ((u.flags & ${LSE}u) != 0u && slice == 0u && lane == 0u) { lse[lse_at[${r}]] = logs[${r}]; }
+${decode ? "    // Nobody reads the outputs of a chunk that saw nothing.\n    if (!empty) {" : "    {"}
+${lines(8, (n) => {
+  const column = (n >> 2) * HALF + (n & 3) * LANES;
+  return `      if (lane + ${column}u < columns) { out[out_at[${r}] + ${column}u] = o${r}${"ab"[n >> 2]}[${n & 3}] * factor[${r}]; }`;
+})}
+    }
+  }`,
+)}
+}
+`;
+  return {
+    name,
+    wgsl,
+    bindings: ["uniform", "read", "read", "read", "read", "read", "read", "write", "write"],
+    features: [...(storage === "f16" ? (["shader-f16"] as const) : []), ...(subgroups ? (["subgroups"] as const) : [])],
+  };
+}
+
+function vec4(component: (i: string) => string): string {
+  return `vec4(${["x", "y", "z", "w"].map(component).join(", ")})`;
+}
+
+/** o += p · v for one key: four rows by four columns, or by eight. */
+function accumulate(i: number, valueKeys: number, both: boolean): string {
+  const staged = (half: number): string => `stage[${(half * (valueKeys / STEPS) + Math.floor(i / STEPS)) * LANES}u + lane][${i % STEPS}]`;
+  const terms = range(4).map((r) => `o${r}a += w${i}[${r}] * a${i};${both ? ` o${r}b += w${i}[${r}] * b${i};` : ""}`);
+  return `        let w${i} = tile[group][part][${i}]; let a${i} = ${staged(0)};${both ? ` let b${i} = ${staged(1)};` : ""} ${terms.join(" ")}`;
+}

@@ -1,0 +1,172 @@
+import type { Program } from "../program.ts";
+import { uniformBlock } from "../uniforms.ts";
+
+// States (out, lse) that merge: chunks of split keys, all at once, and the states of mergeStates, two at a time.
+
+const THREADS = 256;
+
+/** Columns of a workgroup that merges chunks, and lanes that share its chunks. */
+export const MERGED_COLUMNS = 32;
+const CHUNK_LANES = THREADS / MERGED_COLUMNS;
+
+/** Elements of a workgroup that merges two states. */
+export const MERGED_ELEMENTS = THREADS;
+
+const CONSTANTS = `
+// The bits of −inf: the state of nothing seen. As numbers, infinities could not be written.
+const NEG_INF = 0xff800000u;
+const LOWEST = -0x1.fffffep+127f;
+`;
+
+/** Uniforms of the merge of chunks. Their states lie by [chunk, sequence, head, row]. Strides in elements. */
+export const CHUNK_UNIFORMS = uniformBlock("Uniforms", {
+  columns: "u32",
+  columnBlocks: "u32",
+  /** Rows of a sequence in the chunks' states; a sequence may use fewer. */
+  rows: "u32",
+  heads: "u32",
+  /** Rows of a chunk's states. */
+  states: "u32",
+  chunks: "u32",
+  outHead: "u32",
+  outRow: "u32",
+  lseHead: "u32",
+  lseRow: "u32",
+  wantsLse: "u32",
+  gridX: "u32",
+  workgroups: "u32",
+});
+
+/** Words of `tables` for each sequence: where its output and log-sum-exp begin, how many rows it has, its first chunk. */
+export const CHUNK_SEQUENCE_WORDS = 4;
+
+/**
+ * Merges the chunks of split keys: outputs, log-sum-exps, tables, out, lse. Chunk c of a sequence goes to lane c mod 8 and the
+ * lanes are summed in order, so that chunks which see nothing, in whatever number, change no bit.
+ */
+export const MERGE_CHUNKS: Program = {
+  name: "merge chunks",
+  wgsl: `
+${CHUNK_UNIFORMS.wgsl}
+@group(0) @binding(0) var<uniform> u: Uniforms;
+@group(0) @binding(1) var<storage, read> part_out: array<f32>;
+@group(0) @binding(2) var<storage, read> part_lse: array<u32>;
+@group(0) @binding(3) var<storage, read> tables: array<u32>;
+@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+@group(0) @binding(5) var<storage, read_write> lse: array<u32>;
+${CONSTANTS}
+var<workgroup> tops: array<f32, ${THREADS}>;
+var<workgroup> sums: array<vec2<f32>, ${THREADS}>;
+
+@compute @workgroup_size(${THREADS})
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let id = workgroup.y * u.gridX + workgroup.x;
+  if (id >= u.workgroups) { return; }
+  let state = id / u.columnBlocks;
+  let sequence = ${CHUNK_SEQUENCE_WORDS}u * (state / u.rows / u.heads);
+  let head = state / u.rows % u.heads;
+  let row = state % u.rows;
+  if (row >= tables[sequence + 2u]) { return; }
+  let column = id % u.columnBlocks * ${MERGED_COLUMNS}u + thread % ${MERGED_COLUMNS}u;
+  let lane = thread / ${MERGED_COLUMNS}u;
+  let first = (lane + ${CHUNK_LANES}u - tables[sequence + 3u] % ${CHUNK_LANES}u) % ${CHUNK_LANES}u;
+
+  var top = LOWEST;
+  for (var c = first; c < u.chunks; c += ${CHUNK_LANES}u) {
+    let bits = part_lse[c * u.states + state];
+    if (bits != NEG_INF) { top = max(top, bitcast<f32>(bits)); }
+  }
+  tops[thread] = top;
+  workgroupBarrier();
+  for (var i = thread % ${MERGED_COLUMNS}u; i < ${THREADS}u; i += ${MERGED_COLUMNS}u) { top = max(top, tops[i]); }
+
+  var sum = vec2(0.0);
+  for (var c = first; c < u.chunks; c += ${CHUNK_LANES}u) {
+    let i = c * u.states + state;
+    let bits = part_lse[i];
+    // What a chunk without keys holds as its output is nobody's.
+    if (bits == NEG_INF) { continue; }
+    let weight = exp(bitcast<f32>(bits) - top);
+    var value = 0.0;
+    if (weight != 0.0 && column < u.columns) { value = weight * part_out[i * u.columns + column]; }
+    sum += vec2(weight, value);
+  }
+  sums[thread] = sum;
+  workgroupBarrier();
+  if (lane != 0u) { return; }
+  for (var i = 1u; i < ${CHUNK_LANES}u; i++) { sum += sums[thread + i * ${MERGED_COLUMNS}u]; }
+  // The chunk of the largest log-sum-exp weighs 1: a sum of 0 is a row that saw nothing.
+  if (column < u.columns) {
+    out[tables[sequence] + head * u.outHead + row * u.outRow + column] = select(0.0, sum.y / sum.x, sum.x > 0.0);
+  }
+  if (u.wantsLse != 0u && column == 0u) {
+    lse[tables[sequence + 1u] + head * u.lseHead + row * u.lseRow] = select(NEG_INF, bitcast<u32>(top + log(sum.x)), sum.x > 0.0);
+  }
+}
+`,
+  bindings: ["uniform", "read", "read", "read", "write", "write"],
+  features: [],
+};
+
+/** Uniforms of the merge of two states a and b, rows by [batch, head, length]. Offsets and strides in elements. */
+export const PAIR_UNIFORMS = uniformBlock("Uniforms", {
+  columns: "u32",
+  heads: "u32",
+  length: "u32",
+  elements: "u32",
+  gridX: "u32",
+  /** Whether there is a b. */
+  pair: "u32",
+  /** Start, and strides along batch, head and row, of outputs a, b and merged, then of the log-sum-exps. */
+  outs: { array: "vec4<u32>", length: 3 },
+  lses: { array: "vec4<u32>", length: 3 },
+});
+
+/**
+ * Merges two states: outA, lseA, outB, lseB, out, lse. The one with the larger log-sum-exp goes first, where its weight is 1,
+ * so that both orders compute the same, also if the compiler contracts to a fused multiply-add.
+ */
+export const MERGE_PAIR: Program = {
+  name: "merge pair",
+  wgsl: `
+${PAIR_UNIFORMS.wgsl}
+@group(0) @binding(0) var<uniform> u: Uniforms;
+@group(0) @binding(1) var<storage, read> out_a: array<f32>;
+@group(0) @binding(2) var<storage, read> lse_a: array<u32>;
+@group(0) @binding(3) var<storage, read> out_b: array<f32>;
+@group(0) @binding(4) var<storage, read> lse_b: array<u32>;
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;
+@group(0) @binding(6) var<storage, read_write> lse: array<u32>;
+${CONSTANTS}
+@compute @workgroup_size(${THREADS})
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let id = (workgroup.y * u.gridX + workgroup.x) * ${THREADS}u + thread;
+  if (id >= u.elements) { return; }
+  // An output without columns has log-sum-exps all the same.
+  let width = max(u.columns, 1u);
+  let column = id % width;
+  let row = id / width;
+  let at = vec4(1u, row / u.length / u.heads, row / u.length % u.heads, row % u.length);
+  let of_a = lse_a[dot(at, u.lses[0])];
+  var of_b = NEG_INF;
+  if (u.pair != 0u) { of_b = lse_b[dot(at, u.lses[1])]; }
+  var a = 0.0;
+  var b = 0.0;
+  // What a state without keys holds as its output is nobody's.
+  if (u.columns > 0u && of_a != NEG_INF) { a = out_a[dot(at, u.outs[0]) + column]; }
+  if (u.columns > 0u && of_b != NEG_INF) { b = out_b[dot(at, u.outs[1]) + column]; }
+  let x = select(bitcast<f32>(of_a), LOWEST, of_a == NEG_INF);
+  let y = select(bitcast<f32>(of_b), LOWEST, of_b == NEG_INF);
+  let swapped = of_a == NEG_INF || (of_b != NEG_INF && y > x);
+  let top = max(x, y);
+  let weight = select(exp(min(x, y) - top), 0.0, of_a == NEG_INF || of_b == NEG_INF);
+  let larger = select(a, b, swapped);
+  let smaller = select(select(b, a, swapped), 0.0, weight == 0.0);
+  let sum = 1.0 + weight;
+  if (u.columns > 0u) { out[dot(at, u.outs[2]) + column] = (larger + weight * smaller) / sum; }
+  if (column == 0u) { lse[dot(at, u.lses[2])] = select(bitcast<u32>(top + log(sum)), NEG_INF, of_a == NEG_INF && of_b == NEG_INF); }
+}
+`,
+  bindings: ["uniform", "read", "read", "read", "read", "write", "write"],
+  features: [],
+};

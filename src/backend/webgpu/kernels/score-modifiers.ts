@@ -1,0 +1,188 @@
+import type { Storage } from "../traits.ts";
+
+// What happens to a score between q·k and softmax, in WGSL, for every kernel that computes scores; and the records that say, for
+// each sequence of a call, where its numbers lie and which keys its rows see. Kernels that use it name their uniform block `u`,
+// their tables `tables`, and bind `bias` and `mask`.
+
+/** Rows and keys along a side of a block mask's tile. */
+export const TILE = 64;
+
+/** Flags of a call: what it has besides queries and keys. */
+export const BIAS = 1;
+export const MASK = 2;
+export const TILES = 4;
+export const ALIBI = 8;
+export const SINKS = 16;
+export const LSE = 32;
+
+/** What a tile's word in `tables` says: skip it, do not look, or (any larger number) where its bits begin, two words for each row. */
+export const TILE_SKIPPED = 0;
+export const TILE_OPEN = 1;
+
+/** Uniforms that the WGSL here reads. Offsets are in elements, and count from a sequence's own. */
+export const SCORE_UNIFORMS = {
+  scale: "f32",
+  softcap: "f32",
+  flags: "u32",
+  biasHead: "u32",
+  biasRow: "u32",
+  biasKey: "u32",
+  maskHead: "u32",
+  maskRow: "u32",
+  maskKey: "u32",
+  tilesHead: "u32",
+  tilesRow: "u32",
+  slopesAt: "u32",
+} as const;
+
+/**
+ * A sequence's record in `tables`: where its first element lies in each binding (the host has added batch, first row and the
+ * binding's own start, so that kernels know none of them), and what its rows see. Row i sees the keys from low + i to
+ * high + i (exclusive), of those in use.
+ */
+export const SEQUENCE = {
+  q: "u32",
+  k: "u32",
+  v: "u32",
+  out: "u32",
+  lse: "u32",
+  bias: "u32",
+  mask: "u32",
+  tiles: "u32",
+  low: "i32",
+  high: "i32",
+  keys: "i32",
+  queries: "i32",
+  rows: "u32",
+  /** Position of the first query among the keys, for ALiBi. */
+  offset: "f32",
+  /** The first split-KV chunk that any row sees. */
+  chunk: "u32",
+} as const;
+
+export type SequenceRecord = Readonly<Record<keyof typeof SEQUENCE, number>>;
+
+/** Words of a record. */
+export const SEQUENCE_WORDS = Object.keys(SEQUENCE).length;
+
+const NUMBERS = new DataView(new ArrayBuffer(4));
+
+/** The bits of a number as an f32. */
+export function bitsOf(value: number): number {
+  NUMBERS.setFloat32(0, value);
+  return NUMBERS.getUint32(0);
+}
+
+/** Appends a record. Offsets are modulo 2^32, as the kernels' sums are: one may be negative where a binding starts behind it. */
+export function pushSequence(tables: number[], record: SequenceRecord): void {
+  for (const [field, type] of Object.entries(SEQUENCE)) {
+    const value = record[field as keyof SequenceRecord];
+    tables.push(type === "f32" ? bitsOf(value) : value >>> 0);
+  }
+}
+
+const READERS = { u32: "tables[at + N]", i32: "bitcast<i32>(tables[at + N])", f32: "bitcast<f32>(tables[at + N])" } as const;
+
+/** The element type of a binding of numbers. */
+export const ELEMENT: Readonly<Record<Storage, string>> = { f32: "f32", f16: "f16", "f16-packed": "u32" };
+
+/** An expression for element `index` of a binding, as f32. */
+export function element(storage: Storage, binding: string, index: string): string {
+  if (storage === "f32") return `${binding}[${index}]`;
+  if (storage === "f16") return `f32(${binding}[${index}])`;
+  return `unpack2x16float(${binding}[(${index}) >> 1u])[(${index}) & 1u]`;
+}
+
+/** Elements of a binding at four indices. */
+export function elements(binding: string, index: string): string {
+  return `vec4(${["x", "y", "z", "w"].map((i) => `${binding}[${index}.${i}]`).join(", ")})`;
+}
+
+/**
+ * WGSL: `Sequence`, `Rows` and `modified`. A masked score is told by a flag and not by its value, since WGSL promises nothing of
+ * infinities and the lowest finite number is a score like any other.
+ */
+export const SCORE_WGSL = `
+// The bits of −inf, which masks wherever it stands. As a number it could not be written: constants must be finite.
+const NEG_INF = 0xff800000u;
+const LOWEST = -0x1.fffffep+127f;
+
+struct Sequence {
+${Object.entries(SEQUENCE)
+  .map(([field, type]) => `  ${field}: ${type},`)
+  .join("\n")}
+}
+
+fn sequence_at(at: u32) -> Sequence {
+  return Sequence(${Object.values(SEQUENCE)
+    .map((type, n) => READERS[type].replace("N", `${n}u`))
+    .join(", ")});
+}
+
+/// Four rows: which query of which head each of them is.
+struct Rows {
+  query: vec4<u32>,
+  head: vec4<u32>,
+}
+
+/// Four scores of one key, and whether they count.
+struct Scores {
+  values: vec4<f32>,
+  seen: vec4<bool>,
+}
+
+/// Drivers compute tanh from exponentials, which cancel near 0 and overflow far from it. Near 0: Cephes' polynomial.
+fn tanh_of(x: vec4<f32>) -> vec4<f32> {
+  let z = x * x;
+  let near = ((((-5.70498872745e-3 * z + 2.06390887954e-2) * z - 5.37397155531e-2) * z + 1.33314422036e-1) * z - 3.33332819422e-1) * z * x + x;
+  // Behind 20 the result is 1 in f32.
+  let far = sign(x) * (1.0 - 2.0 / (exp(2.0 * min(abs(x), vec4(20.0))) + 1.0));
+  return select(far, near, abs(x) < vec4(0.625));
+}
+
+/// scale · q·k, capped.
+fn capped(dots: vec4<f32>) -> vec4<f32> {
+  let s = dots * u.scale;
+  if (u.softcap == 0.0) { return s; }
+  return u.softcap * tanh_of(s / u.softcap);
+}
+
+/// ALiBi, bias and every mask on the scores of four rows and one key. \`tile\` is what \`tables\` says of the block mask's tile.
+fn modified(scores: vec4<f32>, key: u32, rows: Rows, sq: Sequence, tile: u32) -> Scores {
+  var s = scores;
+  if ((u.flags & ${ALIBI}u) != 0u) {
+    let slope = bitcast<vec4<f32>>(${elements("tables", "(u.slopesAt + rows.head)")});
+    s -= slope * abs(sq.offset + vec4<f32>(rows.query) - f32(key));
+  }
+  let query = vec4<i32>(rows.query);
+  let low = query + sq.low;
+  let high = select(vec4(0), min(vec4(sq.keys), query + sq.high), query < vec4(sq.queries));
+  var seen = (vec4(i32(key)) >= low) & (vec4(i32(key)) < high);
+  if ((u.flags & ${BIAS}u) != 0u) {
+    let i = sq.bias + rows.head * u.biasHead + rows.query * u.biasRow + key * u.biasKey;
+    let b = ${elements("bias", "i")};
+    seen &= bitcast<vec4<u32>>(b) != vec4(NEG_INF);
+    s += b;
+  }
+  if ((u.flags & ${MASK}u) != 0u) {
+    let i = sq.mask + rows.head * u.maskHead + rows.query * u.maskRow + key * u.maskKey;
+    let words = ${elements("mask", "(i >> vec4(2u))")};
+    seen &= ((words >> ((i & vec4(3u)) * 8u)) & vec4(255u)) != vec4(0u);
+  }
+  if (tile == ${TILE_SKIPPED}u) {
+    seen = vec4(false);
+  } else if (tile != ${TILE_OPEN}u) {
+    let i = tile + (rows.query % ${TILE}u) * 2u + (key % ${TILE}u) / 32u;
+    seen &= ((${elements("tables", "i")} >> vec4(key % 32u)) & vec4(1u)) != vec4(0u);
+  }
+  // A key of −inf masks as a bias does.
+  seen &= bitcast<vec4<u32>>(s) != vec4(NEG_INF);
+  return Scores(s, seen);
+}
+
+/// What \`tables\` says of the tile of a query and a key of a head.
+fn tile_of(sq: Sequence, head: u32, query: u32, key: u32) -> u32 {
+  if ((u.flags & ${TILES}u) == 0u) { return ${TILE_OPEN}u; }
+  return tables[sq.tiles + head * u.tilesHead + query / ${TILE}u * u.tilesRow + key / ${TILE}u];
+}
+`;

@@ -1,0 +1,94 @@
+import type { Program } from "../program.ts";
+import type { Storage } from "../traits.ts";
+import { uniformBlock } from "../uniforms.ts";
+import { ELEMENT, SCORE_UNIFORMS, SCORE_WGSL, element } from "./score-modifiers.ts";
+
+// The L × S matrix that attention never forms: a thread computes four rows by one key, straight from memory. It is there for
+// pictures and debugging, where writing the matrix costs more than computing it.
+
+const THREADS = 64;
+
+/** Keys and rows of a workgroup. */
+export const SCORE_KEYS = THREADS;
+export const SCORE_ROWS = 4;
+
+/** How far a score is taken. */
+export const STAGES = ["raw", "softcapped", "masked", "probabilities"] as const;
+
+/** Uniforms. Strides in elements. */
+export const SCORES_UNIFORMS = uniformBlock("Uniforms", {
+  ...SCORE_UNIFORMS,
+  dim: "u32",
+  group: "u32",
+  qHead: "u32",
+  qRow: "u32",
+  kHead: "u32",
+  kRow: "u32",
+  outHead: "u32",
+  /** Keys of the result, and so the stride of its rows. */
+  keys: "u32",
+  lseHead: "u32",
+  stage: "u32",
+  /** The workgroups: by keys, fastest, by rows, heads from `firstHead` on, and sequences. */
+  keyBlocks: "u32",
+  rowBlocks: "u32",
+  firstHead: "u32",
+  heads: "u32",
+  sequenceWords: "u32",
+  gridX: "u32",
+  workgroups: "u32",
+});
+
+/** The program for a storage: q, k, bias, mask, tables, lse, out. */
+export function scoresProgram(storage: Storage): Program {
+  const product = ["x", "y", "z", "w"].map((i) => element(storage, "q", `i.${i} + d`)).join(", ");
+  return {
+    name: `attention scores ${storage}`,
+    wgsl: `
+${storage === "f16" ? "enable f16;" : ""}
+${SCORES_UNIFORMS.wgsl}
+@group(0) @binding(0) var<uniform> u: Uniforms;
+@group(0) @binding(1) var<storage, read> q: array<${ELEMENT[storage]}>;
+@group(0) @binding(2) var<storage, read> k: array<${ELEMENT[storage]}>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read> mask: array<u32>;
+@group(0) @binding(5) var<storage, read> tables: array<u32>;
+@group(0) @binding(6) var<storage, read> lse: array<f32>;
+@group(0) @binding(7) var<storage, read_write> out: array<u32>;
+${SCORE_WGSL}
+@compute @workgroup_size(${THREADS})
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let id = workgroup.y * u.gridX + workgroup.x;
+  if (id >= u.workgroups) { return; }
+  let of_row = id / u.keyBlocks;
+  let of_head = of_row / u.rowBlocks;
+  let head = u.firstHead + of_head % u.heads;
+  let sq = sequence_at(of_head / u.heads * u.sequenceWords);
+  let key = id % u.keyBlocks * ${THREADS}u + thread;
+  let row = of_row % u.rowBlocks * ${SCORE_ROWS}u + vec4(0u, 1u, 2u, 3u);
+  if (key >= u.keys) { return; }
+  let rows = Rows(min(row, vec4(sq.rows - 1u)), vec4(head));
+  let i = sq.q + head * u.qHead + rows.query * u.qRow;
+  let k_at = sq.k + head / u.group * u.kHead + key * u.kRow;
+  var s = vec4(0.0);
+  for (var d = 0u; d < u.dim; d++) { s += vec4(${product}) * ${element(storage, "k", "k_at + d")}; }
+  if (u.stage == ${STAGES.indexOf("raw")}u) { s *= u.scale; } else { s = capped(s); }
+  var bits = bitcast<vec4<u32>>(s);
+  if (u.stage >= ${STAGES.indexOf("masked")}u) {
+    let t = modified(s, key, rows, sq, tile_of(sq, head, rows.query.x, key));
+    bits = select(vec4(NEG_INF), bitcast<vec4<u32>>(t.values), t.seen);
+    if (u.stage == ${STAGES.indexOf("probabilities")}u) {
+      let at = sq.lse + head * u.lseHead + rows.query;
+      // The log-sum-exp of a row that sees nothing is −inf, but such a row has no score that is seen.
+      let p = exp(t.values - vec4(lse[at.x], lse[at.y], lse[at.z], lse[at.w]));
+      bits = select(vec4(0u), bitcast<vec4<u32>>(p), t.seen);
+    }
+  }
+  let out_at = sq.out + head * u.outHead + row * u.keys + key;
+${[0, 1, 2, 3].map((r) => `  if (row[${r}] < sq.rows) { out[out_at[${r}]] = bits[${r}]; }`).join("\n")}
+}
+`,
+    bindings: ["uniform", "read", "read", "read", "read", "read", "read", "write"],
+    features: storage === "f16" ? ["shader-f16"] : [],
+  };
+}

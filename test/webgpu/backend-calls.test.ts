@@ -1,0 +1,289 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
+import { ResidentTensor } from "../../src/backend/webgpu/resident-tensor.ts";
+import { DisposedError, UnsupportedError } from "../../src/errors.ts";
+import { DeviceArray, type GpuTensor, deviceView } from "../../src/tensor.ts";
+import { unavailable } from "../support/variants.ts";
+import { numbersOf, openOn, runToy, someGpu, toyJob, toyProgram } from "./toy.ts";
+
+const gpu = await someGpu();
+
+if (typeof gpu === "string") test("calls on a GPU", ({ skip }) => unavailable(skip, gpu));
+else suite(gpu);
+
+function suite(gpu: GPU): void {
+  let backend: WebGpuBackend;
+  let device: GPUDevice;
+
+  beforeAll(async () => {
+    const adapter = await gpu.requestAdapter();
+    if (adapter === null) throw new Error("there was an adapter a moment ago");
+    device = await adapter.requestDevice();
+    backend = await openOn(device);
+  });
+
+  afterAll(() => {
+    backend.dispose();
+    device.destroy();
+  });
+
+  const STORAGE_ALL = 0x80 | 0x4 | 0x8;
+
+  /** Numbers in a buffer of the caller's, at an offset. */
+  function foreign(numbers: readonly number[], offset = 0): GpuTensor<"f32"> {
+    const buffer = device.createBuffer({ size: offset + numbers.length * 4, usage: STORAGE_ALL });
+    device.queue.writeBuffer(buffer, offset, new Float32Array(numbers));
+    return { buffer, shape: [numbers.length], dtype: "f32", offset };
+  }
+
+  describe("results", () => {
+    test("are arrays where the operands are", async () => {
+      expect(await runToy(backend, Float32Array.of(1, 2, 3))).toEqual({ data: Float32Array.of(2, 4, 6), shape: [3], dtype: "f32" });
+    });
+
+    test("are on the GPU where the first operand is, wherever the others are", async () => {
+      const x = foreign([1, 2, 3]);
+      const y = await runToy(backend, x, { bias: Float32Array.of(10, 20, 30) });
+      expect(y).toBeInstanceOf(ResidentTensor);
+      expect(await numbersOf(backend, y)).toEqual([12, 24, 36]);
+      const host = await runToy(backend, Float32Array.of(1, 2, 3), { bias: x });
+      expect(host).toEqual({ data: Float32Array.of(3, 6, 9), shape: [3], dtype: "f32" });
+    });
+
+    test("go into the caller's array, also with strides, and leave the rest of it alone", async () => {
+      const out = new Float32Array(3);
+      expect(await runToy(backend, Float32Array.of(1, 2, 3), { out })).toEqual({ data: out, shape: [3], dtype: "f32" });
+      expect(out).toEqual(Float32Array.of(2, 4, 6));
+      const strided = { data: new Float32Array(13).fill(-1), shape: [2, 3], dtype: "f32" as const, strides: [7, 2] };
+      expect(await runToy(backend, Float32Array.of(1, 2, 3, 4, 5, 6), { shape: [2, 3], out: strided })).toBe(strided);
+      expect(Array.from(strided.data)).toEqual([2, -1, 4, -1, 6, -1, -1, 8, -1, 10, -1, 12, -1]);
+    });
+
+    test("go into the caller's buffer, at its offset, with operands of either place", async () => {
+      const x = foreign([1, 2, 3], 260);
+      const out = foreign([0, 0, 0, 0, 0], 512);
+      const part = { ...out, shape: [3], offset: 516 };
+      expect(await runToy(backend, x, { out: part })).toBe(part);
+      expect(await numbersOf(backend, out)).toEqual([0, 2, 4, 6, 0]);
+      expect(await runToy(backend, Float32Array.of(7, 8, 9), { out: part })).toBe(part);
+      expect(await numbersOf(backend, out)).toEqual([0, 14, 16, 18, 0]);
+    });
+
+    test("may replace the operand, or lie beside it in the same buffer", async () => {
+      const x = foreign([1, 2, 3, 0, 0, 0]);
+      const first = { ...x, shape: [3] };
+      await runToy(backend, first, { out: { ...x, shape: [3], offset: 12 } });
+      expect(await numbersOf(backend, x)).toEqual([1, 2, 3, 2, 4, 6]);
+      await runToy(backend, first, { out: first });
+      expect(await numbersOf(backend, x)).toEqual([2, 4, 6, 2, 4, 6]);
+      await runToy(backend, Float32Array.of(1, 1, 1), { bias: first, out: first, factor: 100 });
+      expect(await numbersOf(backend, x)).toEqual([102, 104, 106, 2, 4, 6]);
+    });
+
+    test("of no elements are empty, on either side", async () => {
+      expect(await runToy(backend, new Float32Array(0))).toEqual({ data: new Float32Array(0), shape: [0], dtype: "f32" });
+      const y = await runToy(backend, { ...foreign([1]), shape: [0] });
+      expect(await numbersOf(backend, y)).toEqual([]);
+    });
+  });
+
+  describe("operands", () => {
+    test("in arrays are read before the promise is there", async () => {
+      const x = Float32Array.of(1, 2, 3);
+      // A program of its own: the call waits for the compiler.
+      const pending = runToy(backend, x, { program: toyProgram("operands, read first") });
+      x.fill(99);
+      expect(await pending).toEqual({ data: Float32Array.of(2, 4, 6), shape: [3], dtype: "f32" });
+    });
+
+    test("of large arrays as well, whose buffers are checked for memory first", async () => {
+      const x = new Float32Array(2 ** 19).fill(3);
+      const pending = runToy(backend, x, { shape: [2 ** 19] });
+      x.fill(99);
+      const { data } = (await pending) as { data: Float32Array };
+      expect(data.every((y) => y === 6)).toBe(true);
+    });
+
+    test("that are disposed of while the call waits keep their numbers", async () => {
+      const x = await backend.upload({ data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
+      const pending = runToy(backend, x, { program: toyProgram("operands, disposed of") });
+      x.dispose();
+      // Takes the next free buffers of that size, and writes to them.
+      await runToy(backend, Float32Array.of(50, 60, 70));
+      expect(await numbersOf(backend, await pending)).toEqual([2, 4, 6]);
+    });
+
+    test("in shared memory are read like any", async () => {
+      const x = new Float32Array(new SharedArrayBuffer(12));
+      x.set([1, 2, 3]);
+      expect(await runToy(backend, x)).toEqual({ data: Float32Array.of(2, 4, 6), shape: [3], dtype: "f32" });
+    });
+
+    test("named twice are uploaded once", async () => {
+      const x = Float32Array.of(1, 2, 3);
+      await runToy(backend, x, { bias: x });
+      const before = backend.state.bytes.created;
+      const writes: number[] = [];
+      const original = device.queue.writeBuffer.bind(device.queue);
+      device.queue.writeBuffer = (buffer: GPUBuffer, offset: number, data: BufferSource, ...rest: number[]) => {
+        writes.push(buffer.usage);
+        original(buffer, offset, data, ...rest);
+      };
+      try {
+        expect(await runToy(backend, x, { bias: x })).toEqual({ data: Float32Array.of(3, 6, 9), shape: [3], dtype: "f32" });
+      } finally {
+        device.queue.writeBuffer = original;
+      }
+      expect(writes.filter((usage) => (usage & 0x80) !== 0)).toHaveLength(1);
+      expect(backend.state.bytes.created).toBe(before);
+    });
+
+    test("of f64 are refused", async () => {
+      const job = { ...toyJob(Float32Array.of(1)), record: (recorder: { input: (data: Float64Array) => unknown }) => void recorder.input(new Float64Array(1)) };
+      await expect(backend.execute(job as never)).rejects.toThrow(UnsupportedError);
+    });
+
+    test("without the usage that shaders need are refused with that reason", async () => {
+      const buffer = device.createBuffer({ size: 16, usage: 0x8 });
+      await expect(runToy(backend, { buffer, shape: [4], dtype: "f32" })).rejects.toThrow(
+        new RangeError("a tensor's GPU buffer expected usage STORAGE, which lets shaders read it"),
+      );
+      const data = new DeviceArray(buffer, 0, 16);
+      await expect(backend.download({ data, shape: [4], dtype: "f32" })).rejects.toThrow("expected usage COPY_SRC");
+    });
+  });
+
+  describe("order", () => {
+    test("is that of the calls, whatever the compiler takes", async () => {
+      await runToy(backend, Float32Array.of(0));
+      const original = device.createComputePipelineAsync.bind(device);
+      device.createComputePipelineAsync = async (descriptor) => {
+        if (descriptor.label?.startsWith("slow") === true) await new Promise((resolve) => setTimeout(resolve, descriptor.label === "slow 1" ? 100 : 30));
+        return original(descriptor);
+      };
+      try {
+        const x = foreign([1, 1, 1]);
+        const settled: string[] = [];
+        // Each multiplies what the one before has left: 1 → 2 → 6 → 24 → 120, and by 10 in between.
+        const calls = [
+          runToy(backend, x, { out: x, factor: 2, program: toyProgram("slow 1") }).then(() => settled.push("slow 1")),
+          runToy(backend, x, { out: x, factor: 3, bias: Float32Array.of(1, 2, 3), program: toyProgram("slow 2") }).then(() => settled.push("slow 2")),
+          runToy(backend, x, { out: x, factor: 10 }).then(() => settled.push("ready")),
+          backend.download(deviceView("x", x, ["f32"])),
+          runToy(backend, x, { out: x, factor: 0 }).then(() => settled.push("last")),
+        ];
+        const [, , , downloaded] = await Promise.all(calls);
+        expect(Array.from((downloaded as { data: Float32Array }).data)).toEqual([70, 80, 90]);
+        expect(settled).toEqual(["slow 1", "slow 2", "ready", "last"]);
+        expect(await numbersOf(backend, x)).toEqual([0, 0, 0]);
+      } finally {
+        device.createComputePipelineAsync = original;
+      }
+    });
+
+    test("is kept when a call in between fails to compile", async () => {
+      const x = foreign([1, 1, 1]);
+      const calls = [
+        runToy(backend, x, { out: x, factor: 2, program: toyProgram("order, before") }),
+        runToy(backend, x, { out: x, factor: 3, program: toyProgram("order, broken", "fn main( {") }),
+        runToy(backend, x, { out: x, factor: 5 }),
+      ];
+      const settled = await Promise.allSettled(calls);
+      expect(settled.map((call) => call.status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+      expect(await numbersOf(backend, x)).toEqual([10, 10, 10]);
+    });
+
+    test("lets a call submit before it returns when nothing has to be waited for", async () => {
+      await runToy(backend, Float32Array.of(0));
+      const x = foreign([1, 2, 3]);
+      const pending = runToy(backend, x);
+      // Queued behind the call, so the call does not see it.
+      device.queue.writeBuffer(x.buffer as GPUBuffer, 0, Float32Array.of(9, 9, 9));
+      expect(await numbersOf(backend, await pending)).toEqual([2, 4, 6]);
+    });
+  });
+
+  describe("tensors", () => {
+    test("go up and come down in every dtype, with lengths that are no multiple of 4 bytes", async () => {
+      for (const tensor of [
+        { data: Float32Array.of(1, NaN, -Infinity), shape: [3], dtype: "f32" },
+        { data: Uint16Array.of(1, 2, 3), shape: [3], dtype: "f16" },
+        { data: Uint16Array.of(1), shape: [1, 1], dtype: "f16" },
+        { data: Uint8Array.of(1, 2, 3, 4, 5, 6, 7), shape: [7], dtype: "u8" },
+        { data: Int8Array.of(-1, 2, -3), shape: [3], dtype: "i8" },
+        { data: new Float32Array(0), shape: [0, 3], dtype: "f32" },
+      ] as const) {
+        const resident = await backend.upload(tensor);
+        expect(await backend.download(deviceView("t", resident, ["f32", "f16", "u8", "i8"])), tensor.dtype).toEqual(tensor);
+        resident.dispose();
+      }
+    });
+
+    test("may come from a Float16Array", async ({ skip }) => {
+      const Float16 = (globalThis as unknown as { Float16Array?: new (numbers: number[]) => Uint16Array }).Float16Array;
+      if (Float16 === undefined) return skip("this engine has no Float16Array");
+      const resident = await backend.upload({ data: new Float16([1, 2, -0.5]), shape: [3], dtype: "f16" });
+      expect((await backend.download(deviceView("t", resident, ["f16"]))).data).toEqual(Uint16Array.of(0x3c00, 0x4000, 0xb800));
+    });
+
+    test("lose their gaps on the way up", async () => {
+      const data = Float32Array.from({ length: 12 }, (_, i) => i);
+      const resident = await backend.upload({ data, shape: [3, 2], dtype: "f32", strides: [1, 4] });
+      expect(await numbersOf(backend, resident as ResidentTensor<"f32">)).toEqual([0, 4, 1, 5, 2, 6]);
+    });
+
+    test("are uploaded as they are at the call", async () => {
+      for (const length of [3, 2 ** 19 + 1]) {
+        const data = new Float32Array(length).fill(5);
+        const pending = backend.upload({ data, shape: [length], dtype: "f32" });
+        data.fill(6);
+        const resident = (await pending) as ResidentTensor<"f32">;
+        expect((await numbersOf(backend, resident)).every((number) => number === 5)).toBe(true);
+        resident.dispose();
+      }
+    });
+
+    test("made empty are written by calls", async () => {
+      const y = backend.empty([2, 2], "f32");
+      expect(await runToy(backend, Float32Array.of(1, 2, 3, 4), { shape: [2, 2], out: y })).toBe(y);
+      expect(await numbersOf(backend, y)).toEqual([2, 4, 6, 8]);
+    });
+
+    test("cannot be used after they are disposed of; doing that twice is fine", async () => {
+      const y = backend.empty([3], "f32");
+      const before = backend.state.bytes.inUse;
+      y.dispose();
+      y.dispose();
+      expect(backend.state.bytes.inUse).toBe(before - 256);
+      expect(() => y.buffer).toThrow(DisposedError);
+      await expect((async () => runToy(backend, y))()).rejects.toThrow(DisposedError);
+    });
+
+    test("of a dtype that is not on GPUs are refused", async () => {
+      await expect(backend.upload({ data: new Float64Array(3), shape: [3], dtype: "f64" })).rejects.toThrow(UnsupportedError);
+      await expect(backend.upload({ data: new Uint16Array(3), shape: [3], dtype: "bf16" })).rejects.toThrow(UnsupportedError);
+    });
+  });
+
+  describe("memory", () => {
+    test("is where it was after 10,000 calls", async () => {
+      const x = foreign([1, 2, 3]);
+      const mixed = async (): Promise<void> => {
+        const y = (await runToy(backend, x, { bias: Float32Array.of(1, 1, 1) })) as ResidentTensor<"f32">;
+        y.dispose();
+        await runToy(backend, Float32Array.of(1, 2, 3));
+      };
+      await mixed();
+      const before = backend.state;
+      for (let i = 0; i < 5_000; i++) await mixed();
+      expect(backend.state).toEqual(before);
+    });
+
+    test("in use is where it was after calls at the same time", async () => {
+      const before = backend.state.bytes;
+      const results = await Promise.all(Array.from({ length: 200 }, (_, i) => runToy(backend, Float32Array.of(i, 1, 2))));
+      results.forEach((result, i) => expect((result as { data: Float32Array }).data[0]).toBe(2 * i));
+      expect(backend.state.bytes.inUse).toBe(before.inUse);
+    });
+  });
+}
