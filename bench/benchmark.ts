@@ -60,7 +60,7 @@ export async function runBenchmark(args: Arguments, root: string): Promise<numbe
     const report: BenchReport = { environment, machine: figures, peers, engine, suites, dispatch, startUp, seconds, loadBefore };
     printStartUp(report);
     suites.forEach(printSummary);
-    const files = [...(await writeAll(report, args.out, root)), ...record(report, root)];
+    const files = [...(await writeAll(report, args.out, root)), ...(args.gpu && args.filter === "" ? record(report, root) : [])];
     printClosing(report, files);
     return failuresOf(report).length === 0 ? 0 : 1;
   } finally {

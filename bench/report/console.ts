@@ -2,7 +2,7 @@ import { styleText } from "node:util";
 import { columns } from "./columns.ts";
 import type { DispatchReport } from "../engine/dispatch-report.ts";
 import type { CaseResult, Measurement, SuiteResult, BenchReport } from "./results.ts";
-import { costOf, failuresOf, gpuText, isRegisterLimit, labelOf, leadOf, limitShown, memoryText, noiseOf, ratioTo, rightText, rivalsOf, speedUpOf, wasBusy } from "./derive.ts";
+import { costOf, failuresOf, gpuText, isRegisterLimit, labelOf, leadOf, limitShown, memoryText, noiseOf, ratioTo, rightText, rivalsOf, skippedTexts, speedUpOf, wasBusy } from "./derive.ts";
 import { digits, duration, percent, share, times } from "./format.ts";
 import { geometricMean } from "../statistics.ts";
 
@@ -35,7 +35,7 @@ export function printOpening({ environment: e, peers }: Pick<BenchReport, "envir
 
 /** What the engines run on. */
 export function printEngines({ engine: { threads, reasons, gpu } }: Pick<BenchReport, "engine">): void {
-  console.log(`Engines: ${threads} threads${reasons.length === 0 ? "" : paint("yellow", ` (${reasons.join("; ")})`)}`);
+  console.log(`Engines: ${threads} ${threads === 1 ? "thread" : "threads"} on the CPU${reasons.length === 0 ? "" : paint("yellow", ` (${reasons.join("; ")})`)}`);
   if ("unavailable" in gpu) console.log(paint("yellow", `  without a GPU: ${gpu.unavailable}`));
   else {
     console.log(`  GPU: ${gpuText(gpu)}; timed by ${gpu.clock}`);
@@ -79,7 +79,7 @@ export function printCase(suite: Pick<SuiteResult, "unit" | "compares" | "peak">
   });
   if (rows.length > 0) printTable(head, rows);
   if (result.memory !== undefined) console.log(paint("dim", `  ${memoryText(result.memory)}`));
-  for (const { contender, reason } of result.skipped) console.log(paint("dim", `  without ${contender}: ${reason}`));
+  for (const text of skippedTexts(result)) console.log(paint("dim", `  ${text}`));
   for (const { contender, variant, message } of result.failures) console.log(paint("red", `  WRONG  ${labelOf({ name: contender, variant })}: ${message}`));
 }
 

@@ -131,3 +131,12 @@ export function rightText({ calls, judged, right }: DispatchReport): string {
   const share = judged === 0 ? "" : ` (${percent(right / judged)})`;
   return `auto: of ${calls.length} calls timed on both sides, ${judged} differ by more than 1.5×; ${right} of these went to the faster side${share}`;
 }
+
+/** Who did not take part in a case, a text per reason. */
+export function skippedTexts({ skipped }: CaseResult): readonly string[] {
+  const reasons = [...new Set(skipped.map(({ reason }) => reason))];
+  return reasons.map((reason) => {
+    const names = skipped.filter((each) => each.reason === reason).map(({ contender }) => contender);
+    return `without ${names.map((name) => (names.length > 1 && name.includes(",") ? `“${name}”` : name)).join(", ")}: ${reason}`;
+  });
+}
