@@ -46,8 +46,9 @@ export async function runBenchmark(args: Arguments, root: string): Promise<numbe
     const engineContext: EngineContext = { engines, peers: onGpu.ready, quick: args.quick };
     const chosen = machine === undefined ? engineSuites(engineContext) : allSuites(contextOf(instances, machine, others.ready, args.quick), engineContext);
     const suites = await runSuites(chosen, args.filter, plan);
-    const dispatch =
-      "unavailable" in engines.gpu || !matches(args.filter, "engine dispatch crossover") ? undefined : await reportDispatch(engines, engines.gpu, args.quick);
+    const { gpu } = engines;
+    const dispatches = !("unavailable" in gpu) && gpu.auto !== undefined && matches(args.filter, "engine dispatch crossover");
+    const dispatch = dispatches ? await reportDispatch(engines, gpu, args.quick) : undefined;
     if (dispatch !== undefined) printDispatch({ dispatch });
     const measuresStartUp = !args.gpu && matches(args.filter, "start-up");
     const startUp = measuresStartUp ? await measureStartUp(["onepass", ...others.ready.map(({ name }) => name)], args.quick ? 3 : 9) : [];

@@ -87,7 +87,7 @@ async function warm(task: Task, plan: TimingPlan): Promise<Warmed> {
   const isAsync = first instanceof Promise;
   await first;
   const firstMs = performance.now() - start;
-  if (task.time !== undefined) return { isAsync: true, callMs: await warmOwnClock(task.time, firstMs, plan) / task.batch };
+  if (task.time !== undefined) return { isAsync: true, callMs: (await warmOwnClock(task.time, firstMs, plan)) / task.batch };
   if (firstMs > plan.warmLimitMs) return { isAsync, callMs: firstMs };
   let best = Infinity;
   let stable = 0;
@@ -118,16 +118,17 @@ async function warmOwnClock(time: () => Promise<number>, firstMs: number, plan: 
   return performance.now() - before;
 }
 
-function sampleOf({ run, time, batch }: Task, isAsync: boolean): Run {
+function sampleOf(task: Task, isAsync: boolean): Run {
+  const { time, batch } = task;
   if (time !== undefined) return async () => batch * (await time());
   if (isAsync) {
     return async () => {
-      for (let i = 0; i < batch; i++) await run();
+      for (let i = 0; i < batch; i++) await task.run();
       return undefined;
     };
   }
   return () => {
-    for (let i = 0; i < batch; i++) run();
+    for (let i = 0; i < batch; i++) task.run();
     return undefined;
   };
 }

@@ -70,13 +70,11 @@ export function softmaxOnEngines({ engines, peers, quick }: EngineContext): Suit
         errorFloor: 1e-30,
         contenders: () => [
           ...contenders.map((contender) => (contender.variant === "webgpu" && tooLarge !== undefined ? { ...contender, skipped: tooLarge } : contender)),
-          ...peers.map(
-            ({ name, note, softmax }): Contender<Rows> => ({
-              ...{ name, note, group: "peer" },
-              tolerance: ({ cols: n }) => peerTolerance(n) + gpuTolerance(),
-              prepare: ({ x, rows: m, cols: n }) => softmax(x, m, n),
-            }),
-          ),
+          ...peers.map(({ name, note, softmax }): Contender<Rows> => ({
+            ...{ name, note, group: "peer" },
+            tolerance: ({ cols: n }) => peerTolerance(n) + gpuTolerance(),
+            prepare: ({ x, rows: m, cols: n }) => softmax(x, m, n),
+          })),
         ],
       };
     }),
@@ -119,7 +117,8 @@ export function attentionOnEngines(context: EngineContext): Suite<AttentionInput
       const { heads, queries, dim } = shape;
       // Thousands of operations, so that 10⁹ of them per second are a TFLOP/s.
       const amount = flopsOf(shape) / 1e3;
-      const limits = "unavailable" in gpu ? [] : [onGpuOnly(GPU_MATRIX, gpu.limits.matrixFlopsPerSecond / 1e3), onGpuOnly(GPU_FMA, gpu.limits.fmaFlopsPerSecond / 1e3)];
+      const limits =
+        "unavailable" in gpu ? [] : [onGpuOnly(GPU_MATRIX, gpu.limits.matrixFlopsPerSecond / 1e3), onGpuOnly(GPU_FMA, gpu.limits.fmaFlopsPerSecond / 1e3)];
       return {
         ...attentionCase(shape),
         name: `${heads}×${queries}×${dim}`,
@@ -170,12 +169,14 @@ function attentionContenders({ engines, peers }: EngineContext, shape: HeadShape
       gpuTolerance: gpuAttentionTolerance,
       skipSingle: flopsOf(shape) > LONGEST_SINGLE_FLOPS ? "a call on one thread would take seconds" : undefined,
     }),
-    ...peers.map(
-      ({ name, note, attention }): Contender<AttentionInput> => ({
-        ...{ name, note, group: "peer", tolerance: peerAttentionTolerance, prepare: attention },
-        skipped: !isDense ? "its operator wants as many heads of keys as of queries" : emulated ? "its shader takes 20 seconds to compile on software" : undefined,
-      }),
-    ),
+    ...peers.map(({ name, note, attention }): Contender<AttentionInput> => ({
+      ...{ name, note, group: "peer", tolerance: peerAttentionTolerance, prepare: attention },
+      skipped: !isDense
+        ? "its operator wants as many heads of keys as of queries"
+        : emulated
+          ? "its shader takes 20 seconds to compile on software"
+          : undefined,
+    })),
   ];
 }
 

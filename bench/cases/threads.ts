@@ -144,7 +144,14 @@ function inEngine(engine: Engine, { operands, outShape, call }: EngineCall): Run
 }
 
 /** As many workers as threads, each with its own call at the same time. */
-function loneContender<Input>(threads: number, callOf: (input: Input) => EngineCall, op: "softmax" | "attention", tolerance: (input: Input) => number, single: Engine, amount: number): Contender<Input> {
+function loneContender<Input>(
+  threads: number,
+  callOf: (input: Input) => EngineCall,
+  op: "softmax" | "attention",
+  tolerance: (input: Input) => number,
+  single: Engine,
+  amount: number,
+): Contender<Input> {
   return {
     name: lone(threads),
     group: "limit",
@@ -154,7 +161,12 @@ function loneContender<Input>(threads: number, callOf: (input: Input) => EngineC
     async prepare(input) {
       const call = callOf(input);
       const calls = await callsFor(single, call);
-      const workers = await startLoneWorkers(threads, { op, operands: call.operands as readonly { data: Float32Array; shape: readonly number[] }[], outShape: call.outShape, calls });
+      const workers = await startLoneWorkers(threads, {
+        op,
+        operands: call.operands as readonly { data: Float32Array; shape: readonly number[] }[],
+        outShape: call.outShape,
+        calls,
+      });
       return {
         run: () => workers.run(),
         async time() {

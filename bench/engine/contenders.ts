@@ -8,7 +8,7 @@ export interface EngineCall {
   readonly operands: readonly Tensor<"f32">[];
   readonly outShape: readonly number[];
   /** Makes the call. `on` is an engine or what its `encode` gives: their methods are the same. */
-  call(on: Operations, operands: readonly TensorLike[], options: { readonly out: TensorLike }): unknown;
+  readonly call: (on: Operations, operands: readonly TensorLike[], options: { readonly out: TensorLike }) => unknown;
 }
 
 /** What an engine and a recording have in common, as far as suites use it. */
@@ -21,6 +21,12 @@ export interface Operations {
 const BATCH_MS = 40;
 const MOST_CALLS = 256;
 
+/** Largest errors that pass verification. */
+export interface EngineTolerances<Input> {
+  readonly tolerance: (input: Input) => number;
+  readonly gpuTolerance: (input: Input) => number;
+}
+
 const SINGLE = "CPU, 1 thread";
 const RESIDENT = "GPU, resident";
 
@@ -28,7 +34,7 @@ const RESIDENT = "GPU, resident";
 export function engineContenders<Input>(
   { single, all, threads, gpu }: Engines,
   callOf: (input: Input) => EngineCall,
-  { tolerance, gpuTolerance, skipSingle }: { tolerance(input: Input): number; gpuTolerance(input: Input): number; skipSingle?: string | undefined },
+  { tolerance, gpuTolerance, skipSingle }: EngineTolerances<Input> & { readonly skipSingle?: string | undefined },
 ): readonly Contender<Input>[] {
   const { variant } = single.info().wasm;
   const reason = "unavailable" in gpu ? gpu.unavailable : undefined;

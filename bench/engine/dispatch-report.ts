@@ -30,7 +30,6 @@ export interface FamilyReport {
 export interface DispatchReport {
   readonly gpu: string;
   readonly driver: string;
-  readonly emulated: boolean;
   readonly threads: number;
   readonly calibration: Calibration;
   readonly families: readonly FamilyReport[];
@@ -42,7 +41,7 @@ export interface DispatchReport {
   readonly mistakes: readonly string[];
 }
 
-/** How long to look. Software is asked for the first sizes of each family. */
+/** How long to look. */
 interface Budget {
   readonly gridSeconds: number;
   /** The largest size of a family, and the longest call that is still followed by a larger one. */
@@ -52,24 +51,24 @@ interface Budget {
 
 const REAL: Budget = { gridSeconds: 100, largest: 32768, longestSeconds: 0.5 };
 const QUICK: Budget = { gridSeconds: 15, largest: 8192, longestSeconds: 0.2 };
-const SOFTWARE: Budget = { gridSeconds: 0, largest: 1024, longestSeconds: 0.08 };
 
 /** Bytes of the largest operand that is timed: a gigabyte takes seconds to send. */
 const LARGEST_BYTES = 2 ** 28;
 
 /** Times the families and the grid, and compares what `auto` does. */
 export async function reportDispatch(engines: Engines, gpu: GpuEngines, quick: boolean): Promise<DispatchReport> {
-  const { auto, name, driver, emulated } = gpu;
-  const { calibration } = auto;
+  const { auto, name, driver } = gpu;
+  const calibration = auto?.calibration;
   if (calibration === undefined) throw new Error('an engine with device "auto" and a GPU has a calibration');
-  const budget = emulated ? SOFTWARE : quick ? QUICK : REAL;
+  const budget = quick ? QUICK : REAL;
   const calls: TimedCall[] = [];
   const time = async (call: GridCall): Promise<TimedCall> => {
     const timed = { call, ...(await timeBothSides(engines.all, gpu.engine, call)) };
     calls.push(timed);
     return timed;
   };
-  const chosen = (work: Work): Device => decide(work, { device: "auto", gpu: { usable: true, maxBufferBytes: gpu.device.limits.maxBufferSize }, calibration }).device;
+  const chosen = (work: Work): Device =>
+    decide(work, { device: "auto", gpu: { usable: true, maxBufferBytes: gpu.device.limits.maxBufferSize }, calibration }).device;
 
   const families: FamilyReport[] = [];
   for (const family of FAMILIES) {
@@ -91,7 +90,7 @@ export async function reportDispatch(engines: Engines, gpu: GpuEngines, quick: b
   }
   const judged = replay({ machine: name, calibration, calls });
   return {
-    ...{ gpu: name, driver, emulated, threads: engines.threads, calibration, families, calls },
+    ...{ gpu: name, driver, threads: engines.threads, calibration, families, calls },
     judged: judged.length,
     right: judged.filter((each) => each.chosen === each.faster).length,
     mistakes: mistakes(judged),
@@ -110,7 +109,8 @@ const CALLS: Readonly<Record<string, (n: number) => GridCall>> = {
 function callOf(family: Family, n: number): GridCall {
   const call = CALLS[family.name]?.(n);
   // A family of dispatch that is new or has changed must not be measured as something else.
-  if (call === undefined || JSON.stringify(workOf(call)) !== JSON.stringify(family.workOf(n))) throw new Error(`the benchmark does not know the family "${family.name}"`);
+  if (call === undefined || JSON.stringify(workOf(call)) !== JSON.stringify(family.workOf(n)))
+    throw new Error(`the benchmark does not know the family "${family.name}"`);
   return call;
 }
 

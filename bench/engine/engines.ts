@@ -21,8 +21,8 @@ export interface Engines {
 /** Engines on a GPU, which share its device with plain WGSL. */
 export interface GpuEngines extends FoundGpu {
   readonly engine: Engine;
-  /** Chooses by itself; calibrated when it was made. */
-  readonly auto: Engine;
+  /** Chooses by itself; calibrated when it was made. Absent on software, which it never chooses, and which takes minutes to calibrate. */
+  readonly auto: Engine | undefined;
   readonly timer: GpuTimer;
   readonly limits: GpuLimits;
 }
@@ -44,7 +44,7 @@ export async function openEngines(): Promise<Engines> {
       all.dispose();
       if ("unavailable" in gpu) return;
       gpu.engine.dispose();
-      gpu.auto.dispose();
+      gpu.auto?.dispose();
       gpu.timer.dispose();
       gpu.device.destroy();
     },
@@ -59,7 +59,7 @@ async function openGpu(): Promise<Engines["gpu"]> {
   try {
     const limits = await measureGpu(found, timer);
     const engine = await createEngine({ device: "webgpu", gpu: device, threads: 1 });
-    const auto = await createEngine({ device: "auto", gpu: device, threads: "auto" });
+    const auto = found.emulated ? undefined : await createEngine({ device: "auto", gpu: device, threads: "auto" });
     return { ...found, engine, auto, timer, limits };
   } catch (error) {
     timer.dispose();

@@ -68,6 +68,7 @@ function compare(call: GridCall, onCpu: Float32Array, onGpu: Float32Array): void
   const step = Math.max(1, Math.floor(onCpu.length / 65536));
   for (let i = 0; i < onCpu.length; i += step) {
     const [a = NaN, b = NaN] = [onCpu[i], onGpu[i]];
-    if (!(Math.abs(a - b) <= TOLERANCE * Math.max(1, Math.abs(a)))) throw new Error(`${JSON.stringify(call)}: element ${i} is ${a} on the CPU, ${b} on the GPU`);
+    if (!(Math.abs(a - b) <= TOLERANCE * Math.max(1, Math.abs(a))))
+      throw new Error(`${JSON.stringify(call)}: element ${i} is ${a} on the CPU, ${b} on the GPU`);
   }
 }

@@ -25,7 +25,7 @@ export async function findGpu(): Promise<FoundGpu | { readonly unavailable: stri
   let gpu: GPU;
   try {
     const name = "webgpu";
-    const { create } = (await import(name)) as { create(options: readonly string[]): GPU };
+    const { create } = (await import(name)) as { create: (options: readonly string[]) => GPU };
     gpu = create(DAWN_OPTIONS);
   } catch (error) {
     return { unavailable: `the package "webgpu" does not load: ${(error as Error).message.split("\n")[0]}` };

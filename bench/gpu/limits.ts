@@ -89,10 +89,11 @@ async function measureCopy(device: GPUDevice, timer: GpuTimer, bytes: number, pl
 async function measureProduct(device: GPUDevice, timer: GpuTimer, side: 64 | 128, { matrix: n, plan }: Sizes): Promise<number> {
   const random = uniform(n);
   const [a, b] = [0, 1].map(() => Float32Array.from({ length: n * n }, () => random() - 0.5)) as [Float32Array<ArrayBuffer>, Float32Array<ArrayBuffer>];
-  const buffers = [bufferOf(device, a), bufferOf(device, b), bufferOf(device, 4 * n * n), bufferOf(device, Uint32Array.of(n))];
+  const product = bufferOf(device, 4 * n * n);
+  const buffers = [bufferOf(device, a), bufferOf(device, b), product, bufferOf(device, Uint32Array.of(n))];
   const run = await prepare(device, matrixMultiply(side), buffers, [n / side, n / side, 1]);
   await submit(device, run);
-  for (const row of [0, 65, n - 1]) checkRow(await readBack(device, buffers[2] as GPUBuffer, 4 * n * row, 4 * n), a, b, n, row);
+  for (const row of [0, 65, n - 1]) checkRow(await readBack(device, product, 4 * n * row, 4 * n), a, b, n, row);
   const ms = await timer.timeEach(run, plan);
   for (const buffer of buffers) buffer.destroy();
   return (2 * n ** 3) / (ms / 1000);
@@ -105,7 +106,8 @@ function checkRow(got: Float32Array, a: Float32Array, b: Float32Array, n: number
   for (let j = 0; j < n; j++) {
     let want = 0;
     for (let k = 0; k < n; k++) want += (a[row * n + k] ?? NaN) * (b[k * n + j] ?? NaN);
-    if (!(Math.abs((got[j] ?? NaN) - want) < PRODUCT_TOLERANCE)) throw new Error(`the matrix product is wrong at ${row}, ${j}: expected ${want}, got ${got[j]}`);
+    if (!(Math.abs((got[j] ?? NaN) - want) < PRODUCT_TOLERANCE))
+      throw new Error(`the matrix product is wrong at ${row}, ${j}: expected ${want}, got ${got[j]}`);
   }
 }
 
@@ -113,10 +115,11 @@ async function measureFma(device: GPUDevice, timer: GpuTimer, { fmaThreads: thre
   // Towards 4, from wherever a chain starts.
   const factors = Float32Array.of(0.5, 0.5, 0.5, 0.5, 2, 2, 2, 2, 0, 0, 0, 0);
   new Uint32Array(factors.buffer)[8] = turns;
-  const buffers = [bufferOf(device, factors), bufferOf(device, 16 * threads)];
+  const sums = bufferOf(device, 16 * threads);
+  const buffers = [bufferOf(device, factors), sums];
   const run = await prepare(device, FMA, buffers, [threads / THREADS, 1, 1]);
   await submit(device, run);
-  const got = await readBack(device, buffers[1] as GPUBuffer, 0, 4096);
+  const got = await readBack(device, sums, 0, 4096);
   if (!got.every((value) => Math.abs(value - 32) < 1e-3)) throw new Error(`the multiply-add loop expected 8 · 4 everywhere, got ${got[0]}`);
   const ms = await timer.timeEach(run, plan);
   for (const buffer of buffers) buffer.destroy();

@@ -1,7 +1,7 @@
 import type { Runner } from "../contender.ts";
 import type { Heads } from "../heads.ts";
 import { attentionModel, rowOperatorModel } from "./onnx-model.ts";
-import { runner, type Ort, type OrtTensor } from "./onnxruntime.ts";
+import { runner as runnerOf, type Ort, type OrtTensor } from "./onnxruntime.ts";
 import { load, swapHeadsAndLength, versionOf, type Peer, type ReadyPeer } from "./peer.ts";
 
 const PACKAGE = "onnxruntime-node";
@@ -29,7 +29,7 @@ async function setup(name: string, note: string, run: (graph: Graph) => Promise<
     (model: (times: number) => Uint8Array, feeds: Record<string, OrtTensor>): Graph =>
     async (times) => {
       const session = await ort.InferenceSession.create(model(times), options);
-      const inner = runner(session, feeds);
+      const inner = runnerOf(session, feeds);
       return {
         ...inner,
         dispose() {
@@ -60,9 +60,9 @@ const perCall = (graph: Graph): Promise<Runner> => graph(1);
 
 async function chained(graph: Graph): Promise<Runner> {
   const [one, many] = [await graph(1), await graph(CHAIN)];
-  const msOf = async ({ run }: Runner): Promise<number> => {
+  const msOf = async (runner: Runner): Promise<number> => {
     const before = performance.now();
-    await run();
+    await runner.run();
     return performance.now() - before;
   };
   return {

@@ -6,8 +6,7 @@ export function columns(head: readonly string[], rows: readonly (readonly string
   const all = hasHead ? [head, ...rows] : rows;
   const widths = head.map((_, i) => Math.max(0, ...all.map((row) => widthOf(row[i] ?? ""))));
   const line = (start: string, middle: string, end: string): string => start + widths.map((width) => "─".repeat(width + 2)).join(middle) + end;
-  const text = (row: readonly string[]): string =>
-    `│${widths.map((width, i) => ` ${pad(row[i] ?? "", width, i < left)} `).join("│")}│`;
+  const text = (row: readonly string[]): string => `│${widths.map((width, i) => ` ${pad(row[i] ?? "", width, i < left)} `).join("│")}│`;
   return [line("┌", "┬", "┐"), ...(hasHead ? [text(head), line("├", "┼", "┤")] : []), ...rows.map(text), line("└", "┴", "┘")].join("\n");
 }
 
@@ -16,7 +15,7 @@ function pad(cell: string, width: number, isLeft: boolean): string {
   return isLeft ? cell + space : space + cell;
 }
 
-/** One column per character: true of Latin letters, signs and lines, which is all that tables have. */
+/** One column per UTF-16 unit: true of Latin letters, signs and lines, which is all that tables have. */
 function widthOf(cell: string): number {
-  return [...stripVTControlCharacters(cell)].length;
+  return stripVTControlCharacters(cell).length;
 }

@@ -2,7 +2,23 @@ import { styleText } from "node:util";
 import { columns } from "./columns.ts";
 import type { DispatchReport } from "../engine/dispatch-report.ts";
 import type { CaseResult, Measurement, SuiteResult, BenchReport } from "./results.ts";
-import { costOf, failuresOf, gpuText, isRegisterLimit, labelOf, leadOf, limitShown, memoryText, noiseOf, ratioTo, rightText, rivalsOf, skippedTexts, speedUpOf, wasBusy } from "./derive.ts";
+import {
+  costOf,
+  failuresOf,
+  gpuText,
+  isRegisterLimit,
+  labelOf,
+  leadOf,
+  limitShown,
+  memoryText,
+  noiseOf,
+  ratioTo,
+  rightText,
+  rivalsOf,
+  skippedTexts,
+  speedUpOf,
+  wasBusy,
+} from "./derive.ts";
 import { digits, duration, percent, share, times } from "./format.ts";
 import { geometricMean } from "../statistics.ts";
 
@@ -35,11 +51,13 @@ export function printOpening({ environment: e, peers }: Pick<BenchReport, "envir
 
 /** What the engines run on. */
 export function printEngines({ engine: { threads, reasons, gpu } }: Pick<BenchReport, "engine">): void {
-  console.log(`Engines: ${threads} ${threads === 1 ? "thread" : "threads"} on the CPU${reasons.length === 0 ? "" : paint("yellow", ` (${reasons.join("; ")})`)}`);
+  console.log(
+    `Engines: ${threads} ${threads === 1 ? "thread" : "threads"} on the CPU${reasons.length === 0 ? "" : paint("yellow", ` (${reasons.join("; ")})`)}`,
+  );
   if ("unavailable" in gpu) console.log(paint("yellow", `  without a GPU: ${gpu.unavailable}`));
   else {
     console.log(`  GPU: ${gpuText(gpu)}; timed by ${gpu.clock}`);
-    if (gpu.emulated) console.log(paint("yellow", "  It is software: that all works is what its figures say."));
+    if (gpu.emulated) console.log(paint("yellow", "  It is software, which dispatch never chooses: its figures say that all works, and no more."));
   }
 }
 

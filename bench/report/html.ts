@@ -29,12 +29,12 @@ ${report.suites.map((suite) => suiteSection(suite, report)).join("\n")}
 ${report.dispatch === undefined ? "" : dispatchSection(report.dispatch)}
 ${report.startUp.length === 0 ? "" : `<h2>From import to the first result</h2><p>In a fresh process each time, median.</p>${startUpTable(report)}`}
 ${
-    report.machine.length === 0
-      ? ""
-      : `<h2>What this machine can do</h2>
+  report.machine.length === 0
+    ? ""
+    : `<h2>What this machine can do</h2>
 <p>Loops that do one thing each, in WebAssembly on one thread${"unavailable" in report.engine.gpu ? "" : ", and in WGSL on the GPU"}, measured in the same run. They are the scale for everything above.</p>
 ${machineTable(report)}`
-  }
+}
 <h2>Notes</h2>
 <ul>${notes(report)
     .map((note) => `<li>${escape(note)}</li>`)
@@ -129,7 +129,11 @@ function suiteSection(suite: SuiteResult, report: BenchReport): string {
     return `${head}<p class="soft">Longer is better; the dashed line is what the machine allows: ${escape(suite.peak ?? "")}.</p><div class="panels">${speedUpFigures(suite).map(figure).join("\n")}</div>`;
   }
   const isEngine = suite.id.startsWith("engine-");
-  const wide = isEngine ? placesOverview(suite, report) : suite.peak !== undefined || suite.cases.length >= OVERVIEW_CASES ? overview(suite, report) : undefined;
+  const wide = isEngine
+    ? placesOverview(suite, report)
+    : suite.peak !== undefined || suite.cases.length >= OVERVIEW_CASES
+      ? overview(suite, report)
+      : undefined;
   const ratios = ratioFigures(suite);
   return `${head}
 ${wide === undefined ? "" : `<div class="overview">${wide}</div>`}
