@@ -40,6 +40,11 @@ export default defineConfig(
     rules: { "no-undef": "off", "@typescript-eslint/no-require-imports": "off" },
   },
   {
+    // Next.js asks for default exports.
+    files: ["test/package/apps/next/**"],
+    rules: { "no-restricted-syntax": "off" },
+  },
+  {
     // Not part of the TypeScript project, so there are no types to check by.
     files: ["**/*.{js,mjs,cjs}"],
     extends: [tseslint.configs.disableTypeChecked],

@@ -11,7 +11,8 @@ import { join } from "node:path";
 import { BROWSERS } from "../test/package/browsers.ts";
 import { BUNDLERS, type Bundler, scriptsOf } from "../test/package/bundlers.ts";
 import { checkContents, checkInlined, checkShaken, checkUnused } from "../test/package/contents.ts";
-import { checkHydration, checkPage, checkServer } from "../test/package/pages.ts";
+import { buildSite, checkSite } from "../test/package/next.ts";
+import { assertRendered, checkHydration, checkPage, checkServer } from "../test/package/pages.ts";
 import { ROOT, run } from "../test/package/program.ts";
 import { type Runtime, checkRuntime, versionOf } from "../test/package/runtimes.ts";
 import { Site } from "../test/package/site.ts";
@@ -83,19 +84,31 @@ async function checkBundlers(): Promise<Map<Bundler, string>> {
   const made = new Map<Bundler, string>();
   for (const bundler of BUNDLERS) {
     const missing = bundler.atHand ? "" : toolsMissing;
-    await runOrSkip(`${bundler.name}: bundles, leaves attention out of softmax, and what a server imports touches nothing`, missing, async () => {
+    // Without a bundler nothing is left out.
+    const shakes = bundler.name !== "no bundler";
+    await runOrSkip(`${bundler.name}: ${shakes ? "softmax leaves attention out, " : ""}what a server imports touches nothing`, missing, async () => {
       const outDir = (entry: string): string => join(sites, folderOf(bundler, entry));
       for (const entry of ["page", "client", SHAKEN]) await bundler.page(project, entry, outDir(entry));
       const rendered = await checkServer(project, await bundler.server(project, "server", join(project, "servers", bundler.name)));
       made.set(bundler, rendered);
-      // Without a bundler nothing is left out.
-      return bundler.name === "no bundler" ? undefined : checkShaken(installed, scriptsOf(outDir(SHAKEN)), scriptsOf(outDir("page")));
+      return shakes ? checkShaken(installed, scriptsOf(outDir(SHAKEN)), scriptsOf(outDir("page"))) : undefined;
     });
   }
   return made;
 }
 
-async function checkBrowsers(rendered: ReadonlyMap<Bundler, string>): Promise<void> {
+/** A site of Next.js; returns what its server rendered, undefined if there is no site. */
+async function checkNext(): Promise<string | undefined> {
+  let rendered: string | undefined;
+  await runOrSkip("Next.js: builds, and its server renders", toolsMissing, async () => {
+    rendered = await buildSite(project, sites);
+    assertRendered(rendered);
+    return undefined;
+  });
+  return rendered;
+}
+
+async function checkBrowsers(rendered: ReadonlyMap<Bundler, string>, next: string | undefined): Promise<void> {
   const site = await Site.start(sites);
   try {
     for (const [name, start] of Object.entries(BROWSERS)) {
@@ -114,6 +127,7 @@ async function checkBrowsers(rendered: ReadonlyMap<Bundler, string>): Promise<vo
           return undefined;
         });
       }
+      if (next !== undefined) await checks.run(`${browser.version}, Next.js`, () => checkSite(browser, site, next));
       await browser.close();
     }
   } finally {
@@ -152,7 +166,7 @@ try {
   await tools;
   await checkNodes();
   for (const [name, engine] of Object.entries(OTHER_RUNTIMES)) await runOrSkip(name, toolsMissing, () => checkRuntime(engine(), apps));
-  await checkBrowsers(await checkBundlers());
+  await checkBrowsers(await checkBundlers(), await checkNext());
 } finally {
   rmSync(work, { recursive: true, force: true });
 }

@@ -110,7 +110,6 @@ function constraint(work: Work, { device, gpu }: DispatchState): { readonly devi
 
   if (onlyCpu !== undefined) {
     if (onlyGpu !== undefined) throw new UnsupportedError(`${onlyCpu}, but ${onlyGpu}`);
-    if (device === "webgpu") throw new UnsupportedError(`${onlyCpu}; the engine was created with device "webgpu"`);
     return { device: "wasm", because: onlyCpu };
   }
   if (onlyGpu !== undefined) {
@@ -119,10 +118,8 @@ function constraint(work: Work, { device, gpu }: DispatchState): { readonly devi
     throw new (gpu.lost ? BackendError : UnsupportedError)(`${onlyGpu}, but WebGPU is off: ${gpu.reason}`);
   }
   if (device === "wasm") return { device, because: 'the engine was created with device "wasm"' };
-  if (!gpu.usable) {
-    if (device === "webgpu") throw new BackendError(`WebGPU is off: ${gpu.reason}; the engine was created with device "webgpu"`);
-    return { device: "wasm", because: `WebGPU is off: ${gpu.reason}` };
-  }
+  // Also where the engine was created with device "webgpu": it had a GPU then, and the next call works again.
+  if (!gpu.usable) return { device: "wasm", because: `WebGPU is off: ${gpu.reason}` };
   if (device === "webgpu") return { device, because: 'the engine was created with device "webgpu"' };
   if (work.largestBytes > gpu.maxBufferBytes)
     return { device: "wasm", because: `a buffer of ${work.largestBytes} bytes is more than the GPU allows (${gpu.maxBufferBytes})` };

@@ -4,8 +4,8 @@ import { type AttentionScoresOptions, type ScoresCall, parseAttentionScores, run
 import { type AttentionVarlenOptions, parseAttentionVarlen } from "./attention-varlen.ts";
 import { type Cpu, createCpu } from "./backend/wasm/cpu.ts";
 import type { Variant } from "./backend/wasm/features.ts";
-import type { GpuInfo, Recording, WebGpuBackend } from "./backend/webgpu/backend.ts";
-import { calibrate, type PreparedTask, type ProbeTask } from "./calibrate.ts";
+import type { Gpu, GpuInfo, GpuRecording } from "./backend/webgpu/gpu.ts";
+import { calibrate } from "./calibrate.ts";
 import { type Calibration, parseCalibration } from "./calibration.ts";
 import { type Decision, type Device, type GpuState, decide } from "./dispatch.ts";
 import { disposeSymbol } from "./dispose-symbol.ts";
@@ -16,8 +16,9 @@ import { type LogSoftmaxOptions, parseLogSoftmax } from "./log-softmax.ts";
 import { type LogSumExpOptions, parseLogSumExp } from "./log-sum-exp.ts";
 import { type MergeCall, mergeOnHost, parseMergeStates } from "./merge-states.ts";
 import { checkOptions, parseChoice } from "./options.ts";
-import { type RowCall } from "./row-call.ts";
-import { elementCount, parseShape } from "./shape.ts";
+import { prepareProbe } from "./prepare-probe.ts";
+import type { RowCall } from "./row-call.ts";
+import { parseShape } from "./shape.ts";
 import { type SoftmaxOptions, parseSoftmax } from "./softmax.ts";
 import type { DTypeOf, GpuTensor, ResidentTensor, Tensor, TensorLike } from "./tensor.ts";
 import { type Assumed, type Work, attentionWork, mergeWork, rowWork, scoresWork, standIn } from "./work.ts";
@@ -61,9 +62,7 @@ export type EngineInput = TensorLike | GpuTensor;
 export type EngineResult<T, D extends "f32" | "f64" = "f32"> = T extends GpuTensor ? ResidentTensor<"f32"> : Tensor<D>;
 
 /** Output, and with `returnLse: true` the log-sum-exp of every row. */
-export type EngineAttention<Q, O> = O extends { readonly returnLse: true }
-  ? { readonly out: EngineResult<Q>; readonly lse: EngineResult<Q> }
-  : EngineResult<Q>;
+export type EngineAttention<Q, O> = O extends { readonly returnLse: true } ? { readonly out: EngineResult<Q>; readonly lse: EngineResult<Q> } : EngineResult<Q>;
 
 /** What an engine runs on, and why not on more. */
 export interface EngineInfo {
@@ -123,7 +122,7 @@ export class Engine {
   readonly #cpu: Cpu;
   readonly #gpuOption: GPULike | GPUDeviceLike | undefined;
   #calibration: Calibration | undefined;
-  #gpu: WebGpuBackend | undefined;
+  #gpu: Gpu | undefined;
   #gpuState: GpuState;
   #disposed = false;
 
@@ -145,12 +144,12 @@ export class Engine {
       this.#gpuState = { usable: false, lost: false, reason: error instanceof Error ? error.message : String(error) };
       if (this.#device === "webgpu") throw new BackendError(`no GPU: ${this.#gpuState.reason}`, { cause: error });
     }
-    if (this.#device === "auto" && this.#gpu !== undefined) {
-      this.#calibration ??= await calibrate(
-        (device, task) => this.#prepare(device, task),
-        () => performance.now() / 1000,
-      );
-    }
+    const gpu = this.#gpu;
+    if (this.#device !== "auto" || gpu === undefined) return;
+    this.#calibration ??= await calibrate(
+      (device, task) => prepareProbe(this.#cpu, gpu, device, task),
+      () => performance.now() / 1000,
+    );
   }
 
   /** Softmax along one axis; as the plain `softmax`. */
@@ -217,10 +216,7 @@ export class Engine {
    */
   empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options?: { readonly dtype?: D; readonly device?: "wasm" }): ModuleTensor<D>;
   empty(shape: readonly number[], options: { readonly dtype?: "f32"; readonly device: "webgpu" }): ResidentTensor<"f32">;
-  empty(
-    shape: readonly number[],
-    options: { readonly dtype?: "f32" | "f64"; readonly device?: Device } = {},
-  ): ModuleTensor | ResidentTensor<"f32"> {
+  empty(shape: readonly number[], options: { readonly dtype?: "f32" | "f64"; readonly device?: Device } = {}): ModuleTensor | ResidentTensor<"f32"> {
     this.#check();
     checkOptions(options, EMPTY_OPTIONS);
     const device = parseChoice<Device>("device", options.device, this.#device === "webgpu" ? ["webgpu", "wasm"] : ["wasm", "webgpu"]);
@@ -236,7 +232,7 @@ export class Engine {
    * @returns a tensor that occupies GPU memory until its `dispose()`
    * @throws BackendError if there is no GPU
    */
-  upload(x: TensorLike | Uint8Array | { readonly data: Uint8Array; readonly shape: readonly number[] }): ResidentTensor {
+  async upload(x: TensorLike | Uint8Array | { readonly data: Uint8Array; readonly shape: readonly number[] }): Promise<ResidentTensor> {
     this.#check();
     return this.#needGpu().upload(x);
   }
@@ -253,9 +249,9 @@ export class Engine {
    * @param encoder - a `GPUCommandEncoder` of the engine's device
    * @returns the operations, synchronous; `dispose` it after the commands were submitted, which frees what they needed in between
    */
-  encode(encoder: GPUCommandEncoderLike): Recording {
+  encode(encoder: GPUCommandEncoderLike): EngineRecording {
     this.#check();
-    return this.#needGpu().encode(encoder);
+    return new EngineRecording(this.#needGpu().encode(encoder));
   }
 
   /**
@@ -277,12 +273,12 @@ export class Engine {
   info(): EngineInfo {
     this.#check();
     const { runtime, threads, reasons } = this.#cpu;
-    const gpu = this.#gpu?.info();
+    const gpu = this.#gpu;
     const state = this.#gpuState;
     return {
       device: this.#device,
       wasm: { variant: runtime.variant, threads, memoryBytes: runtime.memory.byteLength },
-      webgpu: gpu,
+      webgpu: gpu?.info(),
       off: [...(state.usable ? [] : [`WebGPU is off: ${state.reason}`]), ...(gpu?.off ?? []), ...reasons],
     };
   }
@@ -309,7 +305,7 @@ export class Engine {
     const gpu = this.#choose(() => rowWork(call), signal);
     if (gpu !== undefined) return gpu.rows(call, signal);
     const out = ownsOutput(this.#cpu.runtime, call.out) ? call.out : undefined;
-    const result = await this.#cpu.rows({ ...call, out }, signal);
+    const result = await this.#cpu.rows({ ...call, out }, signal as AbortSignal | undefined);
     return out === call.out ? result : copyOutput(call.out, result);
   }
 
@@ -318,13 +314,13 @@ export class Engine {
     if (gpu !== undefined) return gpu.attention(call, signal);
     const given = call.result.out;
     const out = ownsOutput(this.#cpu.runtime, given) ? given : undefined;
-    const result = await this.#cpu.attention({ ...call, result: { ...call.result, out } }, signal);
+    const result = await this.#cpu.attention({ ...call, result: { ...call.result, out } }, signal as AbortSignal | undefined);
     if (out === given) return result;
     return "lse" in result ? { out: copyOutput(given, result.out), lse: result.lse } : copyOutput(given, result);
   }
 
   async #scores(call: ScoresCall, signal: AbortSignalLike | undefined): Promise<unknown> {
-    const gpu = this.#choose(() => scoresWork(call, call.keyLength), signal);
+    const gpu = this.#choose(() => scoresWork(call), signal);
     return gpu === undefined ? runScoresCall(this.#cpu.runtime, call) : gpu.attentionScores(call, signal);
   }
 
@@ -334,7 +330,7 @@ export class Engine {
   }
 
   /** The GPU if it takes a call, undefined for the CPU. */
-  #choose(work: () => Work, signal: AbortSignalLike | undefined): WebGpuBackend | undefined {
+  #choose(work: () => Work, signal: AbortSignalLike | undefined): Gpu | undefined {
     this.#check();
     if (signal?.aborted) throw signal.reason;
     if (this.#device === "wasm") return undefined;
@@ -349,15 +345,15 @@ export class Engine {
     if (this.#disposed) throw new DisposedError("this engine has been disposed");
   }
 
-  #needGpu(): WebGpuBackend {
+  #needGpu(): Gpu {
     if (this.#gpu === undefined) throw new BackendError(`WebGPU is off: ${this.#gpuState.usable ? "the engine has no GPU" : this.#gpuState.reason}`);
     return this.#gpu;
   }
 
   /** Opens the GPU, and again whenever its device is lost and the GPU can give another one. Until then calls run on the CPU. */
   async #openGpu(): Promise<void> {
-    const { openWebGpu } = await import("./backend/webgpu/backend.ts");
-    const gpu = await openWebGpu(this.#gpuOption);
+    const { openGpu } = await import("./backend/webgpu/gpu.ts");
+    const gpu = await openGpu(this.#gpuOption);
     if (this.#disposed) {
       gpu.dispose();
       return;
@@ -375,8 +371,8 @@ export class Engine {
       this.#gpu = undefined;
       this.#gpuState = { usable: false, lost: true, reason: `the device was lost: ${reason}` };
       gpu.dispose();
-      // A device that was lost before it completed anything would be lost again.
-      if (!gpu.reopens || !used) return;
+      // A device that was passed in is the only one; one that was lost before it completed anything would be lost again.
+      if (!used || (this.#gpuOption !== undefined && "createBuffer" in this.#gpuOption)) return;
       try {
         await this.#openGpu();
       } catch (error) {
@@ -384,66 +380,79 @@ export class Engine {
       }
     });
   }
-
-  /** Sets up a probe of the calibration. */
-  #prepare(device: Device, task: ProbeTask): PreparedTask {
-    const gpu = this.#needGpu();
-    if (task.kind === "upload") {
-      const data = new Float32Array(task.bytes / 4);
-      return {
-        async run(calls) {
-          for (let i = 0; i < calls; i++) gpu.upload(data).dispose();
-          await gpu.idle();
-        },
-        dispose: () => undefined,
-      };
-    }
-    if (task.kind === "download") {
-      const x = gpu.empty([task.bytes / 4]);
-      return {
-        async run(calls) {
-          for (let i = 0; i < calls; i++) await gpu.download(x);
-        },
-        dispose: () => x.dispose(),
-      };
-    }
-    const resident = task.place === "gpu";
-    const uploaded: ResidentTensor[] = [];
-    const operand = (shape: readonly number[]): TensorLike => {
-      // Every key counts: softmax of zeros takes as long as of anything else.
-      const x = { data: new Float32Array(elementCount(shape)), shape };
-      if (!resident) return x;
-      const tensor = gpu.upload(x);
-      uploaded.push(tensor);
-      return tensor as unknown as TensorLike;
-    };
-    const start = this.#task(device, task, operand);
-    return {
-      async run(calls) {
-        for (let i = 0; i < calls; i++) {
-          const result = await start();
-          if (resident) (result as ResidentTensor).dispose();
-        }
-        if (resident) await gpu.idle();
-      },
-      dispose: () => uploaded.forEach((tensor) => tensor.dispose()),
-    };
-  }
-
-  #task(device: Device, task: Extract<ProbeTask, { place: unknown }>, operand: (shape: readonly number[]) => TensorLike): () => unknown {
-    const gpu = this.#needGpu();
-    if (task.kind === "softmax") {
-      const x = operand(task.shape);
-      return () => (device === "webgpu" ? gpu.rows(parseSoftmax(x), undefined) : this.#cpu.rows(parseSoftmax(x)));
-    }
-    const { heads, kvHeads = heads, queries, keys, dim, causal = false } = task.sizes;
-    const [q, k, v] = [operand([heads, queries, dim]), operand([kvHeads, keys, dim]), operand([kvHeads, keys, dim])];
-    const call = (): AttentionCall => parseAttention(q, k, v, { causal });
-    return () => (device === "webgpu" ? gpu.attention(call(), undefined) : this.#cpu.attention(call()));
-  }
 }
 
 const EMPTY_OPTIONS = new Set(["dtype", "device"]);
+
+/** A result that stays on the GPU, or two of them with `returnLse: true`. */
+export type RecordedAttention<O> = O extends { readonly returnLse: true }
+  ? { readonly out: ResidentTensor<"f32">; readonly lse: ResidentTensor<"f32"> }
+  : ResidentTensor<"f32">;
+
+/**
+ * Operations recorded into a command encoder of the caller's, by `engine.encode`. Options and errors are those of the engine's methods;
+ * operands are read, and results are there, when the GPU runs the commands.
+ */
+export class EngineRecording {
+  readonly #recording: GpuRecording;
+
+  /** @internal */
+  constructor(recording: GpuRecording) {
+    this.#recording = recording;
+  }
+
+  /** Softmax along one axis. */
+  softmax(x: EngineInput, options?: OnEngine<SoftmaxOptions>): ResidentTensor<"f32"> {
+    return this.#recording.rows(parseSoftmax(x, options as SoftmaxOptions));
+  }
+
+  /** Log-softmax along one axis. */
+  logSoftmax(x: EngineInput, options?: OnEngine<LogSoftmaxOptions>): ResidentTensor<"f32"> {
+    return this.#recording.rows(parseLogSoftmax(x, options as LogSoftmaxOptions));
+  }
+
+  /** log Σ exp(x) over one or more axes. */
+  logSumExp(x: EngineInput, options?: OnEngine<LogSumExpOptions>): ResidentTensor<"f32"> {
+    return this.#recording.rows(parseLogSumExp(x, options as LogSumExpOptions));
+  }
+
+  /** Scaled dot-product attention. */
+  attention<O extends OnEngine<AttentionOptions>>(q: EngineInput, k: EngineInput, v: EngineInput, options?: O): RecordedAttention<O> {
+    return this.#recording.attention(parseAttention(q, k, v, options as AttentionOptions)) as RecordedAttention<O>;
+  }
+
+  /** Attention over a ragged batch. */
+  attentionVarlen<O extends OnEngine<AttentionVarlenOptions>>(q: EngineInput, k: EngineInput, v: EngineInput, options: O): RecordedAttention<O> {
+    return this.#recording.attention(parseAttentionVarlen(q, k, v, options as unknown as AttentionVarlenOptions)) as RecordedAttention<O>;
+  }
+
+  /** The L × S matrix of scores. */
+  attentionScores(q: EngineInput, k: EngineInput, options?: OnEngine<AttentionScoresOptions>): ResidentTensor<"f32"> {
+    return this.#recording.attentionScores(parseAttentionScores(q, k, options as AttentionScoresOptions));
+  }
+
+  /** Merges attention over disjoint parts of the keys. */
+  mergeStates(
+    parts: readonly { readonly out: EngineInput; readonly lse: EngineInput }[],
+    options?: { readonly layout?: "bhld" | "blhd" },
+  ): { readonly out: ResidentTensor<"f32">; readonly lse: ResidentTensor<"f32"> } {
+    return this.#recording.mergeStates(parseMergeStates(parts, options));
+  }
+
+  /** Resolves when all shaders recorded so far are known to compile; rejects with BackendError if one does not. */
+  check(): Promise<void> {
+    return this.#recording.check();
+  }
+
+  /** Frees what the calls needed in between; after the commands were submitted. Results stay. */
+  dispose(): void {
+    this.#recording.dispose();
+  }
+
+  [disposeSymbol](): void {
+    this.dispose();
+  }
+}
 
 /** The work of a call without data: stand-ins go through the checks of a real one. */
 function workOf(op: EngineOp, shapes: Readonly<Record<string, readonly number[]>>, options: Record<string, unknown>, assumed: Assumed): Work {
@@ -453,19 +462,17 @@ function workOf(op: EngineOp, shapes: Readonly<Record<string, readonly number[]>
   if (shapes["mask"] !== undefined) extra["mask"] = standIn(parseShape("mask", shapes["mask"]), "u8");
   switch (op) {
     case "softmax":
-      return rowWork(parseSoftmax(of("x"), extra as SoftmaxOptions), assumed);
+      return rowWork(parseSoftmax(of("x"), extra), assumed);
     case "logSoftmax":
-      return rowWork(parseLogSoftmax(of("x"), extra as LogSoftmaxOptions), assumed);
+      return rowWork(parseLogSoftmax(of("x"), extra), assumed);
     case "logSumExp":
-      return rowWork(parseLogSumExp(of("x"), extra as LogSumExpOptions), assumed);
+      return rowWork(parseLogSumExp(of("x"), extra), assumed);
     case "attention":
-      return attentionWork(parseAttention(of("q"), of("k"), of("v"), extra as AttentionOptions), assumed);
+      return attentionWork(parseAttention(of("q"), of("k"), of("v"), extra), assumed);
     case "attentionVarlen":
       return attentionWork(parseAttentionVarlen(of("q"), of("k"), of("v"), extra as unknown as AttentionVarlenOptions), assumed);
-    case "attentionScores": {
-      const call = parseAttentionScores(of("q"), of("k"), extra as AttentionScoresOptions);
-      return scoresWork(call, call.keyLength, assumed);
-    }
+    case "attentionScores":
+      return scoresWork(parseAttentionScores(of("q"), of("k"), extra), assumed);
     default:
       throw new RangeError(`"op" expected the name of an operation, got ${describe(op satisfies never)}`);
   }

@@ -30,4 +30,6 @@ export interface GPUCommandEncoderLike {
 export interface AbortSignalLike {
   readonly aborted: boolean;
   readonly reason: unknown;
+  addEventListener(type: "abort", listener: () => void): void;
+  removeEventListener(type: "abort", listener: () => void): void;
 }

@@ -6,7 +6,18 @@ export { attentionVarlen, type AttentionVarlenOptions } from "./attention-varlen
 export { createBlockMask, type BlockMask, type BlockMaskOptions, type MaskMod } from "./block-mask.ts";
 export { createEngine } from "./create-engine.ts";
 export type { Calibration } from "./calibration.ts";
-export type { Engine, EngineAttention, EngineInfo, EngineInput, EngineOptions, EngineOp, EngineResult, ExplainOptions, Explanation, OnEngine } from "./engine.ts";
+export type {
+  Engine,
+  EngineAttention,
+  EngineInfo,
+  EngineInput,
+  EngineOptions,
+  EngineOp,
+  EngineResult,
+  ExplainOptions,
+  Explanation,
+  OnEngine,
+} from "./engine.ts";
 export { empty, type ModuleTensor } from "./empty.ts";
 export { BackendError, DisposedError, UnsupportedError } from "./errors.ts";
 export { logSoftmax, type LogSoftmaxOptions } from "./log-softmax.ts";
@@ -14,4 +25,14 @@ export { logSumExp, type LogSumExpOptions } from "./log-sum-exp.ts";
 export { mergeStates, type PartialAttention } from "./merge-states.ts";
 export { OnlineSoftmax, type NormalizeOptions } from "./online-softmax.ts";
 export { softmax, type MaskLike, type SoftmaxAlgorithm, type SoftmaxOptions } from "./softmax.ts";
-export { tensor, type DType, type DTypeData, type DTypeOf, type FloatArray, type GpuTensor, type ResidentTensor, type Tensor, type TensorLike } from "./tensor.ts";
+export {
+  tensor,
+  type DType,
+  type DTypeData,
+  type DTypeOf,
+  type FloatArray,
+  type GpuTensor,
+  type ResidentTensor,
+  type Tensor,
+  type TensorLike,
+} from "./tensor.ts";

@@ -8,10 +8,10 @@ export function ownsOutput(runtime: Runtime, out: Output | undefined): boolean {
 }
 
 /** Copies a gapless result into the caller's `out`, if there is one; returns what the call returns. */
-export function copyOutput<T extends Tensor<"f32" | "f64">>(out: Output | undefined, result: T): Tensor<"f32" | "f64"> | GpuTensor {
+export function copyOutput(out: Output | undefined, result: Tensor<"f32" | "f64">): Tensor<"f32" | "f64"> | GpuTensor {
   if (out === undefined) return result;
   const { data, strides } = out as HostOutput;
-  scatter(result.data as FloatArray, data, result.shape, strides);
+  scatter(result.data, data, result.shape, strides);
   return out.tensor;
 }
 

@@ -1,16 +1,17 @@
 // The engines and bundlers of package.json beside this file.
-import { existsSync, rmSync } from "node:fs";
+import { existsSync, rmSync, statSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { run } from "./program.ts";
 
 const folder = fileURLToPath(new URL(".", import.meta.url));
 
-/** Installs what the lock file says, about 800 MB, unless it is there. No install scripts run: executables come in packages of their own. */
+/** Installs what the lock file says, about 1.2 GB, unless it is there. No install scripts run: executables come in packages of their own. */
 export async function installTools(): Promise<void> {
   const installed = join(folder, "node_modules");
-  // npm writes this file last.
-  if (existsSync(join(installed, ".package-lock.json"))) return;
+  // npm writes this file last; the lock file is younger when it has been changed since.
+  const done = join(installed, ".package-lock.json");
+  if (existsSync(done) && statSync(done).mtimeMs > statSync(join(folder, "package-lock.json")).mtimeMs) return;
   rmSync(installed, { recursive: true, force: true });
   const args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
   await run("npm", args, { cwd: folder, timeout: 600_000 });

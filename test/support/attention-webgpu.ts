@@ -40,7 +40,12 @@ export async function openGpu(backend: "null" | "any"): Promise<Gpu | undefined>
 const kept: object[] = [];
 
 /** Records something and returns what it wrote to `lengths` f32 each. */
-export async function compute(gpu: Gpu, lengths: readonly number[], record: (recorder: Recorder, outs: readonly Slice[]) => void, traits = gpu.traits): Promise<Float32Array[]> {
+export async function compute(
+  gpu: Gpu,
+  lengths: readonly number[],
+  record: (recorder: Recorder, outs: readonly Slice[]) => void,
+  traits = gpu.traits,
+): Promise<Float32Array[]> {
   const { device, pool, pipelines } = gpu;
   const recorder = new Recorder(device, pool, traits);
   const outs = lengths.map((length) => {

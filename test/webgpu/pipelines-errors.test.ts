@@ -86,6 +86,14 @@ describe("pipelines", () => {
     );
   });
 
+  test("with more buffers than the device allows are refused with that reason", async () => {
+    const { wgsl } = toyProgram();
+    const bindings = ["uniform", "read", "read", "write", ...new Array<"read">(8).fill("read")] as const;
+    await expect(new PipelineCache(device).compile({ name: "many", wgsl, bindings, features: [] })).rejects.toThrow(
+      /^WGSL program "many" was refused: .*storage buffers/,
+    );
+  });
+
   test("report nothing to the console", async () => {
     await device.queue.onSubmittedWorkDone();
     expect(uncaptured).toEqual([]);

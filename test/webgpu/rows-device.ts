@@ -77,6 +77,23 @@ export class RowDevice {
   }
 }
 
+/** The 16 bits of a number whose digits f16 holds, ±∞ included. */
+export function toHalf(value: number): number {
+  const bits = new Uint32Array(Float32Array.of(value).buffer)[0] ?? 0;
+  const sign = (bits >>> 16) & 0x8000;
+  if (!Number.isFinite(value)) return sign | 0x7c00;
+  const exponent = ((bits >>> 23) & 0xff) - 112;
+  return exponent <= 0 ? sign : sign | (exponent << 10) | ((bits >>> 13) & 0x3ff);
+}
+
+/** The number behind 16 bits; no denormals or NaN. */
+export function fromHalf(half: number): number {
+  const sign = half & 0x8000 ? -1 : 1;
+  const exponent = (half >> 10) & 0x1f;
+  if (exponent === 31) return sign * Infinity;
+  return exponent === 0 ? sign * 0 : sign * 2 ** (exponent - 15) * (1 + (half & 0x3ff) / 1024);
+}
+
 /** A device, or the reason why there is none. `subgroups` is left off on request. */
 export async function requestRowDevice(subgroups: boolean): Promise<RowDevice | string> {
   const adapter = await gpu.requestAdapter();

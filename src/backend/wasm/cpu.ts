@@ -9,6 +9,9 @@ import { type Runtime, createRuntime } from "./runtime.ts";
 export interface CpuOptions {
   readonly variant?: Variant;
   readonly threads?: "auto" | number;
+  readonly maxMemoryBytes?: number;
+  readonly workerUrl?: string | { readonly href: string };
+  readonly module?: object;
 }
 
 /** The CPU of an engine. */

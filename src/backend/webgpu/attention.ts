@@ -98,8 +98,10 @@ class AttentionRecorder {
   #run(dispatch: Dispatch, decode: boolean): void {
     const { part, bound, chunks } = dispatch;
     if (chunks === 1) {
-      const at = (operand: Operand | undefined, { base }: Binding) => (s: Sequence) =>
-        operand === undefined ? 0 : base + s.batch * operand.batch + s.queryStart * operand.row;
+      const at =
+        (operand: Operand | undefined, { base }: Binding) =>
+        (s: Sequence) =>
+          operand === undefined ? 0 : base + s.batch * operand.batch + s.queryStart * operand.row;
       this.#attend(dispatch, decode, {
         out: bound.out.slice,
         lse: bound.lse.slice,

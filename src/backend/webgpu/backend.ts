@@ -47,6 +47,9 @@ export class WebGpuBackend {
   readonly #pipelines: PipelineCache;
   readonly #order = new CallOrder();
   readonly #errors: string[] = [];
+  /** Resolves with the reason when no call can run any more: the device was lost, or the backend disposed of. */
+  readonly lost: Promise<string>;
+  #lose: (reason: string) => void = () => undefined;
   /** How to reject what waits for the device, should that be lost. */
   readonly #waiting = new Set<(error: Error) => void>();
   #ended: BackendError | DisposedError | undefined;
@@ -64,6 +67,7 @@ export class WebGpuBackend {
     this.traits = found.traits;
     this.#pool = new BufferPool(found.device);
     this.#pipelines = new PipelineCache(found.device);
+    this.lost = new Promise((resolve) => (this.#lose = resolve));
     void found.device.lost.then(({ reason, message }) => {
       this.#end(new BackendError(`the GPU device was lost (${reason}): ${message}`, { cause: reason }));
     });
@@ -135,6 +139,7 @@ export class WebGpuBackend {
       const slice = recorder.input(gapless(tensor), elementCount(shape));
       const preparing = recorder.prepare(this.#pipelines);
       if (preparing !== undefined) await this.#wait(preparing, signal);
+      this.#assertUsable();
       return claim(this.#pool, recorder, slice, shape, dtype);
     });
   }
@@ -149,6 +154,12 @@ export class WebGpuBackend {
       const [bytes = new ArrayBuffer(0)] = await this.#finish(recorder, [{ buffer, byteOffset: data.byteOffset, byteLength: data.byteLength }], signal);
       return { data: new ARRAYS[dtype](bytes), shape, dtype };
     });
+  }
+
+  /** Resolves when the GPU has done all that was submitted. */
+  idle(): Promise<void> {
+    this.#assertUsable();
+    return this.#wait(this.#device.queue.onSubmittedWorkDone(), undefined);
   }
 
   /** Ends everything: calls that are under way reject, tensors lose their memory. A device that was given stays as it is. */
@@ -205,6 +216,9 @@ export class WebGpuBackend {
     let done: Promise<ArrayBuffer[]>;
     try {
       await this.#wait(Promise.all([preparing, place.turn]), signal);
+      // Things may have ended since the last of these resolved.
+      this.#assertUsable();
+      signal?.throwIfAborted();
       done = submit();
     } finally {
       place.leave();
@@ -281,6 +295,7 @@ export class WebGpuBackend {
   #end(error: BackendError | DisposedError): void {
     if (this.#ended !== undefined) return;
     this.#ended = error;
+    this.#lose(error.message);
     for (const reject of [...this.#waiting]) reject(error);
     this.#pool.dispose();
   }

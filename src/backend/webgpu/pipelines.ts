@@ -54,8 +54,8 @@ export class PipelineCache {
   compileNow(program: Program): Pipeline {
     const ready = this.#ready.get(program.name);
     if (ready !== undefined) return ready;
-    const layouts = this.#layoutsOf(program);
     this.#device.pushErrorScope("validation");
+    const layouts = this.#layoutsOf(program);
     const module = this.#device.createShaderModule({ label: program.name, code: program.wgsl });
     const pipeline = this.#device.createComputePipeline(descriptor(program, module, layouts.pipeline));
     const failure = this.#device.popErrorScope().then(async (error) => {
@@ -70,17 +70,17 @@ export class PipelineCache {
   }
 
   async #compile(program: Program): Promise<Pipeline> {
-    const layouts = this.#layoutsOf(program);
-    // Without the scope, a module that does not compile is reported to the console as well.
+    // Without the scope, what the device does not like is reported to the console as well.
     this.#device.pushErrorScope("validation");
+    const layouts = this.#layoutsOf(program);
     const module = this.#device.createShaderModule({ label: program.name, code: program.wgsl });
-    const moduleError = this.#device.popErrorScope();
+    const refused = this.#device.popErrorScope();
     this.#compiled++;
     let pipeline: GPUComputePipeline;
     try {
       pipeline = await this.#device.createComputePipelineAsync(descriptor(program, module, layouts.pipeline));
     } catch (error) {
-      throw await describeFailure(program, module, (await moduleError) ?? error);
+      throw await describeFailure(program, module, (await refused) ?? error);
     }
     const made: Pipeline = { pipeline, groupLayout: layouts.group, failure: SOUND };
     this.#ready.set(program.name, made);

@@ -14,8 +14,9 @@ import { ELEMENT, LSE, SCORE_UNIFORMS, SCORE_WGSL, SINKS, TILE_SKIPPED, element,
 //                └────────┘
 //
 // so that every step of q·k reads a vec4 of each side from workgroup memory for 4 × keys/16 products, and every step of p·v
-// three vec4 for 32. Workgroup memory is indexed by lane first and by unrolled constants second: the compiler's bounds checks
-// stay out of the loops, and rows of 9 vec4 put neighbouring lanes into different banks.
+// three vec4 for 32. Steps come in fours: workgroup memory is indexed by a row of four steps, then by constants, which keeps the
+// compiler's bounds checks out of the inner code, and rows of 5 vec4 put neighbouring lanes into different banks. Loops are bounded
+// by uniforms and not unrolled further: drivers that compile on the CPU take a minute for what is 64 steps long.
 
 /** Value columns of a workgroup: two halves of 64. */
 export const SLICE = 128;
@@ -27,8 +28,8 @@ const LANES = 16;
 /** Dimensions of q and k that are staged at a time. */
 const STAGED_DIMS = 16;
 
-/** Steps in a row of staged vec4, and one that is left empty. */
-const STEPS = 8;
+/** Steps in a row of staged vec4; one more is left empty. */
+const STEPS = 4;
 
 /**
  * Keys of a split-KV chunk. Constant, so that a row's bits depend on nothing else. A workgroup then reads 128 KiB of f32 keys and
@@ -117,7 +118,7 @@ function tilesOf({ rows, keys }: Pick<AttentionKey, "rows" | "keys">): Tiles {
   const groups = rows / 4;
   const valueKeys = keys === 64 ? 16 : 8;
   // 32 keys fill half a vec4: the other half holds the dimension 8 further on.
-  const forScores = 2 * groups + (keys / 32) * LANES;
+  const forScores = (STAGED_DIMS / STEPS) * (groups + (keys / 64) * LANES);
   const forValues = ((2 * valueKeys) / STEPS) * LANES;
   return { threads: groups * LANES, groups, perThread: keys / LANES, valueKeys, stagedRows: Math.max(forScores, forValues) };
 }
@@ -141,12 +142,10 @@ export function attentionProgram(key: AttentionKey): Program {
   const { threads, groups, perThread, valueKeys, stagedRows } = tilesOf(key);
   const decode = rows === 16;
   const shared = keys === 32;
-  /** A row of staged vec4 and a step in it, for dimension `d` of the chunk. */
-  const stagedQ = (d: number): string => `stage[${d < STEPS ? "group" : `group + ${groups}u`}][${d % STEPS}]`;
-  const stagedK = (d: number): string => `stage[${2 * groups + (shared || d < STEPS ? 0 : LANES)}u + lane][${d % STEPS}]`;
-  const score = (j: number, d: number): string => `s${j} += q${d} * k${shared ? d % STEPS : d}.${"xyzw"[shared ? j + (d < STEPS ? 0 : 2) : j]};`;
-  const keysPerLane = range(perThread);
-  const weights = (index: string): string => `tile[group][(${index}) / ${valueKeys}u][(${index}) % ${valueKeys}u]`;
+  /** The first row of staged keys. */
+  const keyRows = (STAGED_DIMS / STEPS) * groups;
+  const scores = range(perThread);
+  const steps = range(STEPS);
   const accumulators = range(4).flatMap((r) => [`o${r}a`, `o${r}b`]);
 
   const name = `attention ${rows}x${keys} ${storage}${subgroups ? " subgroups" : ""}`;
@@ -166,11 +165,16 @@ ${ATTENTION_UNIFORMS.wgsl}
 
 /// A chunk of q and of k, four rows or keys in a vec4; or a chunk of v, four columns in one.
 var<workgroup> stage: array<array<vec4<f32>, ${STEPS + 1}>, ${stagedRows}>;
-/// The tile's weights by group, key: four rows in a vec4. Before they are known, the lanes' maxima.
-var<workgroup> tile: array<array<array<vec4<f32>, ${valueKeys}>, ${keys / valueKeys}>, ${groups}>;
+/// The tile's scores, later weights, by group and key: four rows in a vec4.
+var<workgroup> tile: array<array<array<vec4<f32>, ${STEPS}>, ${keys / STEPS}>, ${groups}>;
 ${SCORE_WGSL}
 fn load_q(i: u32) -> f32 { return ${element(storage, "q", "i")}; }
-fn load_k(i: u32) -> f32 { return ${element(storage, "k", "i")}; }
+/// Keys outside the block's are not read: what lies there may be NaN.
+fn load_k(at: u32, key: u32, d: u32, low: i32, high: i32) -> f32 {
+  if (d >= u.dim || i32(key) < low || i32(key) >= high) { return 0.0; }
+  let i = at + key * u.kRow + d;
+  return ${element(storage, "k", "i")};
+}
 fn load_v(i: u32) -> f32 { return ${element(storage, "v", "i")}; }
 
 @compute @workgroup_size(${threads})
@@ -227,71 +231,75 @@ ${
     : `    let kind = tile_of(sq, head, first, tile_from);
     if (kind == ${TILE_SKIPPED}u) { continue; }`
 }
-${keysPerLane.map((j) => `    var s${j} = vec4(0.0);`).join("\n")}
+${scores.map((j) => `    var s${j} = vec4(0.0);`).join("\n")}
     for (var d0 = 0u; d0 < u.dim; d0 += ${STAGED_DIMS}u) {
       {
         let d = d0 + lane;
-        var part = vec4(0.0);
+        var four = vec4(0.0);
         if (d < u.dim) {
           let i = q_at + d;
-          part = ${vec4((i) => `load_q(i.${i})`)};
+          four = vec4(load_q(i.x), load_q(i.y), load_q(i.z), load_q(i.w));
         }
-        stage[group + (lane / ${STEPS}u) * ${groups}u][lane % ${STEPS}u] = part;
+        stage[lane / ${STEPS}u * ${groups}u + group][lane % ${STEPS}u] = four;
       }
 ${
   shared
-    ? `      if (thread < ${LANES * STEPS}u) {
-        let step = thread % ${STEPS}u;
-        let column = thread / ${STEPS}u;
-        var part = vec4(0.0);
-${range(4)
-  .map(
-    (n) => `        {
-          let d = d0 + step + ${STEPS * (n >> 1)}u;
-          let key = tile_from + column + ${LANES * (n & 1)}u;
-          if (d < u.dim && i32(key) >= low && i32(key) < high) { part.${"xyzw"[n]} = load_k(k_at + key * u.kRow + d); }
-        }`,
+    ? `      if (thread < ${(LANES * STAGED_DIMS) / 2}u) {
+        let step = thread % ${STAGED_DIMS / 2}u;
+        let column = thread / ${STAGED_DIMS / 2}u;`
+    : `      for (var column = group; column < ${LANES}u; column += ${groups}u) {
+        let step = lane;`
+}
+        var four = vec4(0.0);
+${lines(4, (n) => {
+  const [column, step] = shared ? [n & 1, (n >> 1) * (STAGED_DIMS / 2)] : [n, 0];
+  return `        four[${n}] = load_k(k_at, tile_from + column + ${LANES * column}u, d0 + step + ${step}u, low, high);`;
+})}
+        stage[${keyRows}u + step / ${STEPS}u * ${LANES}u + column][step % ${STEPS}u] = four;
+      }
+      workgroupBarrier();
+      let steps = (min(u.dim - d0, ${shared ? STAGED_DIMS / 2 : STAGED_DIMS}u) + ${STEPS - 1}u) / ${STEPS}u;
+      for (var n = 0u; n < steps; n++) {
+        let of_q = n * ${groups}u + group;
+        let of_k = ${keyRows}u + n * ${LANES}u + lane;
+${steps
+  .map((i) =>
+    shared
+      ? `        let q${i} = stage[of_q][${i}]; let r${i} = stage[of_q + ${(STAGED_DIMS / 2 / STEPS) * groups}u][${i}]; let k${i} = stage[of_k][${i}];
+        s0 += q${i} * k${i}.x; s1 += q${i} * k${i}.y; s0 += r${i} * k${i}.z; s1 += r${i} * k${i}.w;`
+      : `        let q${i} = stage[of_q][${i}]; let k${i} = stage[of_k][${i}];
+        ${scores.map((j) => `s${j} += q${i} * k${i}[${j}];`).join(" ")}`,
   )
   .join("\n")}
-        stage[${2 * groups}u + column][step] = part;
-      }`
-    : `      for (var column = group; column < ${LANES}u; column += ${groups}u) {
-        let d = d0 + lane;
-        var part = vec4(0.0);
-${lines(4, (n) => {
-  return `        {
-          let key = tile_from + column + ${LANES * n}u;
-          if (d < u.dim && i32(key) >= low && i32(key) < high) { part.${"xyzw"[n]} = load_k(k_at + key * u.kRow + d); }
-        }`;
-})}
-        stage[${2 * groups}u + (lane / ${STEPS}u) * ${LANES}u + column][lane % ${STEPS}u] = part;
-      }`
-}
-      workgroupBarrier();
-${lines(STAGED_DIMS, (d) => {
-  const k = shared && d >= STEPS ? "" : ` let k${d} = ${stagedK(d)};`;
-  return `      let q${d} = ${stagedQ(d)};${k} ${keysPerLane.map((j) => score(j, d)).join(" ")}`;
-})}
+      }
       workgroupBarrier();
     }
 
+    // Scores wait in the tile, where a loop can index them.
+${scores.map((j) => `    tile[group][lane / ${STEPS}u + ${j * (LANES / STEPS)}u][lane % ${STEPS}u] = s${j};`).join("\n")}
+    let turns = min(${perThread}u, (u32(high) - tile_from + ${LANES - 1}u) / ${LANES}u);
     var best = vec4(LOWEST);
-${keysPerLane
-  .map(
-    (j) => `    let t${j} = modified(capped(s${j}), tile_from + lane + ${LANES * j}u, rows, sq, kind);
-    best = max(best, select(vec4(LOWEST), t${j}.values, t${j}.seen));`,
-  )
-  .join("\n")}
+    var seen = 0u;
+    for (var j = 0u; j < turns; j++) {
+      let n = lane / ${STEPS}u + j * ${LANES / STEPS}u;
+      let t = modified(capped(tile[group][n][lane % ${STEPS}u]), tile_from + lane + j * ${LANES}u, rows, sq, kind);
+      tile[group][n][lane % ${STEPS}u] = t.values;
+      best = max(best, select(vec4(LOWEST), t.values, t.seen));
+      seen |= dot(vec4<u32>(t.seen), vec4(1u, 2u, 4u, 8u)) << (4u * j);
+    }
 ${
   subgroups
     ? `    best = max(best, subgroupShuffleXor(best, 1u));
     best = max(best, subgroupShuffleXor(best, 2u));
-    if (lane % 4u == 0u) { tile[group][0][lane / 4u] = best; }
+    if (lane % 4u == 0u) { stage[group][lane / 4u] = best; }
     workgroupBarrier();
-${lines(LANES / 4, (i) => `    best = max(best, tile[group][0][${i}]);`)}`
-    : `    ${weights("lane")} = best;
+    best = max(max(stage[group][0], stage[group][1]), max(stage[group][2], stage[group][3]));`
+    : `    stage[group * ${LANES / STEPS}u + lane / ${STEPS}u][lane % ${STEPS}u] = best;
     workgroupBarrier();
-${lines(LANES, (i) => `    best = max(best, tile[group][${Math.floor(i / valueKeys)}][${i % valueKeys}]);`)}`
+    for (var n = 0u; n < ${LANES / STEPS}u; n++) {
+      let at = group * ${LANES / STEPS}u + n;
+      best = max(best, max(max(stage[at][0], stage[at][1]), max(stage[at][2], stage[at][3])));
+    }`
 }
     workgroupBarrier();
     let top = max(m, best);
@@ -301,16 +309,16 @@ ${lines(LANES, (i) => `    best = max(best, tile[group][${Math.floor(i / valueKe
 ${range(4)
   .map((r) => `    o${r}a *= fade[${r}]; o${r}b *= fade[${r}];`)
   .join("\n")}
-${keysPerLane
-  .map(
-    (j) => `    let p${j} = select(vec4(0.0), exp(t${j}.values - top), t${j}.seen);
-    l += p${j};
-    ${weights(`lane + ${LANES * j}u`)} = p${j};`,
-  )
-  .join("\n")}
+    for (var j = 0u; j < turns; j++) {
+      let n = lane / ${STEPS}u + j * ${LANES / STEPS}u;
+      let there = ((vec4(seen) >> (vec4(0u, 1u, 2u, 3u) + 4u * j)) & vec4(1u)) != vec4(0u);
+      let p = select(vec4(0.0), exp(tile[group][n][lane % ${STEPS}u] - top), there);
+      l += p;
+      tile[group][n][lane % ${STEPS}u] = p;
+    }
 
-    for (var part = 0u; part < ${keys / valueKeys}u; part++) {
-      let v_from = tile_from + part * ${valueKeys}u;
+    for (var part = 0u; part < ${keys}u; part += ${valueKeys}u) {
+      let v_from = tile_from + part;
       if (i32(v_from) >= high) { break; }
       if (i32(v_from) + ${valueKeys} <= low || columns == 0u) { continue; }
       for (var n = group; n < halves * ${valueKeys}u; n += ${groups}u) {
@@ -321,26 +329,32 @@ ${keysPerLane
         if (i32(key) >= low && i32(key) < high) {
           let column = half * ${HALF}u + lane;
           let i = v_at + key * u.vRow + column;
-${lines(4, (n) => `          if (column + ${LANES * n}u < columns) { four.${"xyzw"[n]} = load_v(i + ${LANES * n}u); }`)}
+${lines(4, (n) => `          if (column + ${LANES * n}u < columns) { four[${n}] = load_v(i + ${LANES * n}u); }`)}
         }
         stage[(half * ${valueKeys / STEPS}u + step / ${STEPS}u) * ${LANES}u + lane][step % ${STEPS}u] = four;
       }
       workgroupBarrier();
-      if (halves == 2u) {
-${lines(valueKeys, (i) => accumulate(i, valueKeys, true))}
-      } else {
-${lines(valueKeys, (i) => accumulate(i, valueKeys, false))}
+      let steps = (min(u32(high) - v_from, ${valueKeys}u) + ${STEPS - 1}u) / ${STEPS}u;
+      for (var n = 0u; n < steps; n++) {
+        let of_tile = part / ${STEPS}u + n;
+        let of_v = n * ${LANES}u + lane;
+${steps.map((i) => `        let w${i} = tile[group][of_tile][${i}]; let a${i} = stage[of_v][${i}]; ${accumulate("a", i)}`).join("\n")}
+        if (halves == 2u) {
+${steps.map((i) => `          let b${i} = stage[of_v + ${(valueKeys / STEPS) * LANES}u][${i}]; ${accumulate("b", i)}`).join("\n")}
+        }
       }
       workgroupBarrier();
     }
   }
 
   // The lanes' parts of the sum.
-  workgroupBarrier();
-  ${weights("lane")} = l;
+  stage[group * ${LANES / STEPS}u + lane / ${STEPS}u][lane % ${STEPS}u] = l;
   workgroupBarrier();
   var sum = vec4(0.0);
-${lines(LANES, (i) => `  sum += tile[group][${Math.floor(i / valueKeys)}][${i % valueKeys}];`)}
+  for (var n = 0u; n < ${LANES / STEPS}u; n++) {
+    let at = group * ${LANES / STEPS}u + n;
+    sum += stage[at][0] + stage[at][1] + (stage[at][2] + stage[at][3]);
+  }
 
   // A sink joins once, at the end: in the first chunk. Rows that are not in use have none.
   var fade = vec4(1.0);
@@ -355,22 +369,27 @@ ${lines(LANES, (i) => `  sum += tile[group][${Math.floor(i / valueKeys)}][${i % 
   }
   // The key of the max counts 1, so that a sum of 0 is a row that saw nothing.
   let any = sum > vec4(0.0);
-  let factor = select(vec4(0.0), fade / sum, any);
-  let logs = select(vec4(NEG_INF), bitcast<vec4<u32>>(m + log(select(vec4(1.0), sum, any))), any);
-  let out_at = sq.out + rows.head * u.outHead + rows.query * u.outRow + chunk * u.outChunk + slice * ${SLICE}u + lane;
-  let lse_at = sq.lse + rows.head * u.lseHead + rows.query * u.lseRow + chunk * u.lseChunk;
-${lines(
-  4,
-  (r) => `  if (row[${r}] < limit) {
-    if ((u.flags & ${LSE}u) != 0u && slice == 0u && lane == 0u) { lse[lse_at[${r}]] = logs[${r}]; }
+  var factor = select(vec4(0.0), fade / sum, any);
+  var logs = select(vec4(NEG_INF), bitcast<vec4<u32>>(m + log(select(vec4(1.0), sum, any))), any);
+  var out_at = sq.out + rows.head * u.outHead + rows.query * u.outRow + chunk * u.outChunk + slice * ${SLICE}u;
+  var lse_at = sq.lse + rows.head * u.lseHead + rows.query * u.lseRow + chunk * u.lseChunk;
+  // Row by row: the first is written, then the next takes its place, which keeps the code short without indexing registers.
+  let count = min(4u, limit - min(limit, row.x));
+  for (var r = 0u; r < count; r++) {
+    if ((u.flags & ${LSE}u) != 0u && slice == 0u && lane == 0u) { lse[lse_at.x] = logs.x; }
 ${decode ? "    // Nobody reads the outputs of a chunk that saw nothing.\n    if (!empty) {" : "    {"}
-${lines(8, (n) => {
-  const column = (n >> 2) * HALF + (n & 3) * LANES;
-  return `      if (lane + ${column}u < columns) { out[out_at[${r}] + ${column}u] = o${r}${"ab"[n >> 2]}[${n & 3}] * factor[${r}]; }`;
-})}
+      for (var n = 0u; n < 4u && lane + n * ${LANES}u < columns; n++) { out[out_at.x + lane + n * ${LANES}u] = o0a[n] * factor.x; }
+      for (var n = 0u; n < 4u && lane + n * ${LANES}u + ${HALF}u < columns; n++) { out[out_at.x + lane + n * ${LANES}u + ${HALF}u] = o0b[n] * factor.x; }
     }
-  }`,
-)}
+${accumulators
+  .slice(0, 6)
+  .map((o, i) => `    ${o} = ${accumulators[i + 2]};`)
+  .join("\n")}
+    factor = factor.yzww;
+    logs = logs.yzww;
+    out_at = out_at.yzww;
+    lse_at = lse_at.yzww;
+  }
 }
 `;
   return {
@@ -381,13 +400,9 @@ ${lines(8, (n) => {
   };
 }
 
-function vec4(component: (i: string) => string): string {
-  return `vec4(${["x", "y", "z", "w"].map(component).join(", ")})`;
-}
-
-/** o += p · v for one key: four rows by four columns, or by eight. */
-function accumulate(i: number, valueKeys: number, both: boolean): string {
-  const staged = (half: number): string => `stage[${(half * (valueKeys / STEPS) + Math.floor(i / STEPS)) * LANES}u + lane][${i % STEPS}]`;
-  const terms = range(4).map((r) => `o${r}a += w${i}[${r}] * a${i};${both ? ` o${r}b += w${i}[${r}] * b${i};` : ""}`);
-  return `        let w${i} = tile[group][part][${i}]; let a${i} = ${staged(0)};${both ? ` let b${i} = ${staged(1)};` : ""} ${terms.join(" ")}`;
+/** o += p · v for one key: four rows by four columns. */
+function accumulate(half: "a" | "b", i: number): string {
+  return range(4)
+    .map((r) => `o${r}${half} += w${i}[${r}] * ${half}${i};`)
+    .join(" ");
 }

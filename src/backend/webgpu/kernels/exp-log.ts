@@ -7,7 +7,7 @@
  * give no number. Other x above 88.72 give garbage.
  *
  * eˣ = 2ⁿ · eᵗ with n = round(x · log₂e) and t = x − n · ln 2 in two steps; the coefficients are those of assembly/math/exp.ts. Error
- * in the normal range: at most 1.5 ULP, unfused, for every 61st f32 (test/webgpu/rows-math.test.ts).
+ * in the normal range: at most 1.5 ULP, unfused, for every 251st f32 (test/webgpu/rows-math.test.ts).
  */
 export function expWgsl(name: string, type: "f32" | "vec4<f32>"): string {
   const bits = type === "f32" ? "u32" : "vec4<u32>";
@@ -31,7 +31,7 @@ fn ${name}(x: ${type}) -> ${type} {
 
 /**
  * `fn NAME(x: f32) -> f32`: ln x for normal x > 0. Cephes' `logf`: x = 2ᵏ · f with √½ < f ≤ √2, a polynomial of degree 9 in f − 1, and
- * k · ln 2 in two parts. Error at most 1 ULP for every 61st f32 (test/webgpu/rows-math.test.ts).
+ * k · ln 2 in two parts. Error at most 1 ULP for every 251st f32 (test/webgpu/rows-math.test.ts).
  */
 export function logWgsl(name: string): string {
   return `

@@ -2,8 +2,12 @@ import type { PlanDim, RowPlan } from "../../../row-plan.ts";
 import type { DeviceTraits } from "../traits.ts";
 import { type RowKey, WORKGROUP, heldBy } from "./rows.ts";
 
-/** Chunks of a row up to which one workgroup takes it all: their second reading comes from a cache. */
-export const WHOLE_CHUNKS = 4;
+/**
+ * Numbers per lane up to which one workgroup takes a row whole: 32768 with all lanes, 128 KB that are read a second time from a cache.
+ * Longer rows are split into segments of so many per lane, which 32 additions in a row never make inaccurate.
+ */
+const WHOLE = 128;
+const SEGMENT = 32;
 /** Lanes below which neighbouring lanes of one row would not fill a cache line of 128 bytes, with 16 or 4 bytes each. */
 const LANES_PER_LINE = { vector: 8, scalar: 32 } as const;
 /** Lanes of rows that lie across memory, at most: then 16 threads on neighbouring rows read 64 bytes together. */
@@ -47,9 +51,10 @@ export function tileRows(plan: RowPlan, modifiers: { readonly bias: boolean; rea
   // Enough lanes to fill a line where the row is that long, and otherwise so few that each holds what it can: merging lanes costs more.
   const least = across ? 1 : Math.min(LANES_PER_LINE[vector ? "vector" : "scalar"], powerOfTwo(colCount / 4));
   const lanes = Math.min(most, Math.max(least, powerOfTwo(colCount / held)));
-  const chunks = Math.max(1, Math.ceil(colCount / (lanes * held)));
-  const whole = chunks <= WHOLE_CHUNKS;
-  return { vector, across, laneBits: Math.log2(lanes), chunks: whole ? chunks : 1, segments: whole ? 1 : chunks };
+  const whole = colCount <= WHOLE * lanes;
+  const chunks = whole ? Math.ceil(colCount / (lanes * held)) : SEGMENT / held;
+  const segments = whole ? 1 : Math.ceil(colCount / (lanes * SEGMENT));
+  return { vector, across, laneBits: Math.log2(lanes), chunks, segments };
 }
 
 /** The smallest power of two that is not below `count`. */

@@ -5,14 +5,14 @@ import { expWgsl, logWgsl } from "./exp-log.ts";
 // Softmax, its logarithm and log Σ exp over rows, in one shader: which operation, how the rows lie and what modifies them are uniforms.
 //
 // A workgroup of 256 threads takes 256 / lanes rows, `lanes` threads each, a power of two. A thread loads up to 32 numbers of its
-// row (16, where they come one by one) into registers (a chunk is what the lanes of a row hold together), takes their max m and l = Σ exp(x − m), and goes on to the
-// next chunk: l is rescaled when m grows, the online softmax. The lanes' states (m, l) merge into the row's; then every chunk is
-// written, the last first: it is still in registers, as exponentials, so a row of one chunk is read once and costs one
-// exponential per number. Earlier chunks are read again, from a cache unless the row is long.
+// row (8, where they come one by one) into registers: a chunk is what the lanes of a row hold together. It takes their max m and
+// l = Σ exp(x − m), and goes on to the next chunk: l is rescaled when m grows, the online softmax. The lanes' states (m, l) merge into
+// the row's; then every chunk is written, the last one first: it is still in registers, as exponentials, so a row of one chunk
+// is read once and costs one exponential per number. Earlier chunks are read again, from a cache unless the row is long.
 //
-// Rows of more than four chunks are split into segments of one chunk, over many workgroups: phase PARTIAL leaves a state per segment in
-// `states`, phase FINISH merges the states of the row and writes its own segment. How a row is cut depends on its length and
-// on how it lies, never on other rows.
+// Long rows are split into segments, over many workgroups: phase PARTIAL leaves a state per segment in `states`, phase FINISH merges
+// the states of the row and writes its own segment. How a row is cut depends on its length and on how it lies (row-tiling.ts),
+// never on other rows.
 //
 // Scores below every finite one stand for what is not there: NOTHING is the lowest finite f32, and what is visible is raised to
 // LOWEST, the next one up. They are 2·10³¹ apart, so exp(NOTHING − m) is exactly 0 for the m of any row that sees something.
@@ -21,10 +21,10 @@ import { expWgsl, logWgsl } from "./exp-log.ts";
 /** Threads of a workgroup. Every device has so many. */
 export const WORKGROUP = 256;
 /**
- * Vectors of four that a thread holds. 8 loads in flight hide the latency of memory, and 32 registers leave room for a second and
- * third workgroup; single numbers take four loads a vector.
+ * Vectors of four that a thread holds: 8 loads in flight hide the latency of memory, which single numbers, at four loads a vector,
+ * reach with two. More of them would also be more code: a software driver compiled 8 vectors of single numbers for minutes.
  */
-const VECTORS = { vector: 8, scalar: 4 } as const;
+const VECTORS = { vector: 8, scalar: 2 } as const;
 
 /** Numbers that a thread holds. */
 export function heldBy(vector: boolean): number {

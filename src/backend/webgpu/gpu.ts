@@ -1,0 +1,232 @@
+import type { AttentionCall } from "../../attention-arguments.ts";
+import type { ScoresCall } from "../../attention-scores.ts";
+import { BackendError } from "../../errors.ts";
+import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike } from "../../gpu-types.ts";
+import type { MergeCall } from "../../merge-states.ts";
+import { parseInput } from "../../row-arguments.ts";
+import type { RowCall } from "../../row-call.ts";
+import { parseShape } from "../../shape.ts";
+import { type ResidentTensor, type Tensor, deviceView, kindOf, toView } from "../../tensor.ts";
+import { recordAttention } from "./attention.ts";
+import { recordScores } from "./attention-scores.ts";
+import { type HostTensor, WebGpuBackend } from "./backend.ts";
+import type { Job } from "./job.ts";
+import type { Recording } from "./recording.ts";
+import { recordMerge } from "./merge-states.ts";
+import { recordRows } from "./rows.ts";
+
+/** A GPU in use: which, with what, and what it cannot do. */
+export interface GpuInfo {
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly description: string;
+  /** Whether the adapter is software. */
+  readonly emulated: boolean;
+  /** Sizes of subgroups that shaders may meet; undefined where they do without. */
+  readonly subgroups: { readonly min: number; readonly max: number } | undefined;
+  /** Whether shaders read f16 as such, and not by unpacking. */
+  readonly f16: boolean;
+  /** GPU memory that tensors and running calls use, and that waits to be used again. */
+  readonly bytes: { readonly inUse: number; readonly pooled: number };
+  /** Shaders compiled so far. */
+  readonly pipelines: number;
+}
+
+type Resident = ResidentTensor<"f32">;
+type Result = Tensor<"f32"> | Resident;
+
+/** Opens a GPU. @throws BackendError with the reason if there is none */
+export async function openGpu(given?: GPULike | GPUDeviceLike): Promise<Gpu> {
+  const backend = await WebGpuBackend.open(given);
+  if ("reason" in backend) throw new BackendError(backend.reason);
+  return new Gpu(backend);
+}
+
+/** Runs checked calls on a GPU. */
+export class Gpu {
+  readonly #backend: WebGpuBackend;
+  #completed = 0;
+
+  constructor(backend: WebGpuBackend) {
+    this.#backend = backend;
+  }
+
+  /** Resolves with the reason when the device is lost, or disposed of. */
+  get lost(): Promise<string> {
+    return this.#backend.lost;
+  }
+
+  /** Calls that the device has completed. */
+  get completed(): number {
+    return this.#completed;
+  }
+
+  get maxBufferBytes(): number {
+    return this.#backend.traits.bufferBytes;
+  }
+
+  /** Why something is off. */
+  get off(): readonly string[] {
+    return this.#backend.info.reasons;
+  }
+
+  info(): GpuInfo {
+    const { info, traits, state } = this.#backend;
+    const { vendor, architecture, description, isFallback } = info;
+    const { inUse, pooled } = state.bytes;
+    return {
+      ...{ vendor, architecture, description, emulated: isFallback },
+      ...{ subgroups: traits.subgroups, f16: traits.f16, bytes: { inUse, pooled }, pipelines: state.pipelines },
+    };
+  }
+
+  async rows(call: RowCall, signal?: AbortSignalLike): Promise<Result> {
+    return (await this.#run(rowsJob(call), signal))[0];
+  }
+
+  async attention(call: AttentionCall, signal?: AbortSignalLike): Promise<Result | { readonly out: Result; readonly lse: Result }> {
+    const [out, lse] = await this.#run(attentionJob(call), signal);
+    return call.result.lse === undefined ? out : { out, lse };
+  }
+
+  async attentionScores(call: ScoresCall, signal?: AbortSignalLike): Promise<Result> {
+    return (await this.#run(scoresJob(call), signal))[0];
+  }
+
+  async mergeStates(call: MergeCall, signal?: AbortSignalLike): Promise<{ readonly out: Result; readonly lse: Result }> {
+    const [out, lse] = await this.#run(mergeJob(call), signal);
+    return { out, lse };
+  }
+
+  /** Copies a tensor to the GPU; it is read before this returns. */
+  async upload(x: unknown): Promise<ResidentTensor> {
+    return this.#backend.upload(hostTensor(x));
+  }
+
+  /** Copies a tensor from the GPU. */
+  async download(x: unknown): Promise<Tensor> {
+    if (typeof x !== "object" || x === null) throw new TypeError(`"x" expected a tensor in a GPU buffer`);
+    return (await this.#backend.download(deviceView("x", x, ["f32", "f16", "u8", "i8"]))) as Tensor;
+  }
+
+  empty(shape: readonly number[]): ResidentTensor<"f32"> {
+    return this.#backend.empty(shape, "f32");
+  }
+
+  encode(encoder: GPUCommandEncoderLike): GpuRecording {
+    return new GpuRecording(this.#backend.encode(encoder));
+  }
+
+  /** Resolves when the GPU has done all that was submitted. */
+  idle(): Promise<void> {
+    return this.#backend.idle();
+  }
+
+  dispose(): void {
+    this.#backend.dispose();
+  }
+
+  /** A job's results: the second is there where the job has two. */
+  async #run(job: Job, signal: AbortSignalLike | undefined): Promise<readonly [Result, Result]> {
+    const results = await this.#backend.execute(job, signal as AbortSignal | undefined);
+    this.#completed++;
+    return results as unknown as [Result, Result];
+  }
+}
+
+/** Checked calls recorded into an encoder of the caller's. */
+export class GpuRecording {
+  readonly #recording: Recording;
+
+  constructor(recording: Recording) {
+    this.#recording = recording;
+  }
+
+  rows(call: RowCall): Resident {
+    return this.#run(rowsJob(call))[0];
+  }
+
+  attention(call: AttentionCall): Resident | { readonly out: Resident; readonly lse: Resident } {
+    const [out, lse] = this.#run(attentionJob(call));
+    return call.result.lse === undefined ? out : { out, lse };
+  }
+
+  attentionScores(call: ScoresCall): Resident {
+    return this.#run(scoresJob(call))[0];
+  }
+
+  mergeStates(call: MergeCall): { readonly out: Resident; readonly lse: Resident } {
+    const [out, lse] = this.#run(mergeJob(call));
+    return { out, lse };
+  }
+
+  #run(job: Job): readonly [Resident, Resident] {
+    return this.#recording.run(job) as unknown as [Resident, Resident];
+  }
+
+  check(): Promise<void> {
+    return this.#recording.check();
+  }
+
+  dispose(): void {
+    this.#recording.dispose();
+  }
+}
+
+function rowsJob(call: RowCall): Job {
+  const { x, bias, mask, shape, out } = call;
+  return {
+    operands: [x.data, bias?.data, mask?.data],
+    results: [{ shape, out }],
+    record: (recorder, [y]) => {
+      if (y !== undefined) recordRows(recorder, call, y);
+    },
+  };
+}
+
+function attentionJob(call: AttentionCall): Job {
+  const { q, k, v, bias, mask, result } = call;
+  return {
+    operands: [q.data, k.data, v.data, bias?.data, mask?.data],
+    results: [{ shape: result.shape, out: result.out }, ...(result.lse === undefined ? [] : [{ shape: result.lse.shape }])],
+    record: (recorder, [out, lse]) => {
+      if (out !== undefined) recordAttention(recorder, call, out, lse);
+    },
+  };
+}
+
+function scoresJob(call: ScoresCall): Job {
+  const { q, k, bias, mask, shape } = call;
+  return {
+    operands: [q.data, k.data, bias?.data, mask?.data],
+    results: [{ shape }],
+    record: (recorder, [scores]) => {
+      if (scores !== undefined) recordScores(recorder, call, scores);
+    },
+  };
+}
+
+function mergeJob(call: MergeCall): Job {
+  return {
+    operands: call.parts.flatMap(({ out, lse }) => [out.data, lse.data]),
+    results: [{ shape: call.shape }, { shape: call.lseShape }],
+    record: (recorder, [out, lse]) => {
+      if (out !== undefined && lse !== undefined) recordMerge(recorder, call, out, lse);
+    },
+  };
+}
+
+/** A tensor of the caller's, or the bytes of a mask. */
+function hostTensor(x: unknown): HostTensor {
+  const given = ArrayBuffer.isView(x)
+    ? { data: x, shape: [(x as unknown as ArrayLike<number>).length] }
+    : (x as { data?: unknown; shape?: unknown; dims?: unknown } | null);
+  if (kindOf(given?.data) === "Uint8Array") {
+    const data = given?.data as Uint8Array;
+    const shape = parseShape("x", given?.shape ?? given?.dims);
+    const view = toView("x", { data: new Int8Array(data.buffer, data.byteOffset, data.length), shape });
+    return { data, dtype: "u8", shape: view.shape };
+  }
+  const view = parseInput("x", x);
+  return { data: view.data as HostTensor["data"], dtype: view.dtype, shape: view.shape, strides: view.strides };
+}
