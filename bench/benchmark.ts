@@ -47,8 +47,9 @@ export async function runBenchmark(args: Arguments, root: string): Promise<numbe
     const chosen = machine === undefined ? engineSuites(engineContext) : allSuites(contextOf(instances, machine, others.ready, args.quick), engineContext);
     const suites = await runSuites(chosen, args.filter, plan);
     const { gpu } = engines;
-    const dispatches = !("unavailable" in gpu) && gpu.auto !== undefined && matches(args.filter, "engine dispatch crossover");
-    const dispatch = dispatches ? await reportDispatch(engines, gpu, args.quick) : undefined;
+    const wantsDispatch = matches(args.filter, "engine dispatch crossover");
+    const dispatch =
+      "unavailable" in gpu || gpu.calibration === undefined || !wantsDispatch ? undefined : await reportDispatch(engines, gpu, gpu.calibration, args.quick);
     if (dispatch !== undefined) printDispatch({ dispatch });
     const measuresStartUp = !args.gpu && matches(args.filter, "start-up");
     const startUp = measuresStartUp ? await measureStartUp(["onepass", ...others.ready.map(({ name }) => name)], args.quick ? 3 : 9) : [];
@@ -108,7 +109,7 @@ async function runSuites(suites: readonly Suite[], filter: string, plan: TimingP
 function describeEngines({ threads, reasons, gpu }: Engines): EngineReport {
   if ("unavailable" in gpu) return { threads, reasons, gpu };
   const { name, driver, emulated, timer, engine } = gpu;
-  return { threads, reasons, gpu: { name, driver, emulated, clock: timer.clock, off: engine.info().webgpu?.off ?? [] } };
+  return { threads, reasons, gpu: { name, driver, emulated, clock: timer.clock, off: engine.info().off } };
 }
 
 /** Every report that can be made here: charts need a package that a machine without a network may lack. */

@@ -106,19 +106,21 @@ export function softmaxCall({ x, rows, cols }: Rows): EngineCall {
 export function attentionOnEngines(context: EngineContext): Suite<AttentionInput> {
   const { engines, quick } = context;
   const { gpu } = engines;
+  // On a GPU in thousands of operations, so that 10⁹ of them per second are a TFLOP/s.
+  const unit = "unavailable" in gpu || gpu.emulated ? "GFLOP/s" : "TFLOP/s";
+  const scale = unit === "TFLOP/s" ? 1e3 : 1;
   return {
     id: "engine-attention",
     title: "Engine: attention on CPU threads and on the GPU",
     about: `f32, dense, heads × length × head dimension. ${HOW} Counted are 4 · head dimension operations per pair of query and key. Peak: an f32 matrix product in plain WGSL, measured in this run.`,
-    unit: "TFLOP/s",
+    unit,
     compares: "rate",
     ...peakOf(engines, GPU_MATRIX),
     cases: PREFILL.filter(([, where]) => isMeasured(where, engines, quick)).map(([shape]): BenchCase<AttentionInput> => {
       const { heads, queries, dim } = shape;
-      // Thousands of operations, so that 10⁹ of them per second are a TFLOP/s.
-      const amount = flopsOf(shape) / 1e3;
+      const amount = flopsOf(shape) / scale;
       const limits =
-        "unavailable" in gpu ? [] : [onGpuOnly(GPU_MATRIX, gpu.limits.matrixFlopsPerSecond / 1e3), onGpuOnly(GPU_FMA, gpu.limits.fmaFlopsPerSecond / 1e3)];
+        "unavailable" in gpu ? [] : [onGpuOnly(GPU_MATRIX, gpu.limits.matrixFlopsPerSecond / scale), onGpuOnly(GPU_FMA, gpu.limits.fmaFlopsPerSecond / scale)];
       return {
         ...attentionCase(shape),
         name: `${heads}×${queries}×${dim}`,

@@ -133,7 +133,7 @@ function inEngine(engine: Engine, { operands, outShape, call }: EngineCall): Run
   });
   const out = engine.empty(outShape, { device: "wasm" });
   return {
-    run: () => call(engine as unknown as Operations, tensors, { out }),
+    run: () => call(engine, tensors, { out }),
     // A copy: the memory may be shared, and grow.
     read: () => out.data.slice(),
     clear: () => out.data.fill(NaN),
@@ -163,7 +163,7 @@ function loneContender<Input>(
       const calls = await callsFor(single, call);
       const workers = await startLoneWorkers(threads, {
         op,
-        operands: call.operands as readonly { data: Float32Array; shape: readonly number[] }[],
+        operands: call.operands,
         outShape: call.outShape,
         calls,
       });

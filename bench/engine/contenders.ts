@@ -45,7 +45,7 @@ export function engineContenders<Input>(
     ...{ name, group, variant, tolerance, skipped },
     prepare: (input) => perCall(engine, callOf(input)),
   });
-  const onGpu = (name: string, note: string, prepare: (on: GpuEngines, call: EngineCall) => Runner): Contender<Input> => ({
+  const onGpu = (name: string, note: string, prepare: (on: GpuEngines, call: EngineCall) => Runner | Promise<Runner>): Contender<Input> => ({
     ...{ name, group, note, variant: "webgpu", tolerance: gpuTolerance, skipped: reason },
     prepare: (input) => prepare(gpu as GpuEngines, callOf(input)),
   });
@@ -61,12 +61,12 @@ export function engineContenders<Input>(
 /** Arrays of the caller in and out. */
 export function perCall(engine: Engine, { operands, outShape, call }: EngineCall): Runner {
   const out = { data: new Float32Array(outShape.reduce((n, size) => n * size, 1)), shape: outShape };
-  return { run: () => call(engine as unknown as Operations, operands, { out }), read: () => out.data, clear: () => out.data.fill(NaN) };
+  return { run: () => call(engine, operands, { out }), read: () => out.data, clear: () => out.data.fill(NaN) };
 }
 
 /** Operands and output on the GPU. */
-function onGpu({ engine, device }: GpuEngines, { operands, outShape }: EngineCall) {
-  const uploaded = operands.map((operand) => engine.upload(operand));
+async function onGpu({ engine, device }: GpuEngines, { operands, outShape }: EngineCall) {
+  const uploaded = await Promise.all(operands.map((operand) => engine.upload(operand)));
   const out = engine.empty(outShape, { device: "webgpu" });
   return {
     operands: uploaded as unknown as readonly TensorLike[],
@@ -85,12 +85,12 @@ function onGpu({ engine, device }: GpuEngines, { operands, outShape }: EngineCal
 }
 
 /** Calls through the engine's methods, as a program makes them whose tensors stay on the GPU. */
-function resident(gpu: GpuEngines, call: EngineCall): Runner {
+async function resident(gpu: GpuEngines, call: EngineCall): Promise<Runner> {
   const { engine, device } = gpu;
-  const { operands, options, ...rest } = onGpu(gpu, call);
+  const { operands, options, ...rest } = await onGpu(gpu, call);
   const run = async (calls: number): Promise<number> => {
     const before = performance.now();
-    for (let i = 0; i < calls; i++) await call.call(engine as unknown as Operations, operands, options);
+    for (let i = 0; i < calls; i++) await call.call(engine, operands, options);
     await device.queue.onSubmittedWorkDone();
     return performance.now() - before;
   };
@@ -106,14 +106,14 @@ function resident(gpu: GpuEngines, call: EngineCall): Runner {
 }
 
 /** Calls recorded into one encoder: what the GPU takes, whatever JavaScript does meanwhile. */
-function recorded(gpu: GpuEngines, call: EngineCall): Runner {
+async function recorded(gpu: GpuEngines, call: EngineCall): Promise<Runner> {
   const { engine, timer } = gpu;
-  const { operands, options, ...rest } = onGpu(gpu, call);
+  const { operands, options, ...rest } = await onGpu(gpu, call);
   const run = async (calls: number): Promise<number> => {
     let recording: ReturnType<Engine["encode"]> | undefined;
     const ms = await timer.time((encoder) => {
       recording = engine.encode(encoder);
-      for (let i = 0; i < calls; i++) call.call(recording as unknown as Operations, operands, options);
+      for (let i = 0; i < calls; i++) call.call(recording, operands, options);
     });
     recording?.dispose();
     return ms;

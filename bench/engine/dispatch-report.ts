@@ -56,10 +56,8 @@ const QUICK: Budget = { gridSeconds: 15, largest: 8192, longestSeconds: 0.2 };
 const LARGEST_BYTES = 2 ** 28;
 
 /** Times the families and the grid, and compares what `auto` does. */
-export async function reportDispatch(engines: Engines, gpu: GpuEngines, quick: boolean): Promise<DispatchReport> {
-  const { auto, name, driver } = gpu;
-  const calibration = auto?.calibration;
-  if (calibration === undefined) throw new Error('an engine with device "auto" and a GPU has a calibration');
+export async function reportDispatch(engines: Engines, gpu: GpuEngines, calibration: Calibration, quick: boolean): Promise<DispatchReport> {
+  const { name, driver } = gpu;
   const budget = quick ? QUICK : REAL;
   const calls: TimedCall[] = [];
   const time = async (call: GridCall): Promise<TimedCall> => {

@@ -1,3 +1,4 @@
+import type { Calibration } from "../../src/calibration.ts";
 import { createEngine } from "../../src/create-engine.ts";
 import type { Engine } from "../../src/engine.ts";
 import { type FoundGpu, findGpu } from "../gpu/find.ts";
@@ -21,8 +22,8 @@ export interface Engines {
 /** Engines on a GPU, which share its device with plain WGSL. */
 export interface GpuEngines extends FoundGpu {
   readonly engine: Engine;
-  /** Chooses by itself; calibrated when it was made. Absent on software, which it never chooses, and which takes minutes to calibrate. */
-  readonly auto: Engine | undefined;
+  /** What `auto` chooses by. Absent on software, which it never chooses, and which takes minutes to calibrate. */
+  readonly calibration: Calibration | undefined;
   readonly timer: GpuTimer;
   readonly limits: GpuLimits;
 }
@@ -44,7 +45,6 @@ export async function openEngines(): Promise<Engines> {
       all.dispose();
       if ("unavailable" in gpu) return;
       gpu.engine.dispose();
-      gpu.auto?.dispose();
       gpu.timer.dispose();
       gpu.device.destroy();
     },
@@ -59,11 +59,18 @@ async function openGpu(): Promise<Engines["gpu"]> {
   try {
     const limits = await measureGpu(found, timer);
     const engine = await createEngine({ device: "webgpu", gpu: device, threads: 1 });
-    const auto = found.emulated ? undefined : await createEngine({ device: "auto", gpu: device, threads: "auto" });
-    return { ...found, engine, auto, timer, limits };
+    return { ...found, engine, calibration: found.emulated ? undefined : await calibrationOf(device), timer, limits };
   } catch (error) {
     timer.dispose();
     device.destroy();
     return { unavailable: error instanceof Error ? error.message : String(error) };
   }
+}
+
+/** Measured as an engine does when it is made, before anything else has been timed. */
+async function calibrationOf(device: GPUDevice): Promise<Calibration | undefined> {
+  const auto = await createEngine({ device: "auto", gpu: device });
+  const { calibration } = auto;
+  auto.dispose();
+  return calibration;
 }
