@@ -4,7 +4,7 @@ import tseslint from "typescript-eslint";
 
 export default defineConfig(
   // AssemblyScript is not TypeScript (`@inline function`); the rest is written by programs.
-  globalIgnores(["assembly/", "bench/machine/loops.ts", "dist/", "build/", "src/backend/wasm/generated/", "bench/results/", "bench/peers/node_modules/"]),
+  globalIgnores(["assembly/", "bench/machine/loops.ts", "dist/", "**/build/", "src/backend/wasm/generated/", "bench/results/", "bench/peers/node_modules/"]),
   { linterOptions: { reportUnusedDisableDirectives: "error" } },
   js.configs.recommended,
   tseslint.configs.strictTypeChecked,

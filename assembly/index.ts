@@ -1,4 +1,5 @@
 export { attention_block_f32 } from "./kernels/attention";
+export { attention_merge_f32 } from "./kernels/attention-merge";
 export { attention_scores_f32 } from "./kernels/attention-scores";
 export { exp_f32, exp_f64, log_f64 } from "./kernels/exp";
 export { log_softmax_f32 } from "./kernels/log-softmax";

@@ -1,4 +1,5 @@
-// Builds everything that is not committed: the two binaries, their inlined form, the JavaScript bundle and the types.
+// Builds everything that is not committed: the two binaries and the worker's script, their inlined forms, the JavaScript bundle and
+// the types.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -28,6 +29,21 @@ function finishDeclarations(directory: string): void {
   }
 }
 
+/** The script of the worker threads, in one piece that runs as a classic script and as a module. */
+async function bundleWorker(): Promise<string> {
+  const { outputFiles } = await build({
+    absWorkingDir: root,
+    entryPoints: ["src/backend/wasm/worker.ts"],
+    bundle: true,
+    minify: true,
+    format: "iife",
+    target: "es2022",
+    write: false,
+    logLevel: "warning",
+  });
+  return outputFiles[0]?.text.trimEnd() ?? "";
+}
+
 /** All byte values, most frequent first. */
 function byFrequency(bytes: Uint8Array): Uint8Array {
   const counts = new Array<number>(256).fill(0);
@@ -55,6 +71,13 @@ export const TABLE = "${Buffer.from(table).toString("hex")}";
 export const BINARIES: readonly string[] = ${JSON.stringify(interleave(baseline, relaxed, table), null, 1)};
 `,
 );
+const worker = await bundleWorker();
+writeFileSync(
+  `${root}src/backend/wasm/generated/worker-source.ts`,
+  `// Written by scripts/build.ts from src/backend/wasm/worker.ts: workers start from this text, as bundlers still lose files.
+export const WORKER_SOURCE: string = ${JSON.stringify(worker)};
+`,
+);
 
 if (!wasmOnly) {
   rmSync(`${root}dist`, { recursive: true, force: true });
@@ -72,6 +95,7 @@ if (!wasmOnly) {
   });
   execFileSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, "-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" });
   finishDeclarations(`${root}dist`);
+  writeFileSync(`${root}dist/worker.js`, `${worker}\n`);
   mkdirSync(`${root}dist/wasm`, { recursive: true });
   writeFileSync(`${root}dist/wasm/baseline.wasm`, baseline);
   writeFileSync(`${root}dist/wasm/relaxed.wasm`, relaxed);

@@ -2,7 +2,9 @@ import { describe } from "./errors.ts";
 
 /** A rate of one core or workgroup by itself, and of all of them together. */
 export interface ParallelRate {
+  /** Of one by itself. */
   readonly alone: number;
+  /** Of all of them together. */
   readonly all: number;
 }
 
@@ -11,7 +13,9 @@ export interface ParallelRate {
  * caller and passed to `createEngine({ calibration })` on the same machine with the same number of threads.
  */
 export interface Calibration {
+  /** The meaning of the figures; another version is refused. */
   readonly version: typeof CALIBRATION_VERSION;
+  /** Rates of the CPU, with the engine's threads. */
   readonly cpu: {
     /** Seconds that a call takes however small it is. */
     readonly callSeconds: number;
@@ -24,17 +28,21 @@ export interface Calibration {
     /** Bytes of keys and values per second where a few queries attend to many keys. */
     readonly decodeBytesPerSecond: ParallelRate;
   };
+  /** Rates of the GPU. */
   readonly gpu: {
     /** Seconds to record and submit a call. */
     readonly submitSeconds: number;
     /** Seconds from then until the caller has the first byte of the result. */
     readonly readbackSeconds: number;
+    /** Bytes per second from arrays of the caller to the GPU. */
     readonly uploadBytesPerSecond: number;
+    /** Bytes per second from the GPU to arrays of the caller. */
     readonly downloadBytesPerSecond: number;
     /** Bytes of the GPU's memory that a row operation reads and writes per second. */
     readonly rowBytesPerSecond: number;
     /** As on the CPU; `alone` is that of the workgroup, or workgroups, that share one block of 64 queries of one head. */
     readonly flopsPerSecond: ParallelRate;
+    /** As on the CPU. */
     readonly decodeBytesPerSecond: number;
   };
 }

@@ -21,28 +21,45 @@ export type GpuState =
 
 /** Seconds that a call is estimated to take on the CPU, by part. */
 export interface CpuEstimate {
+  /** The sum of the parts. */
   readonly seconds: number;
+  /** What every call takes. */
   readonly call: number;
+  /** Computing. */
   readonly compute: number;
+  /** Writing the result into new memory. */
   readonly result: number;
 }
 
 /** The same on the GPU. Parts that a call does not have are 0: nothing is sent or read back where operands and result stay there. */
 export interface GpuEstimate {
+  /** The sum of the parts. */
   readonly seconds: number;
+  /** Recording and submitting. */
   readonly submit: number;
+  /** Sending operands. */
   readonly upload: number;
+  /** Computing. */
   readonly compute: number;
+  /** Reading the result back. */
   readonly readback: number;
 }
 
 /** Where a call runs, and why. */
 export interface Decision {
+  /** The side that takes the call. */
   readonly device: Device;
   /** For people: "webgpu: 0.80 ms estimated against 5.1 ms on the CPU (submit 20 µs, upload 0.30 ms, compute 0.20 ms, readback 0.28 ms)". */
   readonly reason: string;
   /** Absent without a calibration. */
-  readonly estimates: { readonly wasm: CpuEstimate; readonly webgpu: GpuEstimate } | undefined;
+  readonly estimates:
+    | {
+        /** On the CPU. */
+        readonly wasm: CpuEstimate;
+        /** On the GPU. */
+        readonly webgpu: GpuEstimate;
+      }
+    | undefined;
 }
 
 /**

@@ -42,9 +42,15 @@ export interface EngineOptions {
   /** Memory that the CPU's threads may share, in bytes. */
   readonly maxMemoryBytes?: number;
   /** Where "onepass/worker" is served, for pages whose policy forbids workers from blobs. */
-  readonly workerUrl?: string | { readonly href: string };
+  readonly workerUrl?: string | URLLike;
   /** A compiled module of "onepass/wasm/….wasm" (`WebAssembly.Module`), for pages whose policy forbids compiling here. */
   readonly module?: object;
+}
+
+/** A `URL`. */
+export interface URLLike {
+  /** The address. */
+  readonly href: string;
 }
 
 const ENGINE_OPTIONS = new Set(["device", "threads", "gpu", "variant", "calibration", "maxMemoryBytes", "workerUrl", "module"]);
@@ -62,12 +68,35 @@ export type EngineInput = TensorLike | GpuTensor;
 export type EngineResult<T, D extends "f32" | "f64" = "f32"> = T extends GpuTensor ? ResidentTensor<"f32"> : Tensor<D>;
 
 /** Output, and with `returnLse: true` the log-sum-exp of every row. */
-export type EngineAttention<Q, O> = O extends { readonly returnLse: true } ? { readonly out: EngineResult<Q>; readonly lse: EngineResult<Q> } : EngineResult<Q>;
+export type EngineAttention<Q, O> = O extends ReturnsLse ? EngineWithLse<Q> : EngineResult<Q>;
+
+/** What attention gives with `returnLse: true`, and what merging such results gives. */
+export interface EngineWithLse<Q> {
+  /** The output. */
+  readonly out: EngineResult<Q>;
+  /** The log-sum-exp of every row, heads before length. */
+  readonly lse: EngineResult<Q>;
+}
+
+/** Options that ask for the log-sum-exp. */
+export interface ReturnsLse {
+  /** Returns the log-sum-exp of every row as well. */
+  readonly returnLse: true;
+}
 
 /** What an engine runs on, and why not on more. */
 export interface EngineInfo {
+  /** What the engine was created with. */
   readonly device: "auto" | Device;
-  readonly wasm: { readonly variant: Variant; readonly threads: number; readonly memoryBytes: number };
+  /** The CPU: there always is one. */
+  readonly wasm: {
+    /** The binary in use. */
+    readonly variant: Variant;
+    /** Threads that compute, the calling one included where it does. */
+    readonly threads: number;
+    /** Memory of the module, in bytes. */
+    readonly memoryBytes: number;
+  };
   /** Absent when there is no GPU. */
   readonly webgpu: GpuInfo | undefined;
   /** Why something is off: no GPU, fewer threads than asked for, a feature that the adapter lacks. */
@@ -96,8 +125,7 @@ export async function openEngine(options: EngineOptions = {}): Promise<Engine> {
   checkOptions(options, ENGINE_OPTIONS);
   const device = parseChoice("device", options.device, ["auto", "wasm", "webgpu"]);
   const calibration = options.calibration === undefined ? undefined : parseCalibration(options.calibration);
-  if (options.gpu !== undefined && (typeof options.gpu !== "object" || (options.gpu as unknown) === null))
-    throw new TypeError(`"gpu" expected a GPU or a GPUDevice, got ${describe(options.gpu)}`);
+  if (options.gpu !== undefined && !isGpu(options.gpu)) throw new TypeError(`"gpu" expected a GPU or a GPUDevice, got ${describe(options.gpu)}`);
   const { variant, threads, maxMemoryBytes, workerUrl, module } = options;
   const cpu = await createCpu({ variant, threads, maxMemoryBytes, workerUrl, module });
   const engine = new Engine(device, cpu, options.gpu, calibration);
@@ -202,9 +230,9 @@ export class Engine {
   async mergeStates<T extends EngineInput>(
     parts: readonly { readonly out: T; readonly lse: EngineInput }[],
     options: { readonly layout?: "bhld" | "blhd"; readonly signal?: AbortSignalLike } = {},
-  ): Promise<{ readonly out: EngineResult<T>; readonly lse: EngineResult<T> }> {
+  ): Promise<EngineWithLse<T>> {
     const { signal, ...rest } = options;
-    return (await this.#merge(parseMergeStates(parts, rest), signal)) as { out: EngineResult<T>; lse: EngineResult<T> };
+    return (await this.#merge(parseMergeStates(parts, rest), signal)) as EngineWithLse<T>;
   }
 
   /**
@@ -297,6 +325,7 @@ export class Engine {
     this.#cpu.dispose();
   }
 
+  /** The same as {@link Engine.dispose}, for `using`. */
   [disposeSymbol](): void {
     this.dispose();
   }
@@ -382,12 +411,24 @@ export class Engine {
   }
 }
 
+function isGpu(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { requestAdapter, createBuffer } = value as { requestAdapter?: unknown; createBuffer?: unknown };
+  return typeof requestAdapter === "function" || typeof createBuffer === "function";
+}
+
 const EMPTY_OPTIONS = new Set(["dtype", "device"]);
 
 /** A result that stays on the GPU, or two of them with `returnLse: true`. */
-export type RecordedAttention<O> = O extends { readonly returnLse: true }
-  ? { readonly out: ResidentTensor<"f32">; readonly lse: ResidentTensor<"f32"> }
-  : ResidentTensor<"f32">;
+export type RecordedAttention<O> = O extends ReturnsLse ? RecordedWithLse : ResidentTensor<"f32">;
+
+/** The same as {@link EngineWithLse}, on the GPU. */
+export interface RecordedWithLse {
+  /** The output. */
+  readonly out: ResidentTensor<"f32">;
+  /** The log-sum-exp of every row, heads before length. */
+  readonly lse: ResidentTensor<"f32">;
+}
 
 /**
  * Operations recorded into a command encoder of the caller's, by `engine.encode`. Options and errors are those of the engine's methods;
@@ -432,10 +473,7 @@ export class EngineRecording {
   }
 
   /** Merges attention over disjoint parts of the keys. */
-  mergeStates(
-    parts: readonly { readonly out: EngineInput; readonly lse: EngineInput }[],
-    options?: { readonly layout?: "bhld" | "blhd" },
-  ): { readonly out: ResidentTensor<"f32">; readonly lse: ResidentTensor<"f32"> } {
+  mergeStates(parts: readonly { readonly out: EngineInput; readonly lse: EngineInput }[], options?: { readonly layout?: "bhld" | "blhd" }): RecordedWithLse {
     return this.#recording.mergeStates(parseMergeStates(parts, options));
   }
 
@@ -449,6 +487,7 @@ export class EngineRecording {
     this.#recording.dispose();
   }
 
+  /** The same as {@link EngineRecording.dispose}, for `using`. */
   [disposeSymbol](): void {
     this.dispose();
   }

@@ -3,33 +3,46 @@
 
 /** A `GPUBuffer`. */
 export interface GPUBufferLike {
+  /** In bytes. */
   readonly size: number;
+  /** Flags of `GPUBufferUsage`. */
   readonly usage: number;
+  /** "unmapped" where it may be used. */
   readonly mapState: string;
 }
 
 /** A `GPUDevice`. */
 export interface GPUDeviceLike {
+  /** Settles when the device is lost. */
   readonly lost: Promise<unknown>;
+  /** A `GPUQueue`. */
   readonly queue: object;
+  /** `GPUSupportedLimits`. */
   readonly limits: object;
 }
 
 /** A `GPU`, such as `navigator.gpu`. */
 export interface GPULike {
+  /** Gives a `GPUAdapter`, or null. */
   requestAdapter(options?: object): Promise<object | null>;
 }
 
 /** A `GPUCommandEncoder`. */
 export interface GPUCommandEncoderLike {
+  /** Begins a pass. */
   beginComputePass(descriptor?: object): object;
+  /** Ends the recording. */
   finish(descriptor?: object): object;
 }
 
 /** An `AbortSignal`. */
 export interface AbortSignalLike {
+  /** Whether it has been aborted. */
   readonly aborted: boolean;
+  /** What calls reject with then. */
   readonly reason: unknown;
+  /** Says when it is aborted. */
   addEventListener(type: "abort", listener: () => void): void;
+  /** Says it no longer. */
   removeEventListener(type: "abort", listener: () => void): void;
 }

@@ -5,7 +5,11 @@ export { attentionScores, type AttentionScoresOptions, type ScoreStage } from ".
 export { attentionVarlen, type AttentionVarlenOptions } from "./attention-varlen.ts";
 export { createBlockMask, type BlockMask, type BlockMaskOptions, type MaskMod } from "./block-mask.ts";
 export { createEngine } from "./create-engine.ts";
-export type { Calibration } from "./calibration.ts";
+export type { Variant } from "./backend/wasm/features.ts";
+export type { GpuInfo } from "./backend/webgpu/gpu.ts";
+export type { Calibration, ParallelRate } from "./calibration.ts";
+export type { CpuEstimate, Device, GpuEstimate } from "./dispatch.ts";
+export type { AbortSignalLike, GPUBufferLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike } from "./gpu-types.ts";
 export type {
   Engine,
   EngineAttention,
@@ -13,10 +17,16 @@ export type {
   EngineInput,
   EngineOptions,
   EngineOp,
+  EngineRecording,
   EngineResult,
+  EngineWithLse,
   ExplainOptions,
   Explanation,
   OnEngine,
+  RecordedAttention,
+  RecordedWithLse,
+  ReturnsLse,
+  URLLike,
 } from "./engine.ts";
 export { empty, type ModuleTensor } from "./empty.ts";
 export { BackendError, DisposedError, UnsupportedError } from "./errors.ts";

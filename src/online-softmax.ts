@@ -165,7 +165,6 @@ export class OnlineSoftmax {
     if ((x.shape[1] ?? 0) === 0) return tensor;
     const { memory } = this.#runtime;
     const yStrides = given.shape.length === 1 ? [0, out.strides[0] ?? 0] : out.strides;
-    let row = 0;
     const [heldBlock, heldOut] = [memory.hold(x.data), memory.hold(out.data)];
     const mark = memory.mark();
     try {
@@ -181,10 +180,10 @@ export class OnlineSoftmax {
         bias: undefined,
         mask: undefined,
         scratchBytes: 0,
-        kernel: ({ kernels }, from, to, rows, cols, fromStride, toStride) => {
-          kernels.online_normalize_f32(from, to, rows, cols, fromStride, toStride, states + row * STATE_BYTES, safe);
-          row += rows;
-        },
+        kernel: "online_normalize_f32",
+        operand: states,
+        operandStride: STATE_BYTES,
+        safe,
       });
     } finally {
       memory.release(mark);

@@ -37,12 +37,13 @@ export function planRows(shape: readonly number[], reduced: readonly number[], s
     const isCol = reduced.includes(d);
     if (isCol) colCount *= size;
     if (size === 1) continue;
-    append(isCol ? cols : rows, { size, x: strides.x[d] ?? 0, y: strides.y?.[d] ?? 0, bias: strides.bias?.[d] ?? 0, mask: strides.mask?.[d] ?? 0 });
+    appendDim(isCol ? cols : rows, { size, x: strides.x[d] ?? 0, y: strides.y?.[d] ?? 0, bias: strides.bias?.[d] ?? 0, mask: strides.mask?.[d] ?? 0 });
   }
   return { rows, cols, colCount };
 }
 
-function append(dims: PlanDim[], inner: PlanDim): void {
+/** Adds a dimension inside the others, joined with the last one where every operand walks both with one stride. */
+export function appendDim(dims: PlanDim[], inner: PlanDim): void {
   const outer = dims.at(-1);
   const n = inner.size;
   if (outer?.x === n * inner.x && outer.y === n * inner.y && outer.bias === n * inner.bias && outer.mask === n * inner.mask) {

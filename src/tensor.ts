@@ -75,6 +75,7 @@ export interface ResidentTensor<D extends DType | "u8" = DType | "u8"> extends G
   readonly offset: number;
   /** Gives the GPU memory back. Using the tensor afterwards is an error; disposing again does nothing. */
   dispose(): void;
+  /** The same as {@link ResidentTensor.dispose}, for `using`. */
   [Symbol.dispose](): void;
 }
 

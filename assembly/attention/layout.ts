@@ -5,9 +5,6 @@
 /** Rows of a block, and keys of a tile. */
 export const BLOCK_ROWS: usize = 64;
 export const TILE_KEYS: usize = 64;
-/** Keys after which a decode state is merged into the total: the unit of work that threads share. */
-export const CHUNK_KEYS: usize = 1024;
-
 /** Bytes of one column of the row table. */
 const COLUMN: usize = BLOCK_ROWS << 2;
 export const ROW_QUERY: usize = 0 * COLUMN; // address of the query
@@ -21,34 +18,40 @@ export const ROW_POSITION: usize = 7 * COLUMN; // f32: position among the keys, 
 export const ROW_SLOPE: usize = 8 * COLUMN; // f32: ALiBi slope
 export const ROW_SINK: usize = 9 * COLUMN; //  f32: sink logit, −inf for none
 
-// Scratch: running max and sum per row, the same for the merged total, then a score tile, a tile for the last columns of V,
-// the packed queries and the accumulators. `keys` of a score tile run down, rows across:
+// Scratch: the keys that each group of rows sees, a score tile, a tile for the last columns of V, the packed queries, and last
+// the block's state. `keys` of a score tile run down, rows across:
 //
 //            row 0  row 1  …  row 7
 //   key t      s      s         s      32 bytes (16 for four rows)
 //   key t+1    s      s         s
-export const STATE_MAX: usize = 0 * COLUMN;
-export const STATE_SUM: usize = 1 * COLUMN;
-export const TOTAL_MAX: usize = 2 * COLUMN;
-export const TOTAL_SUM: usize = 3 * COLUMN;
-export const GROUP_LOW: usize = 4 * COLUMN;
-export const GROUP_HIGH: usize = 5 * COLUMN;
-export const TOUCHED: usize = 6 * COLUMN; // where reads ahead leave what they read
-export const SCORES: usize = 7 * COLUMN;
+export const GROUP_LOW: usize = 0 * COLUMN;
+export const GROUP_HIGH: usize = 1 * COLUMN;
+export const TOUCHED: usize = 2 * COLUMN; // where reads ahead leave what they read
+export const SCORES: usize = 3 * COLUMN;
 export const VALUE_TAIL: usize = SCORES + TILE_KEYS * 32;
 export const PACKED_QUERIES: usize = VALUE_TAIL + TILE_KEYS * 32;
 
+// The state of a block: running max and sum per row, then the accumulators, row after row.
+export const STATE_MAX: usize = 0 * COLUMN;
+export const STATE_SUM: usize = 1 * COLUMN;
+export const STATE_ROWS: usize = 2 * COLUMN;
+
 // Flags of a call.
-/** The block begins here: pack the queries, start the states. */
+/** The block begins here: pack the queries, start the state. */
 export const FIRST: u32 = 1;
 /** The block ends here: normalize and write outputs and log-sum-exps. */
 export const LAST: u32 = 2;
-/** Decode: merge the state into a total after every CHUNK_KEYS keys. */
-export const CHUNKED: u32 = 4;
+/** Start the state anew: what it held has been merged into a total. */
+export const RESTART: u32 = 4;
 /** The rows have a bias, a mask, a table of tiles. */
 export const BIAS: u32 = 8;
 export const MASK: u32 = 16;
 export const TILES: u32 = 32;
+
+/** Where the state of a block lies that is computed in `scratch`. */
+@inline export function stateIn(scratch: usize, dim: usize): usize {
+  return scratch + PACKED_QUERIES + ((BLOCK_ROWS * dim) << 2);
+}
 
 /** Bytes of one accumulator row: the value dimension rounded up to eight. */
 @inline export function accumulatorStride(valueDim: usize): usize {

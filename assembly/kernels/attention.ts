@@ -1,13 +1,13 @@
 import { accumulate, packValueTail } from "../attention/accumulate";
 import { scoreTile } from "../attention/dot";
+import { finish } from "../attention/finish";
 import {
-  BLOCK_ROWS, CHUNKED, CHUNK_KEYS, FIRST, GROUP_HIGH, GROUP_LOW, LAST, PACKED_QUERIES, ROW_HIGH, ROW_LOW, ROW_LSE, ROW_OUT, ROW_SINK, SCORES,
-  STATE_MAX, STATE_SUM, TILES, TILE_KEYS, TOTAL_MAX, TOTAL_SUM, TOUCHED, VALUE_TAIL, accumulatorStride,
+  FIRST, GROUP_HIGH, GROUP_LOW, LAST, PACKED_QUERIES, RESTART, ROW_HIGH, ROW_LOW, SCORES, STATE_MAX, STATE_ROWS, STATE_SUM, TILES, TILE_KEYS, TOUCHED,
+  VALUE_TAIL, accumulatorStride, stateIn,
 } from "../attention/layout";
 import { modifyColumn, softcapTile } from "../attention/modify";
 import { packQueries } from "../attention/pack";
-import { absorb, finishFactor, finishLse, merge, start } from "../attention/state";
-import { storeUpTo16 } from "../simd/tail";
+import { absorb, start } from "../attention/state";
 
 /** The keys that any row of each group may see. */
 function findGroupRanges(table: usize, rows: usize, groups: usize, lanes: usize, scratch: usize): void {
@@ -25,26 +25,9 @@ function findGroupRanges(table: usize, rows: usize, groups: usize, lanes: usize,
 }
 
 /**
- * Normalizes a block's rows and writes outputs and log-sum-exps. A sum that underflowed to −0 becomes +0: whether it still is −0
- * would depend on values with weight 0, which only other rows see.
- */
-function finish(table: usize, rows: usize, valueDim: usize, oStride: usize, o: usize, max: usize, sum: usize): void {
-  const zero = f32x4.splat(0);
-  for (let r: usize = 0; r < rows; r++, o += oStride) {
-    const at = r << 2;
-    const m = load<f32>(max + at), l = load<f32>(sum + at), sink = load<f32>(table + ROW_SINK + at);
-    const factor = f32x4.splat(finishFactor(m, l, sink));
-    const out = load<usize>(table + ROW_OUT + at);
-    const bytes = valueDim << 2;
-    for (let i: usize = 0; i < bytes; i += 16) storeUpTo16(out + i, bytes - i, f32x4.add(f32x4.mul(v128.load(o + i), factor), zero));
-    const lse = load<usize>(table + ROW_LSE + at);
-    if (lse) store<f32>(lse, finishLse(m, l, sink));
-  }
-}
-
-/**
  * Flash attention of one block of rows (attention/layout.ts) over the keys `keyStart` (a multiple of 64) … `keyEnd`. A block
- * may be continued over several calls: the first has FIRST set, the last LAST, and `scratch` is kept in between.
+ * may be continued over several calls: the first has FIRST set, the last LAST, and `scratch` is kept in between. Without LAST the
+ * state stays behind, for `attention_merge_f32`.
  *
  * `k` and `v` address key 0, strides are in bytes. `tiles`, if TILES is set, holds one i32 per tile of 64 keys: −1 nothing visible,
  * 0 everything, else the address of a 64 × 64 byte mask of this block's rows by the tile's keys. `softcap` 0 is off.
@@ -58,8 +41,8 @@ export function attention_block_f32(
   const groups = (rows + lanes - 1) / lanes;
   const oStride = accumulatorStride(valueDim);
   const packed = scratch + PACKED_QUERIES;
-  const accumulators = packed + ((BLOCK_ROWS * dim) << 2);
-  const totals = accumulators + BLOCK_ROWS * oStride;
+  const state = stateIn(scratch, dim);
+  const accumulators = state + STATE_ROWS;
   const scores = scratch + SCORES;
   const tail = scratch + VALUE_TAIL;
   const touch = kStride == dim << 2 && vStride == kStride;
@@ -67,12 +50,10 @@ export function attention_block_f32(
   if (flags & FIRST) {
     packQueries(table, rows, groups, lanes, dim, scale, packed);
     findGroupRanges(table, rows, groups, lanes, scratch);
-    for (let r: usize = 0; r < groups * lanes; r += 4) {
-      start(scratch + STATE_MAX + (r << 2), scratch + STATE_SUM + (r << 2));
-      if (flags & CHUNKED) start(scratch + TOTAL_MAX + (r << 2), scratch + TOTAL_SUM + (r << 2));
-    }
+  }
+  if (flags & (FIRST | RESTART)) {
+    for (let r: usize = 0; r < groups * lanes; r += 4) start(state + STATE_MAX + (r << 2), state + STATE_SUM + (r << 2));
     memory.fill(accumulators, 0, groups * lanes * oStride);
-    if (flags & CHUNKED) memory.fill(totals, 0, groups * lanes * oStride);
   }
 
   let blockLow = keyEnd, blockHigh: usize = 0;
@@ -99,23 +80,12 @@ export function attention_block_f32(
         if (softcap != 0) softcapTile(scores, keys * pitch, softcap);
         modifyColumn(scores, pitch, table + row, from, keys, keyEnd, tile, g * lanes, flags);
         if (lanes == 8) modifyColumn(scores + 16, pitch, table + row + 16, from, keys, keyEnd, tile, g * lanes + 4, flags);
-        absorb(scores, pitch, keys, scratch + STATE_MAX + row, scratch + STATE_SUM + row, o, oStride);
+        absorb(scores, pitch, keys, state + STATE_MAX + row, state + STATE_SUM + row, o, oStride);
         const begin = max(from, low);
         accumulate(scores + (begin - from) * pitch, pitch, v + begin * vStride, vStride, valueDim, tail + ((begin & 63) << 5), o, oStride, to - begin);
       }
     }
-    if (flags & CHUNKED && ((t + TILE_KEYS) % CHUNK_KEYS == 0 || t + TILE_KEYS >= blockHigh)) {
-      for (let r: usize = 0; r < rows; r++) {
-        const at = r << 2;
-        merge(scratch + TOTAL_MAX + at, scratch + TOTAL_SUM + at, totals + r * oStride, scratch + STATE_MAX + at, scratch + STATE_SUM + at, accumulators + r * oStride, oStride);
-      }
-      for (let r: usize = 0; r < groups * lanes; r += 4) start(scratch + STATE_MAX + (r << 2), scratch + STATE_SUM + (r << 2));
-      memory.fill(accumulators, 0, groups * lanes * oStride);
-    }
   }
 
-  if (flags & LAST) {
-    if (flags & CHUNKED) finish(table, rows, valueDim, oStride, totals, scratch + TOTAL_MAX, scratch + TOTAL_SUM);
-    else finish(table, rows, valueDim, oStride, accumulators, scratch + STATE_MAX, scratch + STATE_SUM);
-  }
+  if (flags & LAST) finish(table, rows, valueDim, state);
 }

@@ -50,7 +50,7 @@ describeVariants("nothing outside the rows is read or written by", (_, variant) 
   });
 
   test("log_sum_exp_f32", () => {
-    for (const cols of LENGTHS) check(cols, 4, 1, (x, y, stride) => kernels.log_sum_exp_f32(x, y, ROWS, cols, stride, stride, scratch));
+    for (const cols of LENGTHS) check(cols, 4, 1, (x, y, stride) => kernels.log_sum_exp_f32(x, y, ROWS, cols, stride, stride, scratch, 0));
   });
 
   test.each([0, 1, 2])("rows_f64, op %i", (op) => {

@@ -39,9 +39,9 @@ describe("the layout of attention in the kernels and in TypeScript", () => {
     expect(TILE).toBe(valueOf("BLOCK_ROWS"));
   });
 
-  test("parts of a staged call end where chunks and tiles do", () => {
-    expect(STAGED_KEYS % valueOf("CHUNK_KEYS")).toBe(0);
-    expect(STAGED_KEYS % valueOf("TILE_KEYS")).toBe(0);
+  test("chunks and parts of a staged call end where tiles do", () => {
+    expect(STAGED_KEYS).toBe(layout.CHUNK_KEYS);
+    expect(layout.CHUNK_KEYS % valueOf("TILE_KEYS")).toBe(0);
   });
 
   test("columns of the row table, in bytes there and in words here", () => {
@@ -52,7 +52,7 @@ describe("the layout of attention in the kernels and in TypeScript", () => {
     expect(layout.ROW_TABLE_BYTES).toBe(Math.max(...there.map(([, bytes]) => bytes)) + valueOf("BLOCK_ROWS") * 4);
   });
 
-  test("scratch of a block: states, tiles, packed queries, accumulators and totals", () => {
+  test("scratch of a block: tiles, packed queries and the state", () => {
     const accumulator = (valueDim: number): number => ((valueDim + 7) & ~7) << 2;
     expect(valueOf("PACKED_QUERIES")).toBeGreaterThan(0);
     for (const [dim, valueDim] of [
@@ -62,13 +62,15 @@ describe("the layout of attention in the kernels and in TypeScript", () => {
       [5, 9],
       [512, 512],
     ] as const) {
-      const bytes = valueOf("PACKED_QUERIES") + valueOf("BLOCK_ROWS") * 4 * dim + 2 * valueOf("BLOCK_ROWS") * accumulator(valueDim);
-      expect(layout.blockScratchBytes(dim, valueDim)).toBe(bytes);
+      const state = valueOf("PACKED_QUERIES") + valueOf("BLOCK_ROWS") * 4 * dim;
+      expect(layout.stateIn(4096, dim)).toBe(4096 + state);
+      expect(layout.stateBytes(3, valueDim)).toBe(valueOf("STATE_ROWS") + 3 * accumulator(valueDim));
+      expect(layout.blockScratchBytes(dim, valueDim)).toBe(state + valueOf("STATE_ROWS") + valueOf("BLOCK_ROWS") * accumulator(valueDim));
     }
   });
 
   test("flags and stages", () => {
-    for (const name of ["FIRST", "LAST", "CHUNKED", "BIAS", "MASK", "TILES"] as const) expect(layout[name], name).toBe(valueOf(name));
+    for (const name of ["FIRST", "LAST", "RESTART", "BIAS", "MASK", "TILES"] as const) expect(layout[name], name).toBe(valueOf(name));
     const stages = constantsOf("kernels/attention-scores.ts");
     expect([STAGE_RAW, STAGE_SOFTCAPPED]).toEqual([stages.get("RAW"), stages.get("SOFTCAPPED")]);
     expect(STAGE_MASKED).toBeGreaterThan(STAGE_SOFTCAPPED);

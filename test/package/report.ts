@@ -20,6 +20,37 @@ export interface Result {
 /** What `compute` of apps/sample.js returns. */
 export type Outcome = Result | { readonly error: string };
 
+/** The same of an engine, and what it ran on. */
+export type EngineOutcome =
+  (Result & { readonly variant: Variant; readonly threads: number; readonly gpu: boolean; readonly off: readonly string[] }) | { readonly error: string };
+
+/** What apps/everything.js reports. */
+export interface Everything {
+  readonly sample: Sample;
+  readonly relaxed: boolean;
+  readonly runs: {
+    readonly plain: Outcome;
+    readonly baseline: EngineOutcome;
+    readonly relaxed: EngineOutcome;
+    /** Two threads asked for, from the inlined script and from the file. */
+    readonly threads: EngineOutcome;
+    readonly workerUrl?: EngineOutcome;
+    readonly webgpu?: EngineOutcome;
+    readonly auto?: EngineOutcome;
+  };
+}
+
+/** What an environment has. */
+export interface Environment {
+  readonly relaxed: boolean;
+  /** Threads that an engine gets of the two it asks for. */
+  readonly threads: 1 | 2;
+  /** The same with `workerUrl`. */
+  readonly threadsByUrl: 1 | 2;
+  /** Whether there has to be a GPU, may be one, or cannot be one. */
+  readonly gpu: "required" | "possible" | "none";
+}
+
 export type Sample = Readonly<Record<"x" | "q" | "k" | "v", Numbers>>;
 
 // The largest distance from the float64 value that passes. The parity tests are stricter; what goes wrong in a bundle is wrong by far.
@@ -64,4 +95,42 @@ export function assertRight(name: string, outcome: Outcome | undefined, sample: 
 export function assertError(name: string, outcome: Outcome | undefined, expected: RegExp): void {
   assert.ok(outcome !== undefined && "error" in outcome, `${name}: expected an error`);
   assert.match(outcome.error, expected, name);
+}
+
+/** Throws unless every way to compute is right, and what the environment lacks says so. */
+export function assertEverything(name: string, { sample, relaxed, runs }: Everything, has: Environment): void {
+  assert.equal(relaxed, has.relaxed, `${name}: whether there is relaxed SIMD`);
+  for (const variant of VARIANTS) {
+    const outcome = runs[variant];
+    if (variant === "relaxed" && !has.relaxed) {
+      assertError(`${name}, relaxed`, outcome, /^UnsupportedError/);
+      continue;
+    }
+    assertRight(`${name}, ${variant}`, outcome, sample);
+    assert.equal(outcome.variant, variant, `${name}: variant`);
+  }
+  assertThreads(`${name}, threads`, runs.threads, runs, has.threads);
+  if (runs.workerUrl !== undefined) assertThreads(`${name}, threads by workerUrl`, runs.workerUrl, runs, has.threadsByUrl);
+  if (runs.auto !== undefined) assertRight(`${name}, auto`, runs.auto, sample);
+  if (runs.webgpu === undefined) return;
+  if (has.gpu === "none" || (has.gpu === "possible" && "error" in runs.webgpu)) {
+    assertError(`${name}, webgpu`, runs.webgpu, /^BackendError/);
+    return;
+  }
+  assertRight(`${name}, webgpu`, runs.webgpu, sample);
+  assert.ok(runs.webgpu.gpu, `${name}: an engine on the GPU says that it has none`);
+}
+
+/** Throws unless an engine that asked for two threads got as many as it can, with the bits of one thread, and says why not more. */
+function assertThreads(name: string, outcome: EngineOutcome, runs: Everything["runs"], threads: 1 | 2): void {
+  if ("error" in outcome) assert.fail(`${name}: ${outcome.error}`);
+  assert.equal(outcome.threads, threads, `${name}: number of threads (${outcome.off.join("; ")})`);
+  if (threads === 1) assert.match(outcome.off.join("; "), /thread|worker/, `${name}: no reason for one thread`);
+  assertSame(`${name}: other numbers than on one thread`, outcome, runs[outcome.variant]);
+}
+
+/** Throws unless two outcomes are the same numbers, to the last bit. */
+export function assertSame(message: string, a: Outcome, b: Outcome): void {
+  if ("error" in a || "error" in b) assert.fail(message);
+  for (const key of ["softmax", "attention", "lse"] as const) assert.deepEqual(a[key], b[key], `${message}: ${key}`);
 }

@@ -23,7 +23,7 @@ export interface Gpu {
 
 /** A device of Dawn's that validates and computes nothing (`"null"`), or a real one; undefined without a driver. */
 export async function openGpu(backend: "null" | "any"): Promise<Gpu | undefined> {
-  const gpu = create(backend === "null" ? ["backend=null", "enable-dawn-features=allow_unsafe_apis"] : []) as GPU;
+  const gpu = create(backend === "null" ? ["backend=null", "enable-dawn-features=allow_unsafe_apis"] : []);
   const adapter = await gpu.requestAdapter();
   if (adapter === null) return undefined;
   const wanted = ["shader-f16", "subgroups"] as const;
@@ -58,7 +58,7 @@ export async function compute(
   for (const program of recorder.programs) await pipelines.compile(program);
   const encoder = device.createCommandEncoder();
   device.pushErrorScope("validation");
-  recorder.encode(encoder, pipelines);
+  await Promise.all(recorder.encode(encoder, pipelines));
   const landings = outs.map(({ buffer }, i) => {
     const bytes = (lengths[i] ?? 0) * 4;
     const landing = pool.acquire(bytes, READBACK);

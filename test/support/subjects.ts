@@ -80,7 +80,7 @@ export function subjectOf(instance: Instance): Subject {
 }
 
 /** Numbers in module memory, which may grow between two looks: every view is a fresh one. */
-function keepInModule(instance: Instance, given: Float32Array | Float64Array | Uint8Array): Store {
+export function keepInModule(instance: Pick<Instance, "empty">, given: Float32Array | Float64Array | Uint8Array): Store {
   const bytes = given instanceof Uint8Array;
   const kept = instance.empty([bytes ? Math.ceil(given.length / 4) : given.length], { dtype: given instanceof Float64Array ? "f64" : "f32" });
   const data = (): typeof given => {

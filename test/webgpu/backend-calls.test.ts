@@ -113,6 +113,16 @@ function suite(gpu: GPU): void {
       expect(await numbersOf(backend, await pending)).toEqual([2, 4, 6]);
     });
 
+    test("that are downloaded keep theirs, too", async () => {
+      const x = await backend.upload({ data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
+      const before = runToy(backend, Float32Array.of(0), { program: toyProgram("operands, downloaded") });
+      const pending = backend.download(deviceView("x", x, ["f32"]));
+      x.dispose();
+      for (let i = 0; i < 3; i++) await backend.upload({ data: Float32Array.of(7, 8, 9), shape: [3], dtype: "f32" });
+      expect((await pending).data).toEqual(Float32Array.of(1, 2, 3));
+      await before;
+    });
+
     test("in shared memory are read like any", async () => {
       const x = new Float32Array(new SharedArrayBuffer(12));
       x.set([1, 2, 3]);
@@ -277,6 +287,15 @@ function suite(gpu: GPU): void {
       const before = backend.state;
       for (let i = 0; i < 5_000; i++) await mixed();
       expect(backend.state).toEqual(before);
+    });
+
+    test("is used again as soon as a call is submitted, but for what is read back", async () => {
+      const own = await openOn(device);
+      await runToy(own, Float32Array.of(1, 2, 3));
+      const before = own.state.bytes.created;
+      await Promise.all([runToy(own, Float32Array.of(1, 2, 3)), runToy(own, Float32Array.of(1, 2, 3))]);
+      expect(own.state.bytes.created).toBe(before + 1);
+      own.dispose();
     });
 
     test("in use is where it was after calls at the same time", async () => {

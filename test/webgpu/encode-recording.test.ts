@@ -87,6 +87,17 @@ function suite(gpu: GPU): void {
       expect(backend.state.bytes.inUse).toBe(before);
     });
 
+    test("read large arrays when they are recorded", async () => {
+      const x = new Float32Array(2 ** 19).fill(3);
+      const encoder = device.createCommandEncoder();
+      const recording = backend.encode(encoder);
+      const y = record(recording, x);
+      x.fill(99);
+      device.queue.submit([encoder.finish()]);
+      expect((await numbersOf(backend, y)).every((number) => number === 6)).toBe(true);
+      recording.dispose();
+    });
+
     test("write where the operand is", async () => {
       const x = await backend.upload({ data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
       const encoder = device.createCommandEncoder();

@@ -56,6 +56,22 @@ function suite(gpu: GPU): void {
     return settled.reason as Error;
   }
 
+  /** Makes the next `count` large buffers of a device get no memory. */
+  function starve(device: GPUDevice, count: number): void {
+    const [create, pop] = [device.createBuffer.bind(device), device.popErrorScope.bind(device)];
+    let failed = false;
+    device.createBuffer = (descriptor) => {
+      failed = descriptor.size >= CHECKED_BYTES && count-- > 0;
+      return create(descriptor);
+    };
+    device.popErrorScope = async () => {
+      const starved = failed;
+      failed = false;
+      const error = await pop();
+      return starved ? { message: "no memory" } : error;
+    };
+  }
+
   describe("a device that is lost", () => {
     test("in the middle of 100 calls rejects what is under way, and whatever comes later", async () => {
       const { backend, device } = await start();
@@ -112,22 +128,6 @@ function suite(gpu: GPU): void {
   describe("a GPU without memory", () => {
     const LARGE = CHECKED_BYTES / 4;
 
-    /** Makes the next `count` large buffers of a device get no memory. */
-    function starve(device: GPUDevice, count: number): void {
-      const [create, pop] = [device.createBuffer.bind(device), device.popErrorScope.bind(device)];
-      let failed = false;
-      device.createBuffer = (descriptor) => {
-        failed = descriptor.size >= CHECKED_BYTES && count-- > 0;
-        return create(descriptor);
-      };
-      device.popErrorScope = async () => {
-        const starved = failed;
-        failed = false;
-        const error = await pop();
-        return starved ? { message: "no memory" } : error;
-      };
-    }
-
     test("gets back what the pool keeps, and the call succeeds", async () => {
       const { backend, device } = await start();
       const data = new Float32Array(LARGE).fill(3);
@@ -139,7 +139,8 @@ function suite(gpu: GPU): void {
       data.fill(99);
       const { data: y } = (await pending) as { data: Float32Array };
       expect(y.every((number) => number === 7)).toBe(true);
-      expect(backend.state.bytes).toMatchObject({ inUse: 0, created: 1 + 8 + 1 });
+      // What the pool kept from before is gone; the operand, the addend, the result, the landing and the uniforms are kept now.
+      expect(backend.state.bytes).toEqual({ inUse: 0, pooled: 4 * CHECKED_BYTES + 256, created: 1 + 8 + 1 });
     });
 
     test("gets it for results that stay on the GPU, too", async () => {
@@ -302,6 +303,39 @@ function suite(gpu: GPU): void {
       expect((y as { data: Float32Array }).data.every((number) => number === 2 * given)).toBe(true);
       expect(await call).toBe(controller.signal.reason);
       expect(backend.state.bytes.inUse).toBe(0);
+    });
+
+    test("leaves them to nobody else's buffer when the compiler is done later, either", async () => {
+      const { backend, device } = await start();
+      const compile = device.createComputePipelineAsync.bind(device);
+      let finish: () => void = () => undefined;
+      device.createComputePipelineAsync = async (descriptor) => {
+        await new Promise<void>((resolve) => (finish = resolve));
+        return compile(descriptor);
+      };
+      const controller = new AbortController();
+      const length = CHECKED_BYTES / 4;
+      const call = failure(runToy(backend, new Float32Array(length).fill(99), {}, controller.signal));
+      // By now its buffers are known to have memory, and only the compiler is waited for.
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      controller.abort();
+      await call;
+      expect(backend.state.bytes.pooled).toBeGreaterThanOrEqual(CHECKED_BYTES);
+      const tensor = await backend.upload({ data: new Float32Array(length).fill(7), shape: [length], dtype: "f32" });
+      finish();
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      expect((await numbersOf(backend, tensor as GpuTensor<"f32">)).every((number) => number === 7)).toBe(true);
+    });
+
+    test("leaves no memory behind when there was none", async () => {
+      const { backend, device } = await start();
+      starve(device, 100);
+      const controller = new AbortController();
+      const call = failure(runToy(backend, new Float32Array(CHECKED_BYTES), {}, controller.signal));
+      controller.abort();
+      await call;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      expect(backend.state.bytes).toMatchObject({ inUse: 0, created: 3 + 1 });
     });
 
     test("keeps no listener of a call that is done", async () => {

@@ -48,11 +48,11 @@ export class RowDevice {
     const readback = this.#pool.acquire(bytes, READBACK);
     const sentinels = new Float32Array(bytes / 4).fill(-12345.5);
     this.device.queue.writeBuffer(buffer, 0, sentinels);
-    const recorder = new Recorder(this.device, this.#pool, { ...this.traits, ...traits });
+    const recorder = new Recorder(this.device, this.#pool, { ...this.traits, ...traits }, true);
     recordRows(recorder, call, { buffer, byteOffset: place, byteLength: 4 * count });
     for (const program of recorder.programs) await this.#pipelines.compile(program);
     const encoder = this.device.createCommandEncoder();
-    recorder.encode(encoder, this.#pipelines);
+    await Promise.all(recorder.encode(encoder, this.#pipelines));
     encoder.copyBufferToBuffer(buffer, 0, readback, 0, bytes);
     this.device.queue.submit([encoder.finish()]);
     recorder.release();

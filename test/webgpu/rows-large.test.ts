@@ -1,16 +1,18 @@
-import { describe, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { countOf } from "../reference/indices.ts";
 import { numbers } from "../support/numbers.ts";
 import { OPS, expected } from "../support/operands.ts";
 import { expectClose } from "../support/tolerances.ts";
+import { unavailable } from "../support/variants.ts";
 import { PARSERS, type RowDevice, requestRowDevice } from "./rows-device.ts";
 import { gpuTolerance } from "./rows-tolerances.ts";
 
 const device = await requestRowDevice(false);
 
-describe.skipIf(typeof device === "string")(typeof device === "string" ? `large inputs (skipped: ${device})` : "large inputs", () => {
-  const gpu = device as RowDevice;
+if (typeof device === "string") test("large inputs on a GPU", ({ skip }) => unavailable(skip, device));
+else suite(device);
 
+function suite(gpu: RowDevice): void {
   // Shapes of real models, and the longest row.
   test.each([
     [[100_000, 10], 1],
@@ -48,4 +50,4 @@ describe.skipIf(typeof device === "string")(typeof device === "string" ? `large 
     const y = await gpu.run(PARSERS.softmax(numbers("normal", 1_000_000)));
     expect(y.reduce((sum, p) => sum + p, 0)).toBeCloseTo(1, 6);
   });
-});
+}

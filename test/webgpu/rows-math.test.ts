@@ -1,11 +1,14 @@
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import { expWgsl, logWgsl } from "../../src/backend/webgpu/kernels/exp-log.ts";
-import { type RowDevice, requestRowDevice } from "./rows-device.ts";
+import { unavailable } from "../support/variants.ts";
+import { requestRowDevice } from "./rows-device.ts";
 
 const device = await requestRowDevice(false);
 
-describe.skipIf(typeof device === "string")(typeof device === "string" ? `exp and log in WGSL (skipped: ${device})` : "exp and log in WGSL", () => {
-  const { device: gpu } = device as RowDevice;
+if (typeof device === "string") test("exp and log in WGSL", ({ skip }) => unavailable(skip, device));
+else suite(device.device);
+
+function suite(gpu: GPUDevice): void {
   const COUNT = 1 << 20;
   /** A prime, so that the mantissas of neighbouring exponents differ. */
   const STEP = 251;
@@ -80,4 +83,4 @@ ${definition}
     expect(await worst("log1", Math.log, 1.0000001, 2 ** 64)).toBeLessThanOrEqual(1);
     expect((await apply("log1", new Float32Array(256).fill(1)))[0]).toBe(0);
   });
-});
+}

@@ -2,20 +2,20 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
+import { unavailable } from "../support/variants.ts";
 import { requestRowDevice } from "./rows-device.ts";
 
 const device = await requestRowDevice(true);
 
-const reason =
-  typeof device === "string"
-    ? device
-    : device.device.adapterInfo.description.includes("llvmpipe")
-      ? ""
-      : "only lavapipe takes its subgroup size from the environment";
+const missing = typeof device === "string" ? device : device.device.adapterInfo.description.includes("llvmpipe") ? undefined : "only lavapipe lets us choose";
 
-// The size of a subgroup is that of the vectors which lavapipe compiles to, and is read once per process.
-describe.skipIf(reason !== "")(reason === "" ? "subgroups of other sizes" : `subgroups of other sizes (skipped: ${reason})`, () => {
-  test.each([4, 8, 16])("%d lanes", { timeout: 300_000 }, async (size) => {
+describe("subgroups of other sizes", () => {
+  // The size is that of the vectors which lavapipe compiles to, and is read once per process.
+  test.for([4, 8, 16])("%d lanes", { timeout: 300_000 }, async (size, { skip }) => {
+    if (missing !== undefined) {
+      unavailable(skip, missing);
+      return;
+    }
     const cache = process.env["MESA_SHADER_CACHE_DIR"];
     const env = {
       ...process.env,

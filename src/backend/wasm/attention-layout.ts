@@ -18,18 +18,34 @@ export const ROW_SLOPE = 8 * COLUMN;
 export const ROW_SINK = 9 * COLUMN;
 export const ROW_TABLE_BYTES = 10 * COLUMN * 4;
 
-/** Bytes of scratch that a block needs besides the packed queries and the accumulators. */
-const FIXED_SCRATCH = 7 * COLUMN * 4 + 2 * TILE_KEYS * 32;
+/**
+ * Keys after which the state of a decode block is merged into a total, however many threads there are: the unit of work that they
+ * share. Chunks begin at multiples of it.
+ */
+export const CHUNK_KEYS = 1024;
 
-/** Scratch of a block: states, tiles, packed queries, accumulators, and merged totals for decode. */
-export function blockScratchBytes(dim: number, valueDim: number): number {
-  return FIXED_SCRATCH + BLOCK_ROWS * 4 * (dim + 2 * Math.ceil(valueDim / 8) * 8);
+/** Bytes of scratch before the packed queries: key ranges of groups, what reads ahead leave, a score tile, a tile of values. */
+const PACKED_QUERIES = 3 * COLUMN * 4 + 2 * TILE_KEYS * 32;
+
+/** Bytes of the state of `rows` rows: max and sum of 64, and an accumulator for each. */
+export function stateBytes(rows: number, valueDim: number): number {
+  return 2 * COLUMN * 4 + rows * Math.ceil(valueDim / 8) * 32;
 }
 
-/** Flags of `attention_block_f32` and `attention_scores_f32`. */
+/** Where the state of a block lies that is computed in `scratch`. */
+export function stateIn(scratch: number, dim: number): number {
+  return scratch + PACKED_QUERIES + BLOCK_ROWS * 4 * dim;
+}
+
+/** Scratch of a block: tiles, packed queries and the state. */
+export function blockScratchBytes(dim: number, valueDim: number): number {
+  return stateIn(0, dim) + stateBytes(BLOCK_ROWS, valueDim);
+}
+
+/** Flags of `attention_block_f32`, `attention_merge_f32` and `attention_scores_f32`. */
 export const FIRST = 1;
 export const LAST = 2;
-export const CHUNKED = 4;
+export const RESTART = 4;
 export const BIAS = 8;
 export const MASK = 16;
 export const TILES = 32;

@@ -1,9 +1,11 @@
-import type { HeadView, HostScoreCall, ScoreView, Sequence } from "../../attention-arguments.ts";
+import type { HeadView, HostScoreCall, ScoreCall, ScoreView, Sequence } from "../../attention-arguments.ts";
 import { TILE_EMPTY, TILE_PARTIAL } from "../../block-mask.ts";
 import { keyRange } from "../../key-range.ts";
+import type { Row } from "./attention-blocks.ts";
 import {
   BIAS,
   BLOCK_ROWS,
+  CHUNK_KEYS,
   MASK,
   ROW_BIAS,
   ROW_HIGH,
@@ -24,13 +26,7 @@ import type { ModuleMemory } from "./memory.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** Keys whose bias, mask or tile bytes are copied into module memory at a time, so that scratch does not grow with them. */
-export const STAGED_KEYS = 1024;
-
-/** One row of a block: a query of a head. */
-export interface Row {
-  readonly head: number;
-  readonly query: number;
-}
+export const STAGED_KEYS = CHUNK_KEYS;
 
 /** The keys of a sequence that a call looks at. */
 export interface KeySpan {
@@ -90,10 +86,8 @@ export class BlockOperands {
     return this.#bias !== 0 || this.#mask !== 0 || this.#tiles !== 0;
   }
 
-  /** What the kernels find in the row table and in the tile table. */
   get flags(): number {
-    const { bias, mask, blockMask } = this.#call;
-    return (bias === undefined ? 0 : BIAS) | (mask === undefined ? 0 : MASK) | (blockMask === undefined ? 0 : TILES);
+    return flagsOf(this.#call);
   }
 
   /** The tile table as the kernel indexes it, from key 0, after `stage` from key `from`. */
@@ -112,47 +106,18 @@ export class BlockOperands {
   /** Describes a block's rows to the kernel, except where their results go; returns the keys [low, high) that any of them sees. */
   describe(sequence: Sequence, rows: readonly Row[]): readonly [number, number] {
     const { memory } = this.#runtime;
-    const { q, slopes, sinks, bias, mask, dim } = this.#call;
-    const floats = memory.f32;
-    const words = memory.i32;
-    const at = this.table / 4;
-    const queryBase = memory.addressOf(q.data);
-    const biasBase = bias === undefined || this.#bias !== 0 ? -1 : memory.addressOf(bias.data);
-    const maskBase = mask === undefined || this.#mask !== 0 ? -1 : memory.addressOf(mask.data);
-    let lowest = Infinity;
-    let highest = 0;
-    for (let r = 0; r < rows.length; r++) {
-      const { head, query } = rows[r] ?? { head: 0, query: 0 };
-      const position = query + sequence.offset;
-      const [low, high] = query < sequence.queryLength ? keyRange(position, sequence.keyLength, this.#call.rule) : [0, 0];
-      if (low < high) {
-        lowest = Math.min(lowest, low);
-        highest = Math.max(highest, high);
-      }
-      const source = sequence.batch * q.batch + head * q.head + (sequence.queryStart + query) * q.row;
-      if (this.#queries === 0) words[at + ROW_QUERY + r] = queryBase + source * 4;
-      else {
-        words[at + ROW_QUERY + r] = this.#queries + r * dim * 4;
-        copyIn(q.data, source, q.dim, floats, this.#queries / 4 + r * dim, dim);
-      }
-      words[at + ROW_LOW + r] = low;
-      words[at + ROW_HIGH + r] = high;
-      floats[at + ROW_POSITION + r] = position;
-      floats[at + ROW_SLOPE + r] = slopes?.[head] ?? 0;
-      // A row behind its batch's queries is no row: it has no sink either.
-      floats[at + ROW_SINK + r] = query < sequence.queryLength ? (sinks?.[head] ?? -Infinity) : -Infinity;
-      words[at + ROW_BIAS + r] = bias === undefined || biasBase < 0 ? 0 : biasBase + scoreOffset(bias, sequence, head, query) * 4;
-      words[at + ROW_MASK + r] = mask === undefined || maskBase < 0 ? 0 : maskBase + scoreOffset(mask, sequence, head, query);
-    }
-    // Lanes without a row see nothing; their addresses must still be readable.
-    for (let r = rows.length; r < roundUpToLanes(rows.length); r++) {
-      words[at + ROW_LOW + r] = 0;
-      words[at + ROW_HIGH + r] = 0;
-      floats[at + ROW_SLOPE + r] = 0;
-      words[at + ROW_BIAS + r] = words[at + ROW_BIAS] ?? 0;
-      words[at + ROW_MASK + r] = words[at + ROW_MASK] ?? 0;
-    }
-    return highest === 0 ? [0, 0] : [lowest, highest];
+    const { q, bias, mask, dim } = this.#call;
+    const base = memory.addressOf(q.data);
+    return describeRows(memory, this.#call, this.table, sequence, rows, {
+      query: (offset, r) => {
+        if (this.#queries === 0) return base + offset * 4;
+        const copy = this.#queries + r * dim * 4;
+        copyIn(q.data, offset, q.dim, memory.f32, copy / 4, dim);
+        return copy;
+      },
+      bias: bias === undefined || this.#bias !== 0 ? -1 : memory.addressOf(bias.data),
+      mask: mask === undefined || this.#mask !== 0 ? -1 : memory.addressOf(mask.data),
+    });
   }
 
   /** Tells the kernel where the result of row `r` goes, and its log-sum-exp (0: nowhere). */
@@ -202,6 +167,64 @@ export class BlockOperands {
     else for (let j = 0; j < count; j++) copyIn(view.data, base + (low + j) * view.row, view.dim, memory.f32, copy / 4 + j * dim, dim);
     return { address: copy - low * dim * 4, stride: dim * 4 };
   }
+}
+
+/** Where the operands of a block's rows lie. */
+export interface RowSources {
+  /** Address of the query at an offset, in elements, from the first; it belongs to row `r`. */
+  readonly query: (offset: number, r: number) => number;
+  /** Addresses of the first bias and mask byte, or −1 where rows get theirs later, or have none. */
+  readonly bias: number;
+  readonly mask: number;
+}
+
+/** Fills a row table, except where results go; returns the keys [low, high) that any of the rows sees. */
+export function describeRows(
+  memory: ModuleMemory,
+  call: Pick<ScoreCall, "q" | "slopes" | "sinks" | "rule"> & { readonly bias: ScoreView<unknown> | undefined; readonly mask: ScoreView<unknown> | undefined },
+  table: number,
+  sequence: Sequence,
+  rows: readonly Row[],
+  sources: RowSources,
+): readonly [number, number] {
+  const { q, slopes, sinks, bias, mask } = call;
+  const floats = memory.f32;
+  const words = memory.i32;
+  const at = table / 4;
+  let lowest = Infinity;
+  let highest = 0;
+  for (let r = 0; r < rows.length; r++) {
+    const { head, query } = rows[r] ?? { head: 0, query: 0 };
+    const position = query + sequence.offset;
+    const [low, high] = query < sequence.queryLength ? keyRange(position, sequence.keyLength, call.rule) : [0, 0];
+    if (low < high) {
+      lowest = Math.min(lowest, low);
+      highest = Math.max(highest, high);
+    }
+    words[at + ROW_QUERY + r] = sources.query(sequence.batch * q.batch + head * q.head + (sequence.queryStart + query) * q.row, r);
+    words[at + ROW_LOW + r] = low;
+    words[at + ROW_HIGH + r] = high;
+    floats[at + ROW_POSITION + r] = position;
+    floats[at + ROW_SLOPE + r] = slopes?.[head] ?? 0;
+    // A row behind its batch's queries is no row: it has no sink either.
+    floats[at + ROW_SINK + r] = query < sequence.queryLength ? (sinks?.[head] ?? -Infinity) : -Infinity;
+    words[at + ROW_BIAS + r] = bias === undefined || sources.bias < 0 ? 0 : sources.bias + scoreOffset(bias, sequence, head, query) * 4;
+    words[at + ROW_MASK + r] = mask === undefined || sources.mask < 0 ? 0 : sources.mask + scoreOffset(mask, sequence, head, query);
+  }
+  // Lanes without a row see nothing; their addresses must still be readable.
+  for (let r = rows.length; r < roundUpToLanes(rows.length); r++) {
+    words[at + ROW_LOW + r] = 0;
+    words[at + ROW_HIGH + r] = 0;
+    floats[at + ROW_SLOPE + r] = 0;
+    words[at + ROW_BIAS + r] = words[at + ROW_BIAS] ?? 0;
+    words[at + ROW_MASK + r] = words[at + ROW_MASK] ?? 0;
+  }
+  return highest === 0 ? [0, 0] : [lowest, highest];
+}
+
+/** What the kernels find in the row table and in the tile table. */
+export function flagsOf({ bias, mask, blockMask }: HostScoreCall): number {
+  return (bias === undefined ? 0 : BIAS) | (mask === undefined ? 0 : MASK) | (blockMask === undefined ? 0 : TILES);
 }
 
 /** A call from before scratch was taken: growth may detach its views of module memory. */

@@ -1,6 +1,7 @@
 import type { HostScoreCall } from "../../attention-arguments.ts";
+import type { Row } from "./attention-blocks.ts";
 import { BLOCK_ROWS } from "./attention-layout.ts";
-import { BlockOperands, type Row, STAGED_KEYS, copyOut, holdCall } from "./attention-operands.ts";
+import { BlockOperands, STAGED_KEYS, copyOut, holdCall } from "./attention-operands.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** How far `runScores` takes a score, as the kernel numbers it. */

@@ -1,18 +1,11 @@
-import {
-  type AttentionCall,
-  type HeadView,
-  type HostAttentionCall,
-  type ScoreCall,
-  type Sequence,
-  hostAttentionCall,
-  outputView,
-} from "../../attention-arguments.ts";
+import { type AttentionCall, type HeadView, type HostAttentionCall, type Sequence, hostAttentionCall, outputView } from "../../attention-arguments.ts";
 import { visibleKeys } from "../../key-range.ts";
 import { newOutput } from "../../row-arguments.ts";
 import { elementCount } from "../../shape.ts";
 import type { Tensor } from "../../tensor.ts";
-import { BLOCK_ROWS, CHUNKED, FIRST, LAST } from "./attention-layout.ts";
-import { BlockOperands, type Row, STAGED_KEYS, type Strided, copyOut, holdCall } from "./attention-operands.ts";
+import { type Row, forEachBlock } from "./attention-blocks.ts";
+import { BLOCK_ROWS, CHUNK_KEYS, FIRST, LAST, RESTART, stateBytes, stateIn } from "./attention-layout.ts";
+import { BlockOperands, type Strided, copyOut, holdCall } from "./attention-operands.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** Runs attention on the calling thread. */
@@ -30,14 +23,6 @@ export function runAttentionCall(runtime: Runtime, given: AttentionCall): Tensor
 export interface AttentionResult {
   readonly out: HeadView<Float32Array>;
   readonly lse: { readonly data: Float32Array; readonly batch: number; readonly head: number; readonly row: number } | undefined;
-}
-
-/**
- * Whether the queries of all heads that share a key/value head go through one block (decode: every key is read once for all of
- * them, in chunks of constant size that merge) or each head has blocks of its own (prefill).
- */
-export function usesDecode(call: ScoreCall, sequence: Sequence): boolean {
-  return sequence.rows * (call.heads / call.kvHeads) <= BLOCK_ROWS && call.blockMask === undefined;
 }
 
 /** Runs a call block by block. Scratch is constant; plain keys and values are copied one head at a time, the visible part of it. */
@@ -61,6 +46,8 @@ class AttentionRunner {
   readonly #outputs: number;
   /** Address of a block's log-sum-exps in scratch, or 0 when nobody wants them. */
   readonly #lses: number;
+  /** Address of the state that the chunks of a decode block are merged into. */
+  readonly #total: number;
 
   constructor(runtime: Runtime, call: HostAttentionCall, result: AttentionResult) {
     const { memory } = runtime;
@@ -71,45 +58,40 @@ class AttentionRunner {
     const inPlace = result.out.dim === 1 && memory.addressOf(result.out.data) >= 0;
     this.#outputs = inPlace ? 0 : memory.take(BLOCK_ROWS * call.valueDim * 4);
     this.#lses = result.lse === undefined ? 0 : memory.take(BLOCK_ROWS * 4);
+    this.#total = memory.take(stateBytes(BLOCK_ROWS, call.valueDim));
     this.#operands = new BlockOperands(runtime, held, (sequence) => visibleKeys(sequence, call.rule));
     this.#result = { ...result, out: { ...result.out, data: out() } };
   }
 
   run(sequence: Sequence): void {
-    const { heads, kvHeads } = this.#call;
-    const group = heads / kvHeads;
-    const decode = usesDecode(this.#call, sequence);
-    const rows: Row[] = [];
-    for (let kvHead = 0; kvHead < kvHeads; kvHead++) {
-      const keys = this.#operands.keys(sequence, kvHead);
-      const values = this.#operands.values(sequence, kvHead);
-      for (let head = kvHead * group; head < (kvHead + 1) * group; head++) {
-        for (let query = 0; query < sequence.rows; query++) {
-          rows.push({ head, query });
-          if (rows.length === BLOCK_ROWS && !decode) this.#runBlock(sequence, rows, keys, values, 0);
-        }
-        if (rows.length > 0 && !decode) this.#runBlock(sequence, rows, keys, values, 0);
-      }
-      if (rows.length > 0) this.#runBlock(sequence, rows, keys, values, CHUNKED);
-    }
+    let loaded = -1;
+    let keys: Strided | undefined;
+    let values: Strided | undefined;
+    forEachBlock(this.#call, sequence, (kvHead, rows, decode) => {
+      if (kvHead !== loaded) [keys, values] = [this.#operands.keys(sequence, kvHead), this.#operands.values(sequence, kvHead)];
+      loaded = kvHead;
+      if (keys !== undefined && values !== undefined) this.#runBlock(sequence, rows, keys, values, decode);
+    });
   }
 
-  /** Computes a block and empties `rows`. */
-  #runBlock(sequence: Sequence, rows: Row[], keys: Strided, values: Strided, mode: number): void {
+  #runBlock(sequence: Sequence, rows: readonly Row[], keys: Strided, values: Strided, decode: boolean): void {
     const operands = this.#operands;
     const { kernels } = this.#runtime;
     const { dim, valueDim, scale, softcap } = this.#call;
+    const { table, scratch } = operands;
     const [low, high] = operands.describe(sequence, rows);
     this.#setResults(sequence, rows);
-    // Parts begin at multiples of the staged length, so that tiles and chunks lie where one call would have them.
-    const start = Math.floor(low / STAGED_KEYS) * STAGED_KEYS;
+    // Parts begin at multiples of their length, so that tiles and chunks lie where one call would have them.
+    const start = Math.floor(low / CHUNK_KEYS) * CHUNK_KEYS;
     let from = start;
     do {
-      const to = operands.staged ? Math.min(from + STAGED_KEYS, high) : high;
+      const to = operands.staged || decode ? Math.min(from + CHUNK_KEYS, high) : high;
       if (operands.staged) operands.stage(sequence, rows, from, to);
-      const flags = operands.flags | mode | (from === start ? FIRST : 0) | (to === high ? LAST : 0);
+      const ends = (from === start ? FIRST : 0) | (to === high ? LAST : 0);
+      const merges = decode && ends !== (FIRST | LAST);
+      const flags = operands.flags | (merges ? (ends & FIRST) | RESTART : ends);
       kernels.attention_block_f32(
-        operands.table,
+        table,
         rows.length,
         keys.address,
         keys.stride,
@@ -122,13 +104,13 @@ class AttentionRunner {
         scale,
         softcap,
         operands.tilesFrom(from),
-        operands.scratch,
+        scratch,
         flags,
       );
+      if (merges) kernels.attention_merge_f32(table, rows.length, valueDim, stateIn(scratch, dim), this.#total, ends);
       from = to;
     } while (from < high);
     this.#copyResults(sequence, rows);
-    rows.length = 0;
   }
 
   #setResults(sequence: Sequence, rows: readonly Row[]): void {

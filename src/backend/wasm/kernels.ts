@@ -1,13 +1,18 @@
 /** Three softmax kernels and log-softmax share one signature. Addresses and strides in bytes; `safe` is 0 or 1. */
 export type RowKernel = (x: number, y: number, rows: number, cols: number, xStride: number, yStride: number, scratch: number, safe: number) => void;
 
+/** Kernels of row operations. Their seventh argument is scratch, an operation (f64) or the states of the rows (normalize). */
+export type RowKernelName =
+  "softmax_standard_f32" | "softmax_safe_f32" | "softmax_online_f32" | "log_softmax_f32" | "log_sum_exp_f32" | "online_normalize_f32" | "rows_f64";
+
 /** What both binaries export. assembly/kernels/ documents each. */
 export interface Kernels {
   readonly softmax_standard_f32: RowKernel;
   readonly softmax_safe_f32: RowKernel;
   readonly softmax_online_f32: RowKernel;
   readonly log_softmax_f32: RowKernel;
-  readonly log_sum_exp_f32: (x: number, y: number, rows: number, cols: number, xStride: number, yStride: number, scratch: number) => void;
+  /** `safe` is without effect: the result for a row without any finite element is −inf anyway. */
+  readonly log_sum_exp_f32: RowKernel;
   readonly rows_f64: (x: number, y: number, rows: number, cols: number, xStride: number, yStride: number, op: number, safe: number) => void;
   readonly modify_f32: ModifyKernel;
   readonly modify_f64: ModifyKernel;
@@ -30,6 +35,7 @@ export interface Kernels {
     scratch: number,
     flags: number,
   ) => void;
+  readonly attention_merge_f32: (table: number, rows: number, valueDim: number, state: number, total: number, flags: number) => void;
   readonly attention_scores_f32: (
     table: number,
     rows: number,

@@ -8,6 +8,10 @@ const ARENA_START = PAGE;
 /** Scratch for one call; a larger need is borrowed from the heap until the call ends. */
 const ARENA_BYTES = 1 << 20;
 const HEAP_START = ARENA_START + ARENA_BYTES;
+/** Pages that a memory has to begin with. */
+export const INITIAL_PAGES = HEAP_START / PAGE;
+/** Pages that the binaries declare as the maximum: all of a 32-bit address space. */
+export const MAXIMUM_PAGES = 65536;
 
 interface Block {
   start: number;
@@ -32,6 +36,8 @@ export class ModuleMemory {
   #i32!: Int32Array;
   #u8!: Uint8Array;
   #buffer!: ArrayBufferLike;
+  /** Shared memory that grows gets a new buffer, but the old ones go on showing their part of it. */
+  readonly #shared = new WeakSet<ArrayBufferLike>();
   #top = ARENA_START;
   /** Heap blocks the current calls borrowed for scratch. */
   readonly #borrowed: number[] = [];
@@ -40,8 +46,8 @@ export class ModuleMemory {
   readonly #used = new Map<number, number>();
   #end: number;
 
-  constructor() {
-    this.memory = new WebAssembly.Memory({ initial: HEAP_START / PAGE, maximum: 65536 });
+  constructor(memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MAXIMUM_PAGES })) {
+    this.memory = memory;
     this.#end = HEAP_START;
     this.#refresh();
   }
@@ -80,7 +86,7 @@ export class ModuleMemory {
 
   /** The address of an array that lies in this memory, or −1. */
   addressOf(data: ArrayBufferView): number {
-    return data.buffer === this.#buffer ? data.byteOffset : -1;
+    return data.buffer === this.#buffer || this.#shared.has(data.buffer) ? data.byteOffset : -1;
   }
 
   /**
@@ -180,6 +186,7 @@ export class ModuleMemory {
   #refresh(): void {
     const buffer = this.memory.buffer;
     this.#buffer = buffer;
+    if (!(buffer instanceof ArrayBuffer)) this.#shared.add(buffer);
     this.#f32 = new Float32Array(buffer);
     this.#f64 = new Float64Array(buffer);
     this.#i32 = new Int32Array(buffer);

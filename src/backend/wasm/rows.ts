@@ -1,10 +1,11 @@
 import type { RowPlan } from "../../row-plan.ts";
 import type { FloatArray } from "../../tensor.ts";
 import { gather, scatter } from "./gather.ts";
+import type { RowKernelName } from "./kernels.ts";
 import type { Runtime } from "./runtime.ts";
 
 /** A row operation ready to run: everything checked, `y` allocated. */
-export interface RowJob {
+export interface RowOperation {
   readonly plan: RowPlan;
   readonly dtype: "f32" | "f64";
   readonly x: FloatArray;
@@ -14,14 +15,18 @@ export interface RowJob {
   readonly scale: number;
   readonly bias: FloatArray | undefined;
   readonly mask: Uint8Array | undefined;
-  /** Runs the kernel on rows in module memory; strides in bytes. */
-  readonly kernel: (runtime: Runtime, x: number, y: number, rows: number, cols: number, xStride: number, yStride: number, scratch: number) => void;
+  readonly kernel: RowKernelName;
+  /** The kernel's seventh argument where that is not scratch, for the first row, and what to add to it for the next. */
+  readonly operand?: number | undefined;
+  readonly operandStride?: number;
+  /** 0 or 1. */
+  readonly safe: number;
   /** Scratch bytes that the kernel wants. */
   readonly scratchBytes: number;
 }
 
 /** Elements that travel through scratch at a time: input and output stay in the second-level cache between the copies. */
-const CHUNK_ELEMENTS = 1 << 16;
+export const CHUNK_ELEMENTS = 1 << 16;
 /** Rows that lie across the memory order are gathered so many at a time, so that reads come in runs, … */
 const CROSSING_ROWS = 256;
 /** … unless they are so long that this many elements are exceeded. */
@@ -29,11 +34,21 @@ const MAX_CROSSING_ELEMENTS = 1 << 21;
 /** Gap, in elements, between crossing rows in scratch: at a pitch of a power of two, transposing would hit one cache set. */
 const CROSSING_GAP = 16;
 
+/** How rows that are copied travel: how far apart they lie in scratch, and how many at a time. */
+export function pacing({ rows, cols, colCount }: RowPlan): { readonly crossing: boolean; readonly pitch: number; readonly chunkRows: number } {
+  const col = cols.length === 1 ? cols[0] : undefined;
+  const inner = rows.at(-1) ?? { x: 0, y: 0 };
+  const crossing = inner.x < (col?.x ?? 0) || inner.y < (col?.y ?? 0);
+  const fitting = (elements: number): number => Math.max(1, Math.floor(elements / Math.max(colCount, 1)));
+  const chunkRows = crossing ? Math.max(fitting(CHUNK_ELEMENTS), Math.min(CROSSING_ROWS, fitting(MAX_CROSSING_ELEMENTS))) : fitting(CHUNK_ELEMENTS);
+  return { crossing, pitch: crossing ? colCount + CROSSING_GAP : colCount, chunkRows };
+}
+
 /**
  * Runs a row operation. Rows that lie in module memory one after the other are used in place; all others are gathered into
  * scratch, chunk by chunk, so scratch does not grow with the number of rows.
  */
-export function runRows(runtime: Runtime, job: RowJob): void {
+export function runRows(runtime: Runtime, job: RowOperation): void {
   const { plan, reduces } = job;
   const { memory, kernels } = runtime;
   const cols = plan.colCount;
@@ -44,10 +59,7 @@ export function runRows(runtime: Runtime, job: RowJob): void {
   const xInModule = memory.addressOf(job.x) >= 0 && (cols <= 1 || col?.x === 1);
   const yInModule = memory.addressOf(job.y) >= 0 && (reduces || cols <= 1 || col?.y === 1);
   const gathers = !xInModule || !yInModule || modified;
-  const crossing = inner.x < (col?.x ?? 0) || inner.y < (col?.y ?? 0);
-  const pitch = crossing ? cols + CROSSING_GAP : cols;
-  const fitting = (elements: number): number => Math.max(1, Math.floor(elements / Math.max(cols, 1)));
-  const chunkRows = crossing ? Math.max(fitting(CHUNK_ELEMENTS), Math.min(CROSSING_ROWS, fitting(MAX_CROSSING_ELEMENTS))) : fitting(CHUNK_ELEMENTS);
+  const { crossing, pitch, chunkRows } = pacing(plan);
   const chunk = gathers ? Math.min(inner.size, chunkRows) : inner.size;
 
   const held = { x: memory.hold(job.x), y: memory.hold(job.y), bias: job.bias && memory.hold(job.bias), mask: job.mask && memory.hold(job.mask) };
@@ -61,6 +73,8 @@ export function runRows(runtime: Runtime, job: RowJob): void {
     const maskAt = job.mask !== undefined ? memory.take((inner.mask === 0 ? 1 : chunk) * cols) : 0;
     const columns = crossing && gathers ? memory.take(chunk * cols * size) : 0;
     const [x, y, bias, mask] = [held.x(), held.y(), held.bias?.(), held.mask?.()];
+    const { operandStride = 0 } = job;
+    let operand = job.operand ?? scratch;
     const xBase = memory.addressOf(x);
     const yBase = memory.addressOf(y);
 
@@ -111,7 +125,8 @@ export function runRows(runtime: Runtime, job: RowJob): void {
           fromStride = targetStride;
         }
 
-        job.kernel(runtime, from, to, n, cols, fromStride, toStride, scratch);
+        kernels[job.kernel](from, to, n, cols, fromStride, toStride, operand, job.safe);
+        operand += n * operandStride;
         if (!yInModule) {
           const results = { address: to, pitch: reduces ? 1 : pitch, columns };
           scatter(runtime, results, { data: y, base: yAt + r * inner.y, rows: n, rowStride: inner.y, cols: reduces ? [] : plan.cols, operand: "y" });

@@ -13,9 +13,7 @@ export interface Runtime {
 }
 
 /** Compiles and instantiates a binary, synchronously: about a millisecond. Without `variant` the fastest that runs here. */
-export function createRuntime(variant: Variant = chooseVariant()): Runtime {
-  const memory = new ModuleMemory();
-  const module = new WebAssembly.Module(binaryOf(variant));
+export function createRuntime(variant: Variant = chooseVariant(), memory = new ModuleMemory(), module = new WebAssembly.Module(binaryOf(variant))): Runtime {
   const instance = new WebAssembly.Instance(module, { env: { memory: memory.memory } });
   return { variant, kernels: instance.exports as unknown as Kernels, memory };
 }
@@ -27,7 +25,8 @@ export function defaultRuntime(): Runtime {
   return (shared ??= createRuntime());
 }
 
-function chooseVariant(): Variant {
+/** The variant that the environment asks for, or the fastest that runs here. */
+export function chooseVariant(): Variant {
   if (!hasSimd()) throw new UnsupportedError("this JavaScript engine has no WebAssembly SIMD");
   const forced = forcedVariant();
   if (forced === undefined || forced === "") return hasRelaxedSimd() ? "relaxed" : "baseline";
@@ -46,6 +45,6 @@ function forcedVariant(): string | undefined {
 }
 
 /** The bytes of one of the two inlined binaries, whose pieces alternate. */
-function binaryOf(variant: Variant): Uint8Array<ArrayBuffer> {
+export function binaryOf(variant: Variant): Uint8Array<ArrayBuffer> {
   return decode(BINARIES.filter((_, i) => i % 2 === (variant === "baseline" ? 0 : 1)).join(""), TABLE);
 }

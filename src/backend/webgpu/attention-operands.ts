@@ -1,9 +1,11 @@
 import type { HeadView, ScoreCall, ScoreView, Sequence } from "../../attention-arguments.ts";
 import { type BlockMask, TILE_EMPTY, TILE_PARTIAL } from "../../block-mask.ts";
 import { BackendError } from "../../errors.ts";
-import type { DeviceArray } from "../../tensor.ts";
+import { contiguousStrides, elementCount } from "../../shape.ts";
+import { DeviceArray } from "../../tensor.ts";
 import { ALIBI, BIAS, MASK, SINKS, type SequenceRecord, TILE, TILES, TILE_OPEN, TILE_SKIPPED, bitsOf } from "./kernels/score-modifiers.ts";
 import type { Recorder, Slice } from "./recorder.ts";
+import { copyStrided } from "./strided.ts";
 
 /** An operand in a GPU buffer: strides in elements along batch, head, row and what a row holds. */
 export interface Operand {
@@ -193,7 +195,7 @@ export class AttentionOperands {
 
   #heads(view: HeadView, heads: number, extent: (s: Sequence) => Extent): Operand {
     const { dtype, sequences } = this.#call;
-    const packed = view.dim === 1 || !ArrayBuffer.isView(view.data) ? view : packHeads(view, sequences, extent, heads);
+    const packed = view.dim === 1 || view.data instanceof DeviceArray ? view : packHeads(view, sequences, extent, heads);
     const operand = { bytesPerElement: dtype === "f32" ? 4 : 2, batch: packed.batch, head: packed.head, row: packed.row, last: 1 };
     const { to } = spanOf(operand, sequences, extent, 0, heads);
     return { ...operand, slice: this.#recorder.input(packed.data, to) };
@@ -278,19 +280,12 @@ function packHeads(view: HeadView, sequences: readonly Sequence[], extent: (s: S
     rows = Math.max(rows, e.start + e.rows);
     width = e.width;
   }
-  const source = view.data as Float32Array | Uint16Array;
-  const count = batches * heads * rows * width;
-  const data = source instanceof Float32Array ? new Float32Array(count) : new Uint16Array(count);
-  let at = 0;
-  for (let b = 0; b < batches; b++) {
-    for (let h = 0; h < heads; h++) {
-      for (let r = 0; r < rows; r++) {
-        const from = b * view.batch + h * view.head + r * view.row;
-        for (let d = 0; d < width; d++) data[at++] = source[from + d * view.dim] ?? 0;
-      }
-    }
-  }
-  return { data, batch: heads * rows * width, head: rows * width, row: width, dim: 1 };
+  const shape = [batches, heads, rows, width];
+  const data = view.data instanceof Uint16Array ? new Uint16Array(elementCount(shape)) : new Float32Array(elementCount(shape));
+  const strides = contiguousStrides(shape);
+  copyStrided(shape, view.data as Float32Array, [view.batch, view.head, view.row, view.dim], data as Float32Array, strides);
+  const [batch = 0, head = 0, row = 0] = strides;
+  return { data, batch, head, row, dim: 1 };
 }
 
 function tilesPerHead({ queryTiles, keyTiles }: BlockMask): number {

@@ -1,7 +1,7 @@
 import { type AttentionCall, type Sequence, outputStrides } from "../../attention-arguments.ts";
 import { usesDecode } from "../../decode-rule.ts";
 import { visibleKeys } from "../../key-range.ts";
-import { AttentionOperands, type Binding, type Operand, type Part, allBound, bindSpan, cutParts, gridOf } from "./attention-operands.ts";
+import { AttentionOperands, type Binding, type Operand, type Part, allBound, cutParts, gridOf } from "./attention-operands.ts";
 import { ATTENTION_UNIFORMS, type AttentionKey, CHUNK_KEYS, SLICE, attentionKey, attentionProgram } from "./kernels/attention.ts";
 import { CHUNK_UNIFORMS, MERGED_COLUMNS, MERGE_CHUNKS } from "./kernels/merge.ts";
 import { LSE, pushSequence, SEQUENCE_WORDS } from "./kernels/score-modifiers.ts";
@@ -59,7 +59,11 @@ class AttentionRecorder {
       ...this.#plan({ sequences: decode, firstHead: 0, heads }, this.#operands.group, (part) => this.#chunksOf(part)),
       ...this.#plan({ sequences: prefill, firstHead: 0, heads }, 1, () => 1),
     ];
-    for (const dispatch of plans) this.#run(dispatch, usesDecode(this.#call, dispatch.part.sequences[0] as Sequence));
+    for (const dispatch of plans)
+      this.#run(
+        dispatch,
+        dispatch.part.sequences.some((s) => usesDecode(this.#call, s)),
+      );
   }
 
   #plan(whole: Part, granularity: number, chunksOf: (part: Part) => number): Dispatch[] {

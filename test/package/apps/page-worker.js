@@ -1,3 +1,3 @@
 import { everything } from "./everything.js";
 
-everything().then(postMessage, (error) => postMessage({ failed: error.stack ?? String(error) }));
+onmessage = ({ data }) => everything(data).then(postMessage, (error) => postMessage({ failed: error.stack ?? String(error) }));

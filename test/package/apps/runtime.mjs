@@ -19,7 +19,7 @@ function standardOverflows() {
 
 console.log(
   JSON.stringify({
-    ...(await everything()),
+    ...(await everything({ gpu: true, workerUrl: new URL(import.meta.resolve("onepass/worker")) })),
     sameModule: required.softmax === onepass.softmax,
     standardOverflows: standardOverflows(),
     accepted: { baseline: accepts("baseline"), relaxed: accepts("relaxed") },

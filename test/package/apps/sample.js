@@ -10,7 +10,7 @@ function noise(count, seed, amplitude) {
   });
 }
 
-const SHAPES = { x: [5, 1031], q: [1, 4, 70, 24], k: [1, 2, 133, 24], v: [1, 2, 133, 20] };
+const SHAPES = { x: [5, 1031], q: [1, 4, 70, 24], k: [1, 2, 517, 24], v: [1, 2, 517, 20] };
 const AMPLITUDES = { x: 120, q: 2, k: 2, v: 1 };
 const inputs = Object.fromEntries(
   Object.entries(SHAPES).map(([name, shape], i) => [

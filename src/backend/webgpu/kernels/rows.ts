@@ -93,8 +93,17 @@ const ELEMENTS = {
   "f16-packed": { vector: "vec2<u32>", scalar: "u32" },
 } as const;
 
-/** The shader of a key. */
+const PROGRAMS = new Map<string, Program>();
+
+/** The shader of a key; its text is written once. */
 export function rowProgram(key: RowKey): Program {
+  const name = `rows ${key.storage}${key.vector ? " vector" : ""}${key.subgroups ? " subgroups" : ""}`;
+  let program = PROGRAMS.get(name);
+  if (program === undefined) PROGRAMS.set(name, (program = makeProgram(name, key)));
+  return program;
+}
+
+function makeProgram(name: string, key: RowKey): Program {
   const { storage, subgroups, vector } = key;
   const vectors = heldBy(vector) / 4;
   const each = (line: (register: string, k: number) => string): string => unroll(vectors, line);
@@ -250,7 +259,6 @@ ${each((v, k) => `    store(at, c + ${k}u * stride, end, ${v});`)}
   }
 }
 `;
-  const name = `rows ${storage}${vector ? " vector" : ""}${subgroups ? " subgroups" : ""}`;
   return {
     name,
     wgsl,

@@ -34,6 +34,8 @@ export const SCORES_UNIFORMS = uniformBlock("Uniforms", {
   rowBlocks: "u32",
   firstHead: "u32",
   heads: "u32",
+  /** Where `tables` has the sequences' records, and how many words each takes. */
+  sequencesAt: "u32",
   sequenceWords: "u32",
   gridX: "u32",
   workgroups: "u32",
@@ -63,7 +65,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let of_row = id / u.keyBlocks;
   let of_head = of_row / u.rowBlocks;
   let head = u.firstHead + of_head % u.heads;
-  let sq = sequence_at(of_head / u.heads * u.sequenceWords);
+  let sq = sequence_at(u.sequencesAt + of_head / u.heads * u.sequenceWords);
   let key = id % u.keyBlocks * ${THREADS}u + thread;
   let row = of_row % u.rowBlocks * ${SCORE_ROWS}u + vec4(0u, 1u, 2u, 3u);
   if (key >= u.keys) { return; }

@@ -1,0 +1,260 @@
+import { create } from "webgpu";
+import { describe, expect, test } from "vitest";
+import {
+  BackendError,
+  type Calibration,
+  DisposedError,
+  type Engine,
+  UnsupportedError,
+  attention,
+  attentionScores,
+  attentionVarlen,
+  createEngine,
+  logSoftmax,
+  logSumExp,
+  mergeStates,
+  softmax,
+  tensor,
+} from "../../src/index.ts";
+import { calibrationOf } from "./calibration.ts";
+
+// What an engine promises besides numbers: options, where results go, order, and what it says of itself. Numbers are compared in
+// the parity suites, which run on engines as well.
+
+const numbers = (count: number, seed = 1): Float32Array => Float32Array.from({ length: count }, (_, i) => Math.sin(seed + i * 1.7) * 3);
+const x = tensor(numbers(12), [3, 4]);
+const [q, k, v] = [tensor(numbers(24, 2), [2, 3, 4]), tensor(numbers(40, 3), [2, 5, 4]), tensor(numbers(40, 4), [2, 5, 4])];
+
+/** A GPU without adapters. */
+const NO_ADAPTER = { requestAdapter: () => Promise.resolve(null) };
+
+/** A device that takes every command and computes nothing. */
+function nullGpu(): GPU {
+  return create(["backend=null"]);
+}
+
+async function withEngine<T>(options: Parameters<typeof createEngine>[0], body: (engine: Engine) => Promise<T> | T): Promise<T> {
+  const engine = await createEngine(options);
+  try {
+    return await body(engine);
+  } finally {
+    engine.dispose();
+  }
+}
+
+async function rejected(promise: Promise<unknown>): Promise<Error> {
+  return promise.then(
+    () => expect.fail("it did not reject"),
+    (error: unknown) => error as Error,
+  );
+}
+
+describe("on the CPU", () => {
+  test("every operation gives what the plain function gives", async () => {
+    await withEngine({ device: "wasm", threads: 1 }, async (engine) => {
+      expect(await engine.softmax(x, { axis: 0 })).toEqual(softmax(x, { axis: 0 }));
+      expect(await engine.softmax(Float64Array.of(1, 2))).toEqual(softmax(Float64Array.of(1, 2)));
+      expect(await engine.logSoftmax(x, { scale: 2 })).toEqual(logSoftmax(x, { scale: 2 }));
+      expect(await engine.logSumExp(x, { keepDims: true })).toEqual(logSumExp(x, { keepDims: true }));
+      expect(await engine.attention(q, k, v, { causal: true })).toEqual(attention(q, k, v, { causal: true }));
+      const parts = await engine.attention(q, k, v, { returnLse: true });
+      expect(parts).toEqual(attention(q, k, v, { returnLse: true }));
+      expect(await engine.mergeStates([parts, parts])).toEqual(mergeStates([parts, parts]));
+      expect(await engine.attentionScores(q, k, { stage: "masked", causal: true })).toEqual(attentionScores(q, k, { stage: "masked", causal: true }));
+      const ragged = tensor(numbers(24), [3, 2, 4]);
+      const starts = { cuSeqlensQ: [0, 1, 3] };
+      expect(await engine.attentionVarlen(ragged, ragged, ragged, starts)).toEqual(attentionVarlen(ragged, ragged, ragged, starts));
+    });
+  });
+
+  test("arrays are read before a call returns, and out is written when it settles", async () => {
+    await withEngine({ device: "wasm" }, async (engine) => {
+      const input = numbers(12);
+      const out = new Float32Array(12).fill(7);
+      const expected = softmax(tensor(input.slice(), [3, 4])).data;
+      const promise = engine.softmax(tensor(input, [3, 4]), { out });
+      input.fill(NaN);
+      expect([...out]).toEqual(new Array(12).fill(7));
+      const result = await promise;
+      expect(result.data).toBe(out);
+      expect([...out]).toEqual([...expected]);
+    });
+  });
+
+  test("out may be strided, and in place", async () => {
+    await withEngine({ device: "wasm" }, async (engine) => {
+      const out = { data: new Float32Array(24).fill(7), shape: [3, 4], strides: [8, 2], dtype: "f32" } as const;
+      expect(await engine.softmax(x, { out })).toBe(out);
+      const expected = softmax(x).data;
+      expect([...out.data]).toEqual(Array.from({ length: 24 }, (_, i) => (i % 2 === 0 ? expected[i / 2] : 7)));
+      const place = tensor(numbers(12), [3, 4]);
+      expect(await engine.softmax(place, { out: place })).toBe(place);
+      expect([...place.data]).toEqual([...expected]);
+      const strided = { data: new Float32Array(60), shape: [2, 3, 4], strides: [30, 8, 1], dtype: "f32" } as const;
+      const { out: given, lse } = await engine.attention(q, k, v, { out: strided, returnLse: true });
+      expect(given).toBe(strided);
+      const plain = attention(q, k, v, { returnLse: true });
+      expect(lse).toEqual(plain.lse);
+      expect(strided.data[30 + 8 + 1]).toBe(plain.out.data[12 + 4 + 1]);
+    });
+  });
+
+  test("tensors of the engine's memory are used in place", async () => {
+    await withEngine({ device: "wasm" }, async (engine) => {
+      const kept = engine.empty([3, 4]);
+      kept.data.set(x.data);
+      expect(await engine.softmax(kept, { out: kept })).toBe(kept);
+      expect([...kept.data]).toEqual([...softmax(x).data]);
+      kept.dispose();
+    });
+  });
+
+  test("a call that is wrong rejects like the plain function throws, and changes nothing", async () => {
+    await withEngine({ device: "wasm" }, async (engine) => {
+      const out = new Float32Array(11).fill(7);
+      const error = await rejected(engine.softmax(x, { out }));
+      expect(error).toBeInstanceOf(RangeError);
+      expect(error.message).toBe('"out" expected 12 elements for shape [3, 4], got 11');
+      expect([...out]).toEqual(new Array(11).fill(7));
+      expect((await rejected(engine.attention(q, k, v, { casual: true }))).message).toMatch(/^"casual" is not an option here/);
+      expect((await rejected(engine.softmax("x" as never))).message).toBe('"x" expected a typed array or a tensor, got "x"');
+    });
+  });
+
+  test("an aborted signal rejects with its reason", async () => {
+    await withEngine({ device: "wasm" }, async (engine) => {
+      const out = new Float32Array(12).fill(7);
+      expect(await rejected(engine.softmax(x, { out, signal: AbortSignal.abort(new Error("enough")) }))).toEqual(new Error("enough"));
+      expect([...out]).toEqual(new Array(12).fill(7));
+    });
+  });
+
+  test("what needs a GPU says so", async () => {
+    await withEngine({ device: "wasm" }, async (engine) => {
+      const buffer = { size: 1024, usage: 128, mapState: "unmapped" };
+      const onGpu = { buffer, shape: [3, 4], dtype: "f32" } as const;
+      expect((await rejected(engine.softmax(onGpu))).message).toBe('"x" is in a GPU buffer, but this call computes on the CPU');
+      const halves = await rejected(engine.softmax({ data: new Uint16Array(4), shape: [4], dtype: "f16" }));
+      expect(halves).toBeInstanceOf(UnsupportedError);
+      const why = 'WebGPU is off: the engine was created with device "wasm"';
+      for (const error of [await rejected(engine.upload(x)), await rejected(engine.download(onGpu))]) {
+        expect(error).toBeInstanceOf(BackendError);
+        expect(error.message).toBe(why);
+      }
+      expect(() => engine.empty([2], { device: "webgpu" })).toThrow(new BackendError(why));
+      expect(() => engine.encode({} as never)).toThrow(new BackendError(why));
+    });
+  });
+
+  test("disposing ends it, and again does nothing", async () => {
+    const engine = await createEngine({ device: "wasm" });
+    engine.dispose();
+    engine.dispose();
+    expect(await rejected(engine.softmax(x))).toBeInstanceOf(DisposedError);
+    for (const use of [() => engine.info(), () => engine.empty([1]), () => engine.explain("softmax", { x: [1] })]) expect(use).toThrow(DisposedError);
+  });
+});
+
+describe("options", () => {
+  const calibration = calibrationOf({ gpuWins: false });
+
+  test.each<[string, object, new (message: string) => Error, RegExp]>([
+    ["a misspelt option", { devise: "wasm" }, TypeError, /^"devise" is not an option here; expected one of device, threads/],
+    ["an unknown device", { device: "gpu" }, RangeError, /^"device" expected "auto" \| "wasm" \| "webgpu", got "gpu"/],
+    ["a gpu that is none", { gpu: 1 }, TypeError, /^"gpu" expected a GPU or a GPUDevice, got 1/],
+    ["a gpu without the methods of one", { gpu: {} }, TypeError, /^"gpu" expected a GPU or a GPUDevice, got Object/],
+    ["a calibration that is none", { calibration: 1 }, TypeError, /^"calibration" expected an object, got 1/],
+    [
+      "a calibration with a rate of 0",
+      { calibration: { ...calibration, gpu: { ...calibration.gpu, uploadBytesPerSecond: 0 } } },
+      RangeError,
+      /^"calibration.gpu.uploadBytesPerSecond" expected a positive, finite number, got 0/,
+    ],
+  ])("%s", async (_, options, type, message) => {
+    const error = await rejected(createEngine(options));
+    expect(error.message).toMatch(message);
+    expect(error).toBeInstanceOf(type);
+  });
+
+  test("webgpu without a GPU is an error, auto without one is the CPU and says so", async () => {
+    const error = await rejected(createEngine({ device: "webgpu", gpu: NO_ADAPTER }));
+    expect(error).toBeInstanceOf(BackendError);
+    expect(error.message).toMatch(/^no GPU: no adapter/);
+    await withEngine({ gpu: NO_ADAPTER }, async (engine) => {
+      expect(engine.info().webgpu).toBeUndefined();
+      expect(engine.info().off).toContainEqual(expect.stringMatching(/^WebGPU is off: no adapter/));
+      expect(engine.calibration).toBeUndefined();
+      expect(await engine.softmax(x)).toEqual(softmax(x));
+      expect(engine.explain("softmax", { x: [3, 4] }).reason).toMatch(/^wasm: WebGPU is off: no adapter/);
+    });
+  });
+
+  test("the binary may be chosen", async () => {
+    for (const variant of ["baseline", "relaxed"] as const) {
+      await withEngine({ device: "wasm", variant }, (engine) => expect(engine.info().wasm.variant).toBe(variant));
+    }
+  });
+});
+
+describe("on a GPU that computes nothing", () => {
+  test("a calibration that is passed in is used, and not measured again", async () => {
+    const calibration: Calibration = calibrationOf({ gpuWins: true });
+    await withEngine({ gpu: nullGpu(), calibration }, (engine) => {
+      expect(engine.calibration).toEqual(calibration);
+      expect(engine.info().webgpu?.pipelines).toBe(0);
+      expect(engine.explain("softmax", { x: [4096, 4096] }).device).toBe("webgpu");
+      expect(engine.explain("softmax", { x: [4096, 4096] }, { dtype: "f64" }).reason).toBe('wasm: "x" has dtype f64, and WebGPU has no f64');
+      expect(engine.explain("softmax", { x: [1, 10] }).device).toBe("wasm");
+      expect(engine.explain("softmax", { x: [1, 10] }, { place: "gpu" }).reason).toBe('webgpu: "x" is in a GPU buffer');
+      const decode = engine.explain("attention", { q: [8, 1, 64], k: [8, 4096, 64], v: [8, 4096, 64] });
+      expect(decode.kernel).toBe("decode");
+      expect(engine.explain("attention", { q: [8, 512, 64], k: [8, 512, 64], v: [8, 512, 64] }, { causal: true }).kernel).toBe("prefill");
+      expect(() => engine.explain("softmax", { x: [2, -1] })).toThrow(/^"x" expected sizes/);
+      expect(() => engine.explain("attention", { q: [8, 1, 64], k: [8, 1, 32], v: [8, 1, 64] })).toThrow(/^"k" expected last dimension 64/);
+    });
+  });
+
+  test("f64 is computed on the CPU", async () => {
+    await withEngine({ device: "webgpu", gpu: nullGpu() }, async (engine) => {
+      expect(await engine.softmax(Float64Array.of(1, 2, 3))).toEqual(softmax(Float64Array.of(1, 2, 3)));
+    });
+  });
+
+  test("a device that was passed in is not destroyed", async () => {
+    const gpu = nullGpu();
+    const adapter = await gpu.requestAdapter();
+    const device = (await adapter?.requestDevice()) ?? expect.fail("no device");
+    let lost = false;
+    void device.lost.then(() => (lost = true));
+    const engine = await createEngine({ device: "webgpu", gpu: device });
+    const kept = engine.empty([16]);
+    expect(kept.shape).toEqual([16]);
+    engine.dispose();
+    await device.queue.onSubmittedWorkDone();
+    expect(lost).toBe(false);
+    device.destroy();
+  });
+
+  test("tensors that were disposed of are refused", async () => {
+    await withEngine({ device: "webgpu", gpu: nullGpu() }, async (engine) => {
+      const kept = await engine.upload(x);
+      expect(kept.dtype).toBe("f32");
+      kept.dispose();
+      expect(await rejected(engine.softmax(kept))).toBeInstanceOf(DisposedError);
+    });
+  });
+
+  test("the bytes of a mask and halves can be uploaded", async () => {
+    await withEngine({ device: "webgpu", gpu: nullGpu() }, async (engine) => {
+      const mask = await engine.upload({ data: new Uint8Array(12), shape: [3, 4] });
+      expect([mask.dtype, mask.shape]).toEqual(["u8", [3, 4]]);
+      const halves = await engine.upload({ data: new Uint16Array(12), shape: [3, 4], dtype: "f16" });
+      expect(halves.dtype).toBe("f16");
+      const y = await engine.softmax(halves, { mask });
+      expect([y.dtype, y.shape]).toEqual(["f32", [3, 4]]);
+      expect((await rejected(engine.upload(new Float64Array(2)))).message).toMatch(/f64/);
+      for (const t of [mask, halves, y]) t.dispose();
+      expect(engine.info().webgpu?.bytes.inUse).toBe(0);
+    });
+  });
+});

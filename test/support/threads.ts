@@ -1,0 +1,46 @@
+import { parseAttention } from "../../src/attention.ts";
+import { parseAttentionScores, runScoresCall } from "../../src/attention-scores.ts";
+import { parseAttentionVarlen } from "../../src/attention-varlen.ts";
+import { hostScoreCall } from "../../src/attention-arguments.ts";
+import { type Cpu, type CpuOptions, createCpu } from "../../src/backend/wasm/cpu.ts";
+import type { Tuning } from "../../src/backend/wasm/schedule.ts";
+import { emptyOn } from "../../src/empty.ts";
+import { mergeStates } from "../../src/index.ts";
+import { parseLogSoftmax } from "../../src/log-softmax.ts";
+import { parseLogSumExp } from "../../src/log-sum-exp.ts";
+import { parseSoftmax } from "../../src/softmax.ts";
+import { type Subject, keepInModule } from "./subjects.ts";
+
+/** Shares whatever can be cut, however short, and cuts it as finely as can be: what small cases need to be about threads at all. */
+export const FINEST: Tuning = { jobNs: 0, taskNs: 0.001, copyNs: 0, tasksPerThread: Infinity, blocksPerThread: Infinity };
+
+/** Shares whatever can be cut, into few tasks. */
+export const COARSE: Tuning = { jobNs: 0, taskNs: 0.001, copyNs: 0, tasksPerThread: 1, blocksPerThread: Infinity };
+
+/** The CPU backend with so many threads; fails where it cannot have them. */
+export async function startCpu(threads: number, options: CpuOptions = {}): Promise<Cpu> {
+  const cpu = await createCpu({ threads, tuning: FINEST, ...options });
+  if (cpu.threads !== threads) throw new Error(`${threads} threads asked for, ${cpu.threads} had: ${cpu.reasons.join("; ")}`);
+  return cpu;
+}
+
+/** The operations of a CPU backend, for suites. */
+export function subjectOfCpu(cpu: Cpu): Subject {
+  return {
+    name: `${cpu.variant}, ${cpu.threads} threads`,
+    kind: "wasm",
+    homes: ["array", "module"],
+    dtypes: ["f32", "f64"],
+    propagates: true,
+    denormals: true,
+    softmax: (x, options) => cpu.rows(parseSoftmax(x, options)),
+    logSoftmax: (x, options) => cpu.rows(parseLogSoftmax(x, options)),
+    logSumExp: (x, options) => cpu.rows(parseLogSumExp(x, options)),
+    attention: ((...args: Parameters<typeof parseAttention>) => cpu.attention(parseAttention(...args))) as Subject["attention"],
+    attentionVarlen: (q, k, v, options) => cpu.attention(parseAttentionVarlen(q, k, v, options)),
+    attentionScores: (q, k, options) => cpu.scores(hostScoreCall(parseAttentionScores(q, k, options)), runScoresCall),
+    mergeStates,
+    keep: (data) => keepInModule({ empty: (shape, options) => emptyOn(cpu.runtime, shape, options) }, data),
+    read: ({ data }) => data.slice(),
+  };
+}
