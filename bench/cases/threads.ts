@@ -1,7 +1,7 @@
 import type { Engine } from "../../src/engine.ts";
 import type { EngineContext } from "../context.ts";
 import type { BenchCase, Contender, Runner, Suite } from "../contender.ts";
-import { perCall, type EngineCall, type Operations } from "../engine/contenders.ts";
+import { perCall, type EngineCall } from "../engine/contenders.ts";
 import { normalHeads, type AttentionInput, type HeadShape } from "../heads.ts";
 import { hotRows, repeatedRows, type Rows } from "../inputs.ts";
 import { sampledSoftmaxReference } from "../references.ts";
@@ -20,21 +20,24 @@ const QUICK_PAIRS: TimingPlan = { ...PAIRS, rounds: 5, warmMs: 60, warmLimitMs: 
 /** Microseconds want more than one sample a turn. */
 const SMALL_PAIRS: TimingPlan = { ...PAIRS, roundMs: 10, roundSamples: 5 };
 
-/** Calls that run() makes together, where one takes a fraction of a millisecond. */
-const SMALL_BATCH = 100;
+/** Whether threads can help, and how many calls a sample has: as many as take some ten milliseconds, or one. */
+interface Size {
+  readonly isLarge: boolean;
+  readonly batch: number;
+}
 
-/** Milliseconds of calls that a lone worker makes for one message, which takes 50 µs. */
-const LONE_MS = 20;
+const LARGE: Size = { isLarge: true, batch: 1 };
+const SMALL: Size = { isLarge: false, batch: 100 };
 
 const lone = (threads: number): string => `${threads} lone workers`;
 
 /** Large calls: how much faster all threads are, and how much of what is possible that is. */
 export function threadsSuite({ engines, quick }: EngineContext): Suite<Rows & AttentionInput> {
   const { threads, reasons } = engines;
-  const rows: readonly BenchCase<Rows>[] = [rowsCase(1024, 1024, "square", engines, true)];
+  const rows: readonly BenchCase<Rows>[] = [rowsCase(1024, 1024, "square", engines, { isLarge: true, batch: 16 })];
   const attention: readonly BenchCase<AttentionInput>[] = [
-    headsCase({ heads: 8, kvHeads: 8, queries: 2048, keys: 2048, dim: 64 }, "8×2048×64", "dense attention", engines, true),
-    headsCase({ heads: 32, kvHeads: 8, queries: 1, keys: 8192, dim: 128 }, "32/8×8192×128", "decoding, Llama 3 8B", engines, true),
+    headsCase({ heads: 8, kvHeads: 8, queries: 2048, keys: 2048, dim: 64 }, "8×2048×64", "dense attention", engines, LARGE),
+    headsCase({ heads: 32, kvHeads: 8, queries: 1, keys: 8192, dim: 128 }, "32/8×8192×128", "decoding, Llama 3 8B", engines, { isLarge: true, batch: 4 }),
   ];
   const off = reasons.length === 0 ? "" : ` ${reasons.join("; ")}.`;
   return {
@@ -52,10 +55,10 @@ export function threadsSuite({ engines, quick }: EngineContext): Suite<Rows & At
 /** Calls too small to be divided: what having threads costs them. */
 export function smallThreadsSuite({ engines, quick }: EngineContext): Suite<Rows & AttentionInput> {
   const cases = [
-    rowsCase(1, 10, "one MNIST digit", engines, false),
-    rowsCase(16, 64, "a thousand numbers", engines, false),
-    headsCase({ heads: 1, kvHeads: 1, queries: 16, keys: 16, dim: 32 }, "1×16×32", "small attention", engines, false),
-    headsCase({ heads: 4, kvHeads: 4, queries: 1, keys: 64, dim: 64 }, "4×64×64, one query", "small decoding", engines, false),
+    rowsCase(1, 10, "one MNIST digit", engines, SMALL),
+    rowsCase(16, 64, "a thousand numbers", engines, SMALL),
+    headsCase({ heads: 1, kvHeads: 1, queries: 16, keys: 16, dim: 32 }, "1×16×32", "small attention", engines, SMALL),
+    headsCase({ heads: 4, kvHeads: 4, queries: 1, keys: 64, dim: 64 }, "4×64×64, one query", "small decoding", engines, SMALL),
   ];
   return {
     id: "threads-small",
@@ -70,33 +73,33 @@ export function smallThreadsSuite({ engines, quick }: EngineContext): Suite<Rows
 
 type Machine = EngineContext["engines"];
 
-function rowsCase(rows: number, cols: number, what: string, engines: Machine, isLarge: boolean): BenchCase<Rows> {
+function rowsCase(rows: number, cols: number, what: string, engines: Machine, size: Size): BenchCase<Rows> {
   const amount = rows * cols;
   return {
     name: `softmax ${rows}×${cols}`,
     what,
     work: { amount, bytes: 8 * amount },
     limits: [],
-    ...(isLarge ? {} : { batch: SMALL_BATCH }),
+    batch: size.batch,
     input: () => repeatedRows(rows, cols),
     hotInput: hotRows,
     reference: sampledSoftmaxReference,
     sample: sampleSoftmax,
     errorFloor: 1e-30,
-    contenders: () => contendersOf(engines, softmaxCall, "softmax", ownTolerance, isLarge, amount),
+    contenders: () => contendersOf(engines, softmaxCall, "softmax", ownTolerance, size, amount),
   };
 }
 
-function headsCase(shape: HeadShape, name: string, what: string, engines: Machine, isLarge: boolean): BenchCase<AttentionInput> {
+function headsCase(shape: HeadShape, name: string, what: string, engines: Machine, size: Size): BenchCase<AttentionInput> {
   const amount = flopsOf(shape);
   return {
     ...attentionCase(shape),
     name: `attention ${name}`,
     what,
     work: { amount, bytes: bytesOf(shape) },
-    ...(isLarge ? {} : { batch: SMALL_BATCH }),
+    batch: size.batch,
     input: () => normalHeads(shape),
-    contenders: () => contendersOf(engines, attentionCall, "attention", ownAttentionTolerance, isLarge, amount),
+    contenders: () => contendersOf(engines, attentionCall, "attention", ownAttentionTolerance, size, amount),
   };
 }
 
@@ -105,7 +108,7 @@ function contendersOf<Input>(
   callOf: (input: Input) => EngineCall,
   op: "softmax" | "attention",
   tolerance: (input: Input) => number,
-  isLarge: boolean,
+  { isLarge, batch }: Size,
   amount: number,
 ): readonly Contender<Input>[] {
   const { variant } = single.info().wasm;
@@ -120,7 +123,7 @@ function contendersOf<Input>(
     on(several, all, inEngine, false),
     on("1 thread, plain arrays", single, perCall, false),
     on(`${several}, plain arrays`, all, perCall, false),
-    ...(isLarge && threads > 1 ? [loneContender(threads, callOf, op, tolerance, single, amount)] : []),
+    ...(isLarge && threads > 1 ? [loneContender(threads, callOf, op, tolerance, batch, amount)] : []),
   ];
 }
 
@@ -149,7 +152,7 @@ function loneContender<Input>(
   callOf: (input: Input) => EngineCall,
   op: "softmax" | "attention",
   tolerance: (input: Input) => number,
-  single: Engine,
+  calls: number,
   amount: number,
 ): Contender<Input> {
   return {
@@ -160,7 +163,6 @@ function loneContender<Input>(
     amount: threads * amount,
     async prepare(input) {
       const call = callOf(input);
-      const calls = await callsFor(single, call);
       const workers = await startLoneWorkers(threads, {
         op,
         operands: call.operands,
@@ -179,12 +181,4 @@ function loneContender<Input>(
       };
     },
   };
-}
-
-async function callsFor(single: Engine, call: EngineCall): Promise<number> {
-  const { run } = perCall(single, call);
-  await run();
-  const before = performance.now();
-  await run();
-  return Math.max(1, Math.round(LONE_MS / (performance.now() - before)));
 }

@@ -164,6 +164,9 @@ export function drawGroups(
   scale: "value" | "log" = "value",
 ): string {
   const lines = Math.max(...categories.map((name) => name.split("\n").length));
+  // Logarithmic bars have to start somewhere: at the power of ten below the least of them.
+  const least = Math.min(...(series.flatMap(({ values }) => values.filter((value) => value !== null && value > 0)) as number[]));
+  const start = 10 ** Math.floor(Math.log10(least));
   return draw(1040, 430, title, {
     title: {
       text: title,
@@ -188,6 +191,7 @@ export function drawGroups(
     },
     yAxis: {
       type: scale,
+      ...(scale === "log" ? { min: start, startValue: start } : {}),
       name: unit,
       nameTextStyle: { color: INK, fontFamily: FONT, fontSize: 12, align: "right" },
       axisLabel: { color: INK, fontFamily: FONT, fontSize: 12 },
