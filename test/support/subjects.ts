@@ -1,9 +1,11 @@
-import { describe, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import type {
   AttentionOptions,
   AttentionResultWithLse,
   AttentionScoresOptions,
   AttentionVarlenOptions,
+  Engine,
+  GpuTensor,
   Layout,
   LogSoftmaxOptions,
   LogSumExpOptions,
@@ -12,11 +14,12 @@ import type {
   Tensor,
   TensorLike,
 } from "../../src/index.ts";
-import { mergeStates } from "../../src/index.ts";
+import { createEngine, mergeStates } from "../../src/index.ts";
 import { type Instance, type Variant, createInstance, hasRelaxedSimd } from "../../src/testing.ts";
+import { type Cut, type FoundGpu, cutGpu, findGpu, pipelineCount } from "./gpu.ts";
 import { type Store, dtypeOf } from "./layouts.ts";
 import type { Backend, FloatType } from "./tolerances.ts";
-import { unavailable } from "./variants.ts";
+import { CHOSEN, unavailable } from "./variants.ts";
 
 // What the suites against the reference are run on: the plain functions with either binary, and engines. All of them mean the
 // same (SEMANTICS); what little a backend is excused is said here and nowhere else.
@@ -102,22 +105,143 @@ export function keepInModule(instance: Pick<Instance, "empty">, given: Float32Ar
   };
 }
 
+/** An engine, opened at the first call: suites are collected synchronously. */
+class EngineSubject implements Subject {
+  readonly name: string;
+  readonly kind: Backend;
+  readonly homes: readonly Home[];
+  readonly dtypes: readonly FloatType[];
+  readonly propagates: boolean;
+  readonly denormals: boolean;
+  readonly #open: () => Promise<Engine>;
+  #engine: Promise<Engine> | undefined;
+
+  constructor(name: string, kind: Backend, open: () => Promise<Engine>) {
+    const onGpu = kind === "webgpu";
+    this.name = name;
+    this.kind = kind;
+    this.homes = ["array", onGpu ? "device" : "module"];
+    // f64 is computed on the CPU, whatever the device.
+    this.dtypes = onGpu ? ["f32"] : ["f32", "f64"];
+    this.propagates = !onGpu;
+    this.denormals = !onGpu;
+    this.#open = open;
+  }
+
+  engine(): Promise<Engine> {
+    return (this.#engine ??= this.#open());
+  }
+
+  async softmax(x: TensorLike, options?: SoftmaxOptions): Promise<Tensor<FloatType>> {
+    return (await this.engine()).softmax(x, options);
+  }
+
+  async logSoftmax(x: TensorLike, options?: LogSoftmaxOptions): Promise<Tensor<FloatType>> {
+    return (await this.engine()).logSoftmax(x, options);
+  }
+
+  async logSumExp(x: TensorLike, options?: LogSumExpOptions): Promise<Tensor<FloatType>> {
+    return (await this.engine()).logSumExp(x, options);
+  }
+
+  async attention(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionOptions = {}): Promise<never> {
+    return (await (await this.engine()).attention(q, k, v, options)) as never;
+  }
+
+  async attentionVarlen(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionVarlenOptions): Promise<Tensor<"f32"> | AttentionResultWithLse> {
+    return (await this.engine()).attentionVarlen(q, k, v, options);
+  }
+
+  async attentionScores(q: TensorLike, k: TensorLike, options?: AttentionScoresOptions): Promise<Tensor<"f32">> {
+    return (await this.engine()).attentionScores(q, k, options);
+  }
+
+  async mergeStates(parts: readonly PartialAttention[], options?: { readonly layout?: Layout }) {
+    return (await this.engine()).mergeStates(parts, options);
+  }
+
+  async keep(data: Float32Array | Float64Array | Uint8Array): Promise<Store> {
+    const engine = await this.engine();
+    if (this.kind === "wasm") return keepInModule({ empty: (shape, options) => engine.empty(shape, options) }, data);
+    const kept = await engine.upload(data);
+    return {
+      view: (first, shape) =>
+        ({ buffer: kept.buffer, dtype: kept.dtype, shape, offset: kept.offset + first * data.BYTES_PER_ELEMENT }) as unknown as TensorLike,
+      read: async () => (await engine.download(kept)).data as Float32Array,
+      dispose: () => kept.dispose(),
+    };
+  }
+
+  async read(result: Tensor<FloatType> | GpuTensor): Promise<Float32Array | Float64Array> {
+    const { data } = "buffer" in result ? await (await this.engine()).download(result) : result;
+    return data.slice() as Float32Array;
+  }
+
+  async dispose(): Promise<void> {
+    (await this.#engine)?.dispose();
+    this.#engine = undefined;
+  }
+}
+
 /** What may be asked for by name, and what stands in the way of having it, if anything does. */
 interface Candidate {
   readonly name: string;
-  readonly unavailable: string | undefined;
-  readonly make: () => Subject;
+  readonly missing?: string | undefined;
+  /** Whether CI can do without. */
+  readonly optional?: boolean;
+  readonly make: () => Subject & { dispose?(): Promise<void> };
 }
+
+/**
+ * As much of a GPU as each subject sees. The first is the path for everyone: nothing optional, and limits that every device has.
+ */
+const CUTS: Readonly<Record<string, Cut>> = {
+  webgpu: { features: [], lowestLimits: true },
+  "webgpu-subgroups": { features: ["subgroups"] },
+  "webgpu-f16": { features: ["shader-f16"] },
+};
 
 function plain(variant: Variant): Candidate {
-  const missing = variant === "relaxed" && !hasRelaxedSimd();
-  return { name: variant, unavailable: missing ? "this JavaScript engine has no relaxed SIMD" : undefined, make: () => subjectOf(createInstance(variant)) };
+  const missing = variant === "relaxed" && !hasRelaxedSimd() ? "this JavaScript engine has no relaxed SIMD" : undefined;
+  return { name: variant, missing, make: () => subjectOf(createInstance(variant)) };
 }
 
-const CANDIDATES: readonly Candidate[] = [plain("baseline"), plain("relaxed")];
+const FOUND: FoundGpu | undefined = CHOSEN.some((name) => name in CUTS) ? await findGpu() : undefined;
 
-/** Which of them this process is about: a project of vitest.config.ts says so. */
-const CHOSEN = (process.env["ONEPASS_SUBJECTS"] ?? "baseline relaxed").split(" ");
+/** One for all suites of a process, which share its pipelines. */
+const gpuSubjects = new Map<string, EngineSubject>();
+
+function onGpu(name: string, cut: Cut): Candidate {
+  const make = (): EngineSubject => {
+    const gpu = FOUND?.gpu;
+    if (gpu === undefined) throw new Error("there is no GPU");
+    const subject = gpuSubjects.get(name) ?? new EngineSubject(name, "webgpu", () => createEngine({ device: "webgpu", gpu: cutGpu(gpu, cut) }));
+    gpuSubjects.set(name, subject);
+    return subject;
+  };
+  return { name, ...(FOUND && lackOf(FOUND, cut)), make };
+}
+
+/** What a GPU lacks for a cut. */
+function lackOf(found: FoundGpu, { features }: Cut): Pick<Candidate, "missing" | "optional"> {
+  if (found.gpu === undefined) return { missing: found.reason };
+  const lacking = features.filter((feature) => !found.features.has(feature));
+  if (lacking.length > 0) return { missing: `the adapter has no ${lacking.join(" and no ")}` };
+  const wanted = process.env["ONEPASS_SUBGROUP_SIZE"];
+  if (!features.includes("subgroups") || wanted === undefined || wanted === String(found.subgroupSize)) return {};
+  // A driver has the sizes that its hardware has.
+  return { missing: `subgroups are of ${found.subgroupSize} here, not of ${wanted}`, optional: true };
+}
+
+// Once for a process: what suites run on is not in their titles.
+if (FOUND !== undefined) {
+  console.info(`${CHOSEN.join(" ")}: ${"reason" in FOUND ? `skipped, ${FOUND.reason}` : `${FOUND.description}, subgroups of ${FOUND.subgroupSize}`}`);
+}
+
+const CANDIDATES: readonly Candidate[] = [plain("baseline"), plain("relaxed"), ...Object.entries(CUTS).map(([name, cut]) => onGpu(name, cut))];
+
+/** First compiles take seconds on software drivers, so that options are not to be what pipelines differ by. */
+const MOST_PIPELINES = 60;
 
 /**
  * A suite that runs once for each subject of this process. One that cannot be had here is skipped by name and with the reason; in
@@ -127,10 +251,18 @@ export function describeSubjects(title: string, body: (subject: Subject) => void
   for (const name of CHOSEN) {
     const candidate = CANDIDATES.find((c) => c.name === name);
     if (candidate === undefined) throw new RangeError(`ONEPASS_SUBJECTS expected names out of ${CANDIDATES.map((c) => c.name).join(", ")}, got ${name}`);
+    const { missing, optional, make } = candidate;
     describe(`${title}, ${name}`, () => {
-      const reason = candidate.unavailable;
-      if (reason === undefined) body(candidate.make());
-      else test(`needs ${name}`, ({ skip }) => unavailable(skip, reason));
+      if (missing !== undefined) {
+        test(`needs ${name}`, ({ skip }) => (optional === true ? skip(missing) : unavailable(skip, missing)));
+        return;
+      }
+      const subject = make();
+      body(subject);
+      afterAll(async () => {
+        expect(pipelineCount(), "pipelines that this process has compiled").toBeLessThanOrEqual(MOST_PIPELINES);
+        if (!gpuSubjects.has(name)) await subject.dispose?.();
+      });
     });
   }
 }

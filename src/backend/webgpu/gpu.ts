@@ -8,11 +8,11 @@ import type { RowCall } from "../../row-call.ts";
 import { parseShape } from "../../shape.ts";
 import { type ResidentTensor, type Tensor, deviceView, kindOf, toView } from "../../tensor.ts";
 import { recordAttention } from "./attention.ts";
-import { recordScores } from "./attention-scores.ts";
+import { recordAttentionScores } from "./attention-scores.ts";
 import { type HostTensor, WebGpuBackend } from "./backend.ts";
 import type { Job } from "./job.ts";
 import type { Recording } from "./recording.ts";
-import { recordMerge } from "./merge-states.ts";
+import { recordMergeStates } from "./merge-states.ts";
 import { recordRows } from "./rows.ts";
 
 /** A GPU in use: which, with what, and what it cannot do. */
@@ -216,7 +216,7 @@ function scoresJob(call: ScoresCall): Job {
     operands: [q.data, k.data, bias?.data, mask?.data],
     results: [{ shape }],
     record: (recorder, [scores]) => {
-      if (scores !== undefined) recordScores(recorder, call, scores);
+      if (scores !== undefined) recordAttentionScores(recorder, call, scores);
     },
   };
 }
@@ -226,7 +226,7 @@ function mergeJob(call: MergeCall): Job {
     operands: call.parts.flatMap(({ out, lse }) => [out.data, lse.data]),
     results: [{ shape: call.shape }, { shape: call.lseShape }],
     record: (recorder, [out, lse]) => {
-      if (out !== undefined && lse !== undefined) recordMerge(recorder, call, out, lse);
+      if (out !== undefined && lse !== undefined) recordMergeStates(recorder, call, out, lse);
     },
   };
 }
