@@ -67,7 +67,7 @@ describeSubjects("f16 operands", (subject) => {
       const result = { out: (await subject.read(out)) as Float32Array, lse: (await subject.read(lse)) as Float32Array };
       expectAttention(result, expectedOf(operands, options), toleranceFor(operands, options, subject.kind), `${label}, ${home}`);
       placements.dispose();
-      for (const { dispose } of [qt, kt, vt]) dispose();
+      for (const kept of [qt, kt, vt]) kept.dispose();
     }
   }
 

@@ -208,7 +208,7 @@ interface Candidate {
 const CUTS: Readonly<Record<string, Cut>> = {
   webgpu: { features: [], lowestLimits: true },
   "webgpu-subgroups": { features: ["subgroups"] },
-  "webgpu-f16": { features: ["shader-f16"] },
+  "webgpu-f16": { features: ["shader-f16", "subgroups"] },
 };
 
 function plain(variant: Variant): Candidate {
