@@ -71,6 +71,7 @@ describe.each(Object.keys(BROWSERS) as (keyof typeof BROWSERS)[])("%s", (name) =
       browser = await BROWSERS[name]();
     } catch (error) {
       missing = error instanceof Error ? error.message : String(error);
+      console.info(`${name}: skipped, ${missing}`);
     }
   });
 
