@@ -322,7 +322,7 @@ export class Engine {
     this.#disposed = true;
     this.#gpu?.dispose();
     this.#gpu = undefined;
-    this.#cpu.dispose();
+    void this.#cpu.dispose();
   }
 
   /** The same as {@link Engine.dispose}, for `using`. */

@@ -1,99 +1,140 @@
-import { create, globals } from "webgpu";
-import { type AttentionCall, outputStrides } from "../../src/attention-arguments.ts";
+import { parseAttentionScores } from "../../src/attention-scores.ts";
+import { parseAttentionVarlen } from "../../src/attention-varlen.ts";
 import { parseAttention } from "../../src/attention.ts";
-import type { AttentionOptions, Layout } from "../../src/index.ts";
-import { BufferPool, READBACK } from "../../src/backend/webgpu/buffers.ts";
+import type { AttentionCall } from "../../src/attention-arguments.ts";
+import { recordAttentionScores } from "../../src/backend/webgpu/attention-scores.ts";
 import { recordAttention } from "../../src/backend/webgpu/attention.ts";
+import { BufferPool, READBACK } from "../../src/backend/webgpu/buffers.ts";
+import { recordMergeStates } from "../../src/backend/webgpu/merge-states.ts";
 import { PipelineCache } from "../../src/backend/webgpu/pipelines.ts";
 import { Recorder, type Slice } from "../../src/backend/webgpu/recorder.ts";
 import { type DeviceTraits, traitsOf } from "../../src/backend/webgpu/traits.ts";
+import type { Tensor } from "../../src/index.ts";
+import { parseMergeStates } from "../../src/merge-states.ts";
 import { elementCount } from "../../src/shape.ts";
+import type { Subject } from "./subjects.ts";
 
-// A device with nothing around it: calls are recorded, encoded and read back, so that kernels are tested without an engine.
+// A device with nothing around it: calls are recorded, encoded and read back, so that kernels are tested without an engine, and
+// with traits that the device does not have.
 
-Object.assign(globalThis, globals);
-
-/** A device, and the adapter that it keeps alive. */
+/** A device, and what runs on it. */
 export interface Gpu {
   readonly device: GPUDevice;
   readonly traits: DeviceTraits;
   readonly pool: BufferPool;
   readonly pipelines: PipelineCache;
+  /** What the device came from: Dawn for Node takes it away when these are collected. */
+  readonly from: readonly object[];
 }
 
-/** A device of Dawn's that validates and computes nothing (`"null"`), or a real one; undefined without a driver. */
-export async function openGpu(backend: "null" | "any"): Promise<Gpu | undefined> {
-  const gpu = create(backend === "null" ? ["backend=null", "enable-dawn-features=allow_unsafe_apis"] : []);
+/** Opens a device with all that kernels can use. */
+export async function openGpu(gpu: GPU): Promise<Gpu> {
   const adapter = await gpu.requestAdapter();
-  if (adapter === null) return undefined;
-  const wanted = ["shader-f16", "subgroups"] as const;
-  const { maxComputeWorkgroupStorageSize, maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
+  if (adapter === null) throw new Error("requestAdapter() gave null: no driver");
+  const { maxComputeWorkgroupStorageSize } = adapter.limits;
   const device = await adapter.requestDevice({
-    requiredFeatures: wanted.filter((feature) => adapter.features.has(feature)),
-    requiredLimits: { maxComputeWorkgroupStorageSize, maxStorageBufferBindingSize, maxBufferSize },
+    requiredFeatures: (["shader-f16", "subgroups"] as const).filter((feature) => adapter.features.has(feature)),
+    requiredLimits: { maxComputeWorkgroupStorageSize },
   });
-  kept.push(gpu, adapter);
-  return { device, traits: traitsOf(device), pool: new BufferPool(device), pipelines: new PipelineCache(device) };
+  return { device, traits: traitsOf(device), pool: new BufferPool(device), pipelines: new PipelineCache(device), from: [gpu, adapter] };
 }
 
-/** Dawn for Node loses devices whose GPU object is collected. */
-const kept: object[] = [];
-
-/** Records something and returns what it wrote to `lengths` f32 each. */
+/** Records something and returns what it wrote to results of `lengths` f32. */
 export async function compute(
-  gpu: Gpu,
+  { device, pool, pipelines, traits }: Gpu,
   lengths: readonly number[],
-  record: (recorder: Recorder, outs: readonly Slice[]) => void,
-  traits = gpu.traits,
+  record: (recorder: Recorder, results: readonly Slice[]) => void,
 ): Promise<Float32Array[]> {
-  const { device, pool, pipelines } = gpu;
   const recorder = new Recorder(device, pool, traits);
-  const outs = lengths.map((length) => {
+  const results = lengths.map((length) => {
     const slice = recorder.scratch(length * 4);
     // What nothing writes has to be seen.
-    device.queue.writeBuffer(slice.buffer, 0, new Float32Array(Math.max(1, length)).fill(NaN));
+    device.queue.writeBuffer(slice.buffer, 0, new Float32Array(slice.buffer.size / 4).fill(NaN));
     return slice;
   });
-  record(recorder, outs);
-  for (const program of recorder.programs) await pipelines.compile(program);
+  if (Math.max(...lengths) > 0) record(recorder, results);
+  await recorder.prepare(pipelines);
   const encoder = device.createCommandEncoder();
   device.pushErrorScope("validation");
   await Promise.all(recorder.encode(encoder, pipelines));
-  const landings = outs.map(({ buffer }, i) => {
-    const bytes = (lengths[i] ?? 0) * 4;
-    const landing = pool.acquire(bytes, READBACK);
-    if (bytes > 0) encoder.copyBufferToBuffer(buffer, 0, landing, 0, bytes);
+  const landings = results.map((slice) => {
+    const landing = pool.acquire(slice.byteLength, READBACK);
+    const { buffer } = recorder.locate(slice);
+    if (slice.byteLength > 0) encoder.copyBufferToBuffer(buffer, 0, landing, 0, slice.byteLength);
     return landing;
   });
   device.queue.submit([encoder.finish()]);
   recorder.release();
   const error = await device.popErrorScope();
   if (error !== null) throw new Error(error.message);
-  const results: Float32Array[] = [];
-  for (const [i, landing] of landings.entries()) {
-    await landing.mapAsync(GPUMapMode.READ);
-    results.push(new Float32Array(landing.getMappedRange().slice(0, (lengths[i] ?? 0) * 4)));
-    landing.unmap();
-    pool.release(landing);
-  }
-  return results;
-}
-
-/** Attention on a device, as `attention` returns it. */
-export async function attentionOn(
-  gpu: Gpu,
-  [q, k, v]: readonly [object, object, object],
-  options: AttentionOptions & { layout?: Layout } = {},
-  traits = gpu.traits,
-): Promise<{ call: AttentionCall; out: Float32Array; lse: Float32Array }> {
-  const call = parseAttention(q, k, v, { ...options, returnLse: true });
-  const [out = new Float32Array(), lse = new Float32Array()] = await compute(
-    gpu,
-    [elementCount(call.result.shape), elementCount(call.result.lse?.shape ?? [])],
-    (recorder, [outSlice, lseSlice]) => recordAttention(recorder, call, outSlice as Slice, lseSlice),
-    traits,
+  return Promise.all(
+    landings.map(async (landing, i) => {
+      await landing.mapAsync(1);
+      const numbers = new Float32Array(landing.getMappedRange().slice(0, (lengths[i] ?? 0) * 4));
+      landing.unmap();
+      pool.release(landing);
+      return numbers;
+    }),
   );
-  return { call, out, lse };
 }
 
-export { outputStrides };
+const f32 = (data: Float32Array, shape: readonly number[]): Tensor<"f32"> => ({ data, shape, dtype: "f32" });
+
+/** Runs a checked call of attention. */
+export async function runCall(gpu: Gpu, call: AttentionCall): Promise<{ readonly out: Tensor<"f32">; readonly lse: Tensor<"f32"> }> {
+  const { shape, lse } = call.result;
+  const lseShape = lse?.shape ?? [0];
+  const [out = new Float32Array(), logs = new Float32Array()] = await compute(gpu, [elementCount(shape), elementCount(lseShape)], (recorder, [o, l]) => {
+    if (o !== undefined) recordAttention(recorder, call, o, lse && l);
+  });
+  return { out: f32(out, shape), lse: f32(logs, lseShape) };
+}
+
+const notHere = (): never => {
+  throw new Error("only attention is computed here");
+};
+
+/** Attention on a device as suites take it; `traits` in place of the device's own. */
+export function attentionSubject(given: Gpu, traits: Partial<DeviceTraits> = {}, name = "webgpu"): Subject {
+  const gpu = { ...given, traits: { ...given.traits, ...traits } };
+  return {
+    name,
+    kind: "webgpu",
+    homes: ["array"],
+    dtypes: ["f32"],
+    propagates: false,
+    denormals: false,
+    softmax: notHere,
+    logSoftmax: notHere,
+    logSumExp: notHere,
+    keep: notHere,
+    attention: async (q: unknown, k: unknown, v: unknown, options?: { readonly returnLse?: boolean }) => {
+      const result = await runCall(gpu, parseAttention(q, k, v, options));
+      const returned: unknown = options?.returnLse === true ? result : result.out;
+      return returned as never;
+    },
+    attentionVarlen: async (q, k, v, options) => {
+      const result = await runCall(gpu, parseAttentionVarlen(q, k, v, options));
+      return options.returnLse === true ? result : result.out;
+    },
+    attentionScores: async (q, k, options) => {
+      const call = parseAttentionScores(q, k, options);
+      const [scores = new Float32Array()] = await compute(gpu, [elementCount(call.shape)], (recorder, [out]) => {
+        if (out !== undefined) recordAttentionScores(recorder, call, out);
+      });
+      return f32(scores, call.shape);
+    },
+    mergeStates: async (parts, options) => {
+      const call = parseMergeStates(parts, options);
+      const [out = new Float32Array(), lse = new Float32Array()] = await compute(
+        gpu,
+        [elementCount(call.shape), elementCount(call.lseShape)],
+        (recorder, [o, l]) => {
+          if (o !== undefined && l !== undefined) recordMergeStates(recorder, call, o, l);
+        },
+      );
+      return { out: f32(out, call.shape), lse: f32(lse, call.lseShape) };
+    },
+    read: ({ data }) => data.slice(),
+  };
+}

@@ -172,7 +172,7 @@ export class WebGpuBackend {
   async #call<T>(signal: AbortSignal | undefined, run: (recorder: Recorder) => Promise<T>): Promise<T> {
     this.#assertUsable();
     signal?.throwIfAborted();
-    const recorder = new Recorder(this.#device, this.#pool, this.traits);
+    const recorder = new Recorder(this.#device, this.#pool, this.traits, { checks: true });
     try {
       return await run(recorder);
     } catch (error) {
