@@ -13,12 +13,15 @@ import { MARK, type Outcome } from "./outcome.ts";
 const TESTS = fileURLToPath(new URL("..", import.meta.url));
 const ROOT = join(TESTS, "../build/browser");
 const FILES = globSync(["parity/*.test.ts", "properties/*.test.ts"], { cwd: TESTS }).sort();
-/** These are of the GPU alone, and of the CPU alone. */
+/** These are of the GPU alone, and of the plain functions alone. */
 const ONLY_GPU = ["parity/half.test.ts"];
-const ONLY_CPU = ["properties/online-softmax.test.ts"];
+const ONLY_PLAIN = ["properties/online-softmax.test.ts"];
 
 /** What each browser is asked to compute on. */
-const SUBJECTS: Readonly<Record<keyof typeof BROWSERS, readonly string[]>> = { Chromium: ["baseline relaxed", "webgpu"], Firefox: ["baseline relaxed"] };
+const SUBJECTS: Readonly<Record<keyof typeof BROWSERS, readonly string[]>> = {
+  Chromium: ["baseline relaxed engine", "threads", "webgpu"],
+  Firefox: ["baseline relaxed engine", "threads"],
+};
 
 let site: Site;
 
@@ -74,7 +77,7 @@ describe.each(Object.keys(BROWSERS) as (keyof typeof BROWSERS)[])("%s", (name) =
   afterAll(() => browser?.close());
 
   describe.each(SUBJECTS[name])("%s", (subjects) => {
-    const others = subjects === "webgpu" ? ONLY_CPU : ONLY_GPU;
+    const others = subjects === "webgpu" ? ONLY_PLAIN : subjects === "threads" ? [...ONLY_PLAIN, ...ONLY_GPU] : ONLY_GPU;
 
     test.for(FILES.filter((file) => !others.includes(file)))("%s", async (file, { skip }) => {
       if (browser === undefined) {
