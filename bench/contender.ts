@@ -1,15 +1,24 @@
 import type { Variant } from "../src/testing.ts";
+import type { TimingPlan } from "./timing.ts";
 
 /** One implementation, set up on one input: what is outside the timing has been done. */
 export interface Runner {
   /** One call. Gives a promise only where the implementation does. */
   run(): unknown;
+  /**
+   * Milliseconds of one call by a better clock than that around `run`: the GPU's own, or one around many calls that are waited for
+   * together. Timing uses it where it is there.
+   */
+  time?(): Promise<number>;
   /** What the last call produced. */
   read(): Float32Array | Promise<Float32Array>;
   /** Overwrites the output, so that a result left there before cannot pass verification. Absent where each call makes its own. */
   clear?(): void;
   dispose?(): void;
 }
+
+/** What of onepass runs: one of its binaries, or its WGSL. */
+export type Kernels = Variant | "webgpu";
 
 /** Who an implementation belongs to; `limit` is a loop that no softmax can beat, such as a plain copy of the same bytes. */
 export type Group = "onepass" | "javascript" | "peer" | "limit";
@@ -18,8 +27,8 @@ export type Group = "onepass" | "javascript" | "peer" | "limit";
 export interface Contender<Input> {
   readonly name: string;
   readonly group: Group;
-  /** Which binary of onepass runs; of a limit: which one it is the limit of. */
-  readonly variant?: Variant;
+  /** Which kernels of onepass run; of a limit: which ones it is the limit of. */
+  readonly variant?: Kernels;
   /** The one that ratios are taken of. One per case. */
   readonly lead?: boolean;
   /** Work of one call where it is not the case's. */
@@ -78,8 +87,8 @@ export interface WorkingMemory {
 /** A rate that cannot be exceeded, in units of the suite's amount per second. */
 export interface Limit {
   readonly name: string;
-  /** Which binary of onepass it is the limit of; of both, and of everyone else, when absent. */
-  readonly variant?: Variant | undefined;
+  /** Which kernels of onepass it is the limit of; of all, and of everyone else, when absent. */
+  readonly variant?: Kernels | undefined;
   readonly rate: number;
 }
 
@@ -90,8 +99,10 @@ export interface Suite<Input = unknown> {
   readonly about: string;
   /** What 10⁹ of the work's amount per second is called: "Gelem/s", "GFLOP/s". */
   readonly unit: string;
-  /** Whether a reader compares rates, times per call, or times with that of the lead. */
-  readonly compares: "rate" | "time" | "cost";
+  /** Whether a reader compares rates, times per call, times with that of the lead, or rates with that of the lead. */
+  readonly compares: "rate" | "time" | "cost" | "speed-up";
+  /** How its cases are timed where that is not as all others are. */
+  readonly plan?: TimingPlan;
   /** The limit that a chart of all cases shows as a line, if it is one for all. */
   readonly peak?: string;
   readonly cases: readonly BenchCase<Input>[];

@@ -1,6 +1,15 @@
 import { createInstance, hasRelaxedSimd, type Instance } from "../src/testing.ts";
+import type { Engines } from "./engine/engines.ts";
 import type { Machine } from "./machine/limits.ts";
 import type { ReadyPeer } from "./peers/peer.ts";
+
+/** What the suites of the engine build their contenders from. */
+export interface EngineContext {
+  readonly engines: Engines;
+  /** Libraries that compute on the GPU. */
+  readonly peers: readonly ReadyPeer[];
+  readonly quick: boolean;
+}
 
 /** What the suites build their contenders from. */
 export interface Context {

@@ -1,5 +1,5 @@
 import { alibiSlopes } from "../src/alibi.ts";
-import { standardNormal, uniform } from "./inputs.ts";
+import { repeated, standardNormal, uniform } from "./inputs.ts";
 
 /** What changes a score beyond q·k: the options of the library's `attention`, without the numbers that are drawn at random. */
 export interface Modifiers {
@@ -47,14 +47,11 @@ const HOT_LENGTH = 320;
 /** Part of the pairs that the random mask removes. */
 const MASKED = 0.1;
 
-/** Numbers are drawn this many at a time and then repeated: a prime, so that no two rows are the same. */
-const DRAWN = 1_000_003;
-
 /** Standard-normal heads; the same ones each time. */
 export function normalHeads(shape: HeadShape, modifiers: Modifiers = {}): AttentionInput {
   const { heads, kvHeads, queries, keys, dim } = shape;
   const draw = standardNormal(heads * 7919 + keys * 31 + dim);
-  const [q, k, v] = [normal(heads * queries * dim, draw), normal(kvHeads * keys * dim, draw), normal(kvHeads * keys * dim, draw)];
+  const [q, k, v] = [repeated(heads * queries * dim, draw), repeated(kvHeads * keys * dim, draw), repeated(kvHeads * keys * dim, draw)];
   return withModifiers({ ...shape, q, k, v, heat: 0 }, modifiers);
 }
 
@@ -66,17 +63,9 @@ export function withModifiers(input: Heads, modifiers: Modifiers): AttentionInpu
     ...input,
     modifiers,
     mask: modifiers.mask && Uint8Array.from({ length: queries * keys }, () => (random() < MASKED ? 0 : 1)),
-    bias: modifiers.bias && normal(queries * keys, standardNormal(queries - keys)),
+    bias: modifiers.bias && repeated(queries * keys, standardNormal(queries - keys)),
     slopes: modifiers.alibi && alibiSlopes(heads),
   };
-}
-
-function normal(count: number, draw: () => number): Float32Array {
-  const values = new Float32Array(count);
-  const drawn = Math.min(count, DRAWN);
-  for (let i = 0; i < drawn; i++) values[i] = draw();
-  for (let at = drawn; at < count; at += drawn) values.copyWithin(at, 0, Math.min(drawn, count - at));
-  return values;
 }
 
 /** Shorter heads whose scores are all near 100, where exp overflows unless the max is subtracted. */

@@ -16,10 +16,10 @@ function readArguments(): Arguments {
 
 const args = readArguments();
 if (args.help) console.log(HELP);
-else if (!existsSync(`${root}dist/index.js`) || !existsSync(`${root}src/backend/wasm/generated/binaries.ts`)) {
+else if ((!args.gpu && !existsSync(`${root}dist/index.js`)) || !existsSync(`${root}src/backend/wasm/generated/binaries.ts`)) {
   console.error('The package is not built yet. "npm run bench" builds it first.');
   process.exitCode = 2;
 } else {
-  const { runBenchmark } = await import("./benchmark.ts");
-  process.exitCode = await runBenchmark(args, root);
+  const { renderReport, runBenchmark } = await import("./benchmark.ts");
+  process.exitCode = args.from === "" ? await runBenchmark(args, root) : await renderReport(args, root);
 }

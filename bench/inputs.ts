@@ -18,9 +18,27 @@ export function normalRows(rows: number, cols: number): Rows {
   return { x, rows, cols };
 }
 
+/** Rows for matrices too large to draw each number of. */
+export function repeatedRows(rows: number, cols: number): Rows {
+  const draw = standardNormal(rows * 31 + cols);
+  return { x: repeated(rows * cols, () => SPREAD * draw()), rows, cols };
+}
+
 /** The same rows, moved to where exp overflows: softmax is the same up to rounding, if the max is subtracted. */
 export function hotRows({ x, rows, cols }: Rows): Rows {
   return { x: x.map((value) => value + HEAT), rows, cols };
+}
+
+/** Numbers are drawn this many at a time and then repeated: a prime, so that no two rows are the same. */
+const DRAWN = 1_000_003;
+
+/** As many drawn numbers, in less time than it takes to draw each of them. */
+export function repeated(count: number, draw: () => number): Float32Array {
+  const values = new Float32Array(count);
+  const drawn = Math.min(count, DRAWN);
+  for (let i = 0; i < drawn; i++) values[i] = draw();
+  for (let at = drawn; at < count; at += drawn) values.copyWithin(at, 0, Math.min(drawn, count - at));
+  return values;
 }
 
 /** Normally distributed numbers of deviation 1 from a seed (Box and Muller's method, which makes two at a time). */

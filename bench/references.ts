@@ -28,6 +28,29 @@ export function logSumExpReference({ x, rows, cols }: Rows): Float64Array {
   return y;
 }
 
+/** Elements that softmax is checked on where there are more: half a second of float64. */
+const CHECKED_ELEMENTS = 2 ** 22;
+
+/** Rows that softmax of a large matrix is checked on, evenly spread, the first and the last included. */
+export function checkedSoftmaxRows({ rows, cols }: Rows): readonly number[] {
+  return spread(rows, Math.floor(CHECKED_ELEMENTS / cols));
+}
+
+/** Softmax of the checked rows. */
+export function sampledSoftmaxReference(input: Rows): Float64Array {
+  const { x, cols } = input;
+  const checked = checkedSoftmaxRows(input);
+  const sample = new Float32Array(checked.length * cols);
+  checked.forEach((row, at) => sample.set(x.subarray(row * cols, (row + 1) * cols), at * cols));
+  return softmaxReference({ x: sample, rows: checked.length, cols });
+}
+
+/** Up to `wanted` of `count` numbers from 0 on, at least LEAST_ROWS of them if there are as many. */
+function spread(count: number, wanted: number): readonly number[] {
+  const taken = Math.min(count, Math.max(LEAST_ROWS, wanted));
+  return Array.from({ length: taken }, (_, i) => (taken === 1 ? 0 : Math.round((i * (count - 1)) / (taken - 1))));
+}
+
 /** Multiplications spent on the reference of one attention case: about half a second in float64. */
 const REFERENCE_BUDGET = 3e7;
 /** Rows that are checked however long they are. */
@@ -38,9 +61,7 @@ const LEAST_ROWS = 16;
  * heads and queries, the first and the last included.
  */
 export function checkedRows({ heads, queries, keys, dim }: AttentionInput): readonly number[] {
-  const rows = heads * queries;
-  const count = Math.min(rows, Math.max(LEAST_ROWS, Math.floor(REFERENCE_BUDGET / (2 * keys * dim))));
-  return Array.from({ length: count }, (_, i) => (count === 1 ? 0 : Math.round((i * (rows - 1)) / (count - 1))));
+  return spread(heads * queries, Math.floor(REFERENCE_BUDGET / (2 * keys * dim)));
 }
 
 /** Attention's checked rows, one after the other. */

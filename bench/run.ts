@@ -44,7 +44,7 @@ export async function runCase<Input>(bench: BenchCase<Input>, plan: TimingPlan):
 
     const batch = bench.batch ?? 1;
     const timings = await timeTasks(
-      right.map(({ runner }) => ({ run: () => runner.run(), batch })),
+      right.map(({ runner }) => ({ run: () => runner.run(), time: runner.time?.bind(runner), batch })),
       plan,
     );
 
@@ -94,9 +94,9 @@ async function checkHot<Input>(
   }
 }
 
-/** What of a result is compared. A contender with a result of its own is compared as a whole. */
+/** What of a result is compared. A limit with a result of its own is compared as a whole. */
 function sampleOf<Input>(bench: BenchCase<Input>, contender: Contender<Input>, got: Float32Array, input: Input): Float32Array {
-  return contender.group === "limit" ? got : (bench.sample?.(got, input) ?? got);
+  return contender.expected !== undefined && contender.group === "limit" ? got : (bench.sample?.(got, input) ?? got);
 }
 
 async function attempt<Input>(contender: Contender<Input>, input: Input, fail: (c: Contender<Input>, message: string) => void): Promise<Runner | undefined> {

@@ -1,9 +1,11 @@
-import { Bench } from "tinybench";
+import { sample, type Run, type Samples } from "./sampling.ts";
 import { median } from "./statistics.ts";
 
 /** Something to time. */
 export interface Task {
   run(): unknown;
+  /** Milliseconds of one call by a clock of its own; takes the place of `run` once that is warm. */
+  readonly time?: (() => Promise<number>) | undefined;
   /** Calls per sample. */
   readonly batch: number;
 }
@@ -47,31 +49,22 @@ export async function timeTasks(tasks: readonly Task[], plan: TimingPlan): Promi
       const { isAsync = false, callMs = 0 } = warmed[i] ?? {};
       const sampleMs = callMs * task.batch;
       if (((samples[i] ?? 0) + 1) * sampleMs > plan.taskMs && round > 0) continue;
-      const { latency } = await timeRound(task, isAsync, sampleMs, plan);
-      rounds[i]?.push(latency.p50 / task.batch);
-      samples[i] = (samples[i] ?? 0) + latency.samplesCount;
+      const { medianMs, count } = await timeRound(task, isAsync, sampleMs, plan);
+      rounds[i]?.push(medianMs / task.batch);
+      samples[i] = (samples[i] ?? 0) + count;
     }
   }
   return rounds.map((roundsMs, i) => ({ ms: median(roundsMs), roundsMs, samples: samples[i] ?? 0 }));
 }
 
-async function timeRound(task: Task, async: boolean, sampleMs: number, plan: TimingPlan) {
+function timeRound(task: Task, isAsync: boolean, sampleMs: number, plan: TimingPlan): Promise<Samples> {
   const isLong = sampleMs > plan.roundMs / 4;
-  const bench = new Bench({
-    time: plan.roundMs,
-    iterations: Math.max(1, Math.min(plan.roundSamples, Math.floor(plan.taskMs / plan.rounds / sampleMs))),
-    // Only to bring data and branch history back after the other tasks; compiling is over by now.
-    warmup: !isLong,
-    warmupTime: plan.roundMs / 10,
-    warmupIterations: 2,
-    subtractTimerOverhead: true,
-    throws: true,
+  return sample(sampleOf(task, isAsync), isAsync, {
+    timeMs: plan.roundMs,
+    leastSamples: Math.max(1, Math.min(plan.roundSamples, Math.floor(plan.taskMs / plan.rounds / sampleMs))),
+    // Compiling is over by now.
+    warmUp: isLong ? undefined : { timeMs: plan.roundMs / 10, runs: 2 },
   });
-  bench.add("task", async ? asyncSample(task) : syncSample(task), { async });
-  await bench.run();
-  const result = bench.tasks[0]?.result;
-  if (result?.state !== "completed") throw new Error(`a timed run ended in state "${result?.state}"`);
-  return result;
 }
 
 /** Results within 5% count as equal. */
@@ -79,7 +72,7 @@ const STABLE = 0.05;
 
 interface Warmed {
   readonly isAsync: boolean;
-  /** A call takes about this long. */
+  /** A call takes about this long, or what its own clock makes of one takes. */
   readonly callMs: number;
 }
 
@@ -94,6 +87,7 @@ async function warm(task: Task, plan: TimingPlan): Promise<Warmed> {
   const isAsync = first instanceof Promise;
   await first;
   const firstMs = performance.now() - start;
+  if (task.time !== undefined) return { isAsync: true, callMs: (await warmOwnClock(task.time, firstMs, plan)) / task.batch };
   if (firstMs > plan.warmLimitMs) return { isAsync, callMs: firstMs };
   let best = Infinity;
   let stable = 0;
@@ -115,14 +109,30 @@ async function warm(task: Task, plan: TimingPlan): Promise<Warmed> {
   return { isAsync, callMs: best };
 }
 
-function syncSample(task: Task): () => void {
-  return () => {
-    for (let i = 0; i < task.batch; i++) task.run();
-  };
+/** Runs a task with its own clock, which may make many calls for one figure. Gives the milliseconds that it takes for one. */
+async function warmOwnClock(time: () => Promise<number>, firstMs: number, plan: TimingPlan): Promise<number> {
+  if (firstMs > plan.warmLimitMs) return firstMs;
+  const end = performance.now() + plan.warmMs;
+  let lastMs: number;
+  do {
+    const before = performance.now();
+    await time();
+    lastMs = performance.now() - before;
+  } while (performance.now() < end);
+  return lastMs;
 }
 
-function asyncSample(task: Task): () => Promise<void> {
-  return async () => {
-    for (let i = 0; i < task.batch; i++) await task.run();
+function sampleOf(task: Task, isAsync: boolean): Run {
+  const { time, batch } = task;
+  if (time !== undefined) return async () => batch * (await time());
+  if (isAsync) {
+    return async () => {
+      for (let i = 0; i < batch; i++) await task.run();
+      return undefined;
+    };
+  }
+  return () => {
+    for (let i = 0; i < batch; i++) task.run();
+    return undefined;
   };
 }

@@ -31,6 +31,17 @@ export function ownAttentionTolerance({ v, heat, dim }: Heads): number {
   return largest(v) * (3e-7 + heat * Math.sqrt(dim) * 2 ** -24);
 }
 
+/**
+ * Largest error of a probability on the GPU. WGSL allows exp an error of 3 + 2 · |x| units in the last place (2⁻²³ of the value at most),
+ * and rows here reach to about 45 below their max.
+ */
+export const gpuTolerance = (): number => (3 + 2 * 45) * 2 ** -23;
+
+/** The same for attention: probabilities that count are at most some 8 below the max, and scores of hot input lose what they lose on the CPU. */
+export function gpuAttentionTolerance(input: Heads): number {
+  return ownAttentionTolerance(input) + largest(input.v) * (3 + 2 * 8) * 2 ** -23;
+}
+
 /** Largest error of others in attention. Some add all keys of a row in f32, one after the other. */
 export function peerAttentionTolerance(input: Heads): number {
   return 10 * ownAttentionTolerance(input);

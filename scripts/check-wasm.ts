@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import binaryen from "assemblyscript/binaryen";
 import { Checks } from "./checks.ts";
+import { shareMemoryOf } from "../src/backend/wasm/shared-binary.ts";
 import { checkCore, checkWebGpu } from "./sizes.ts";
 
 /** Bytes of one .wasm file. */
@@ -131,6 +132,7 @@ for (const variant of VARIANTS) {
     assert.equal(shared.length, patched.length, "length of the binary compiled with --sharedMemory");
     const difference = patched.findIndex((byte, i) => byte !== shared[i]);
     assert.equal(difference, -1, `byte ${difference} differs from the binary compiled with --sharedMemory`);
+    assert.ok(patched.equals(shareMemoryOf(Uint8Array.from(bytes))), "the runtime changes another byte");
     const module = new WebAssembly.Module(patched);
     const maximum = MAXIMUM_PAGES;
     const instance = new WebAssembly.Instance(module, { env: { memory: new WebAssembly.Memory({ initial: STATIC_DATA_PAGES, maximum, shared: true }) } });

@@ -151,7 +151,7 @@ export function modifiersSuite(context: Context): Suite<AttentionInput> {
 }
 
 /** All of an attention case but its names, work and contenders. */
-function attentionCase(
+export function attentionCase(
   s: HeadShape,
   modifiers?: Modifiers,
 ): Pick<BenchCase<AttentionInput>, "limits" | "input" | "hotInput" | "reference" | "sample" | "errorFloor"> {
@@ -166,10 +166,11 @@ function attentionCase(
   };
 }
 
-const flopsOf = (s: HeadShape, modifiers: Modifiers = {}): number => 4 * s.dim * visiblePairs(s, modifiers);
+/** Operations that count: 4 · head dimension per visible pair. */
+export const flopsOf = (s: HeadShape, modifiers: Modifiers = {}): number => 4 * s.dim * visiblePairs(s, modifiers);
 
 /** Queries and output, keys and values. */
-const bytesOf = ({ heads, kvHeads, queries, keys, dim }: HeadShape): number => 4 * dim * (2 * heads * queries + 2 * kvHeads * keys);
+export const bytesOf = ({ heads, kvHeads, queries, keys, dim }: HeadShape): number => 4 * dim * (2 * heads * queries + 2 * kvHeads * keys);
 
 /** The rows that the reference has. The others must at least have been written: outputs are NaN before a call. */
 function sampleRows(got: Float32Array, input: AttentionInput): Float32Array {

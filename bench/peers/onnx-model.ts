@@ -1,30 +1,45 @@
-// Models of one operator in ONNX's protobuf format, written by hand: the format is small, and nothing has to be downloaded.
+// Models of one operator, or of a chain of them, in ONNX's protobuf format, written by hand: the format is small, and nothing has to be downloaded.
 // Field numbers are those of onnx.proto3.
 
 const FLOAT = 1;
 const ATTRIBUTE_INT = 2;
 
-/** An ONNX model `y = op(x)` over the last axis of a [rows, cols] f32 tensor; both sizes are left open. */
-export function rowOperatorModel(op: "Softmax" | "LogSoftmax"): Uint8Array {
-  const node = [...text(1, "x"), ...text(2, "y"), ...text(4, op), ...integer("axis", -1)];
-  return model(op, node, [tensor("x", ["rows", "cols"])], tensor("y", ["rows", "cols"]));
+/**
+ * An ONNX model `y = op(x)` over the last axis of a [rows, cols] f32 tensor; both sizes are left open.
+ *
+ * @param times - how often the operator is applied, each time to the result of the time before
+ */
+export function rowOperatorModel(op: "Softmax" | "LogSoftmax", times = 1): Uint8Array {
+  const nodes = chain("x", times).map(([from, to]) => [...text(1, from), ...text(2, to), ...text(4, op), ...integer("axis", -1)]);
+  return model(op, nodes, [tensor("x", ["rows", "cols"])], tensor("y", ["rows", "cols"]));
 }
 
-/** ONNX Runtime's own operator `y = MultiHeadAttention(q, k, v)` on f32 tensors [batch, length, heads · dim]; sizes are left open. */
-export function attentionModel(heads: number): Uint8Array {
+/**
+ * ONNX Runtime's own operator `y = MultiHeadAttention(q, k, v)` on f32 tensors [batch, length, heads · dim]; sizes are left open.
+ *
+ * @param times - how often it is applied, each result being the queries of the next time
+ */
+export function attentionModel(heads: number, times = 1): Uint8Array {
   const inputs = ["q", "k", "v"].map((name) => tensor(name, ["batch", `${name} length`, `${name} width`]));
   const op = "MultiHeadAttention";
-  const names = ["q", "k", "v"].flatMap((name) => text(1, name));
-  const node = [...names, ...text(2, "y"), ...text(4, op), ...integer("num_heads", heads), ...text(7, CONTRIBUTED)];
-  return model(op, node, inputs, tensor("y", ["batch", "q length", "v width"]));
+  const nodes = chain("q", times).map(([from, to]) => {
+    const names = [from, "k", "v"].flatMap((name) => text(1, name));
+    return [...names, ...text(2, to), ...text(4, op), ...integer("num_heads", heads), ...text(7, CONTRIBUTED)];
+  });
+  return model(op, nodes, inputs, tensor("y", ["batch", "q length", "v width"]));
+}
+
+/** Names of what each operator of a chain reads and writes, from `first` to "y". */
+function chain(first: string, times: number): readonly (readonly [from: string, to: string])[] {
+  return Array.from({ length: times }, (_, i) => [i === 0 ? first : `y${i}`, i === times - 1 ? "y" : `y${i + 1}`]);
 }
 
 /** The domain of the operators that ONNX Runtime adds to the standard's. */
 const CONTRIBUTED = "com.microsoft";
 
-/** ModelProto with a graph of one node. */
-function model(name: string, node: readonly number[], inputs: readonly number[][], output: readonly number[]): Uint8Array {
-  const graph = [...bytes(1, node), ...text(2, name), ...inputs.flatMap((input) => bytes(11, input)), ...bytes(12, output)];
+/** ModelProto with a graph of these nodes. */
+function model(name: string, nodes: readonly number[][], inputs: readonly number[][], output: readonly number[]): Uint8Array {
+  const graph = [...nodes.flatMap((node) => bytes(1, node)), ...text(2, name), ...inputs.flatMap((input) => bytes(11, input)), ...bytes(12, output)];
   const standard = number(2, 13);
   const contributed = [...text(1, CONTRIBUTED), ...number(2, 1)];
   const irVersion = number(1, 8);

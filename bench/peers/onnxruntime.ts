@@ -4,12 +4,12 @@ import { load, swapHeadsAndLength, versionOf, type Peer } from "./peer.ts";
 
 // onnxruntime-web and onnxruntime-node have one API; what is used of it:
 
-interface OrtTensor {
+export interface OrtTensor {
   readonly data: Float32Array;
   dispose?(): void;
 }
 
-interface OrtSession {
+export interface OrtSession {
   run(feeds: Record<string, OrtTensor>): Promise<Record<string, OrtTensor>>;
   release(): Promise<void>;
 }
@@ -65,7 +65,8 @@ export function onnxruntime(packageName: string, provider: "wasm" | "cpu", note:
   };
 }
 
-function runner(session: OrtSession, feeds: Record<string, OrtTensor>): Runner {
+/** Runs a session on inputs that stay the same. */
+export function runner(session: OrtSession, feeds: Record<string, OrtTensor>): Runner {
   let y: OrtTensor | undefined;
   return {
     async run() {

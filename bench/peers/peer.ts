@@ -15,7 +15,7 @@ export interface ReadyPeer {
   readonly version: string;
   /** How it runs, in a few words. */
   readonly note: string;
-  softmax(x: Float32Array, rows: number, cols: number): Runner | Promise<Runner>;
+  readonly softmax: (x: Float32Array, rows: number, cols: number) => Runner | Promise<Runner>;
   /** softmax(q·kᵀ/√dim) · v of as many heads of keys and values as of queries. */
   readonly attention: (input: Heads) => Runner | Promise<Runner>;
 }

@@ -82,6 +82,66 @@ export function drawPanel(panel: Panel): string {
   });
 }
 
+/** A line of points. */
+export interface Line {
+  readonly name: string;
+  readonly colour: string;
+  readonly points: readonly (readonly [x: number, y: number])[];
+}
+
+/** Lines over logarithmic axes, with a legend, and dashed marks on the x axis. */
+export interface LinePanel {
+  readonly title: string;
+  readonly xName: string;
+  readonly lines: readonly Line[];
+  readonly marks: readonly { readonly at: number; readonly name: string }[];
+  /** What stands at the ticks of the y axis. */
+  readonly yText: (value: number) => string;
+}
+
+/** Lines that cross somewhere. */
+export function drawLines({ title, xName, lines, marks, yText }: LinePanel): string {
+  const xs = lines.flatMap(({ points }) => points.map(([x]) => x));
+  const text = { color: INK, fontFamily: FONT, fontSize: 10.5 };
+  return draw(PANEL_WIDTH, 230, title, {
+    legend: { top: 0, left: 0, itemWidth: 14, itemHeight: 8, itemGap: 12, textStyle: { ...text, fontSize: 11.5 } },
+    grid: { left: 50, right: 14, top: 44, bottom: 34 },
+    xAxis: {
+      type: "log",
+      logBase: 2,
+      min: Math.min(...xs),
+      max: Math.max(...xs),
+      name: xName,
+      nameLocation: "middle",
+      nameGap: 20,
+      nameTextStyle: text,
+      axisLabel: { ...text, hideOverlap: true },
+      axisLine: { lineStyle: { color: FAINT } },
+      splitLine: { show: false },
+    },
+    yAxis: { type: "log", axisLabel: { ...text, formatter: yText }, splitLine: { lineStyle: { color: FAINT } } },
+    series: lines.map(({ name, colour, points }, i) => ({
+      name,
+      type: "line",
+      symbolSize: 5,
+      itemStyle: { color: colour },
+      lineStyle: { color: colour, width: 2 },
+      data: points.map((point) => [...point]),
+      ...(i > 0
+        ? {}
+        : {
+            markLine: {
+              symbol: "none",
+              animation: false,
+              data: marks.map(({ at, name: mark }, row) => ({ xAxis: at, label: { formatter: mark, distance: [0, 2 + 12 * row] } })),
+              lineStyle: { color: INK, type: "dashed", opacity: 0.55, width: 1 },
+              label: { ...text, position: "end" },
+            },
+          }),
+    })),
+  });
+}
+
 /** Values of one contender over the categories of a grouped chart; null where it has none. */
 export interface Series {
   readonly name: string;
@@ -94,9 +154,19 @@ export interface Series {
 /** What a dashed line looks like in a legend. */
 const DASHES = "path://M0 5h5v2H0zM7 5h5v2H7z";
 
-/** Vertical bars in groups, with a legend: the picture of the README. */
-export function drawGroups(title: string, subtitle: string, unit: string, categories: readonly string[], series: readonly Series[]): string {
+/** Vertical bars in groups, with a legend: the picture of the README. A logarithmic axis suits values that differ a thousandfold. */
+export function drawGroups(
+  title: string,
+  subtitle: string,
+  unit: string,
+  categories: readonly string[],
+  series: readonly Series[],
+  scale: "value" | "log" = "value",
+): string {
   const lines = Math.max(...categories.map((name) => name.split("\n").length));
+  // Logarithmic bars have to start somewhere: at the power of ten below the least of them.
+  const least = Math.min(...(series.flatMap(({ values }) => values.filter((value) => value !== null && value > 0)) as number[]));
+  const start = 10 ** Math.floor(Math.log10(least));
   return draw(1040, 430, title, {
     title: {
       text: title,
@@ -120,7 +190,8 @@ export function drawGroups(title: string, subtitle: string, unit: string, catego
       axisLabel: { color: INK, fontSize: lines > 1 ? 10.5 : 12, lineHeight: 15, fontFamily: FONT, interval: 0 },
     },
     yAxis: {
-      type: "value",
+      type: scale,
+      ...(scale === "log" ? { min: start, startValue: start } : {}),
       name: unit,
       nameTextStyle: { color: INK, fontFamily: FONT, fontSize: 12, align: "right" },
       axisLabel: { color: INK, fontFamily: FONT, fontSize: 12 },

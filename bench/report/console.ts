@@ -1,7 +1,24 @@
 import { styleText } from "node:util";
-import Table from "cli-table3";
+import { columns } from "./columns.ts";
+import type { DispatchReport } from "../engine/dispatch-report.ts";
 import type { CaseResult, Measurement, SuiteResult, BenchReport } from "./results.ts";
-import { costOf, failuresOf, isRegisterLimit, labelOf, leadOf, limitShown, memoryText, noiseOf, ratioTo, rivalsOf, wasBusy } from "./derive.ts";
+import {
+  costOf,
+  failuresOf,
+  gpuText,
+  isRegisterLimit,
+  labelOf,
+  leadOf,
+  limitShown,
+  memoryText,
+  noiseOf,
+  ratioTo,
+  rightText,
+  rivalsOf,
+  skippedTexts,
+  speedUpOf,
+  wasBusy,
+} from "./derive.ts";
 import { digits, duration, percent, share, times } from "./format.ts";
 import { geometricMean } from "../statistics.ts";
 
@@ -12,46 +29,75 @@ function paint(style: Style, text: string): string {
   return styleText(style, text, { stream: process.stdout });
 }
 
-function table(head: readonly string[], leftColumns = 1): Table.Table {
-  return new Table({
-    head: head.some((title) => title !== "") ? head.map((title) => paint("bold", title)) : [],
-    colAligns: head.map((_, i) => (i < leftColumns ? "left" : "right")),
-    style: { head: [], border: [], compact: true },
-    chars: { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" },
-  });
+/** Prints a table; titles are bold. */
+function printTable(head: readonly string[], rows: readonly (readonly string[])[], leftColumns = 1): void {
+  console.log(
+    columns(
+      head.map((title) => (title === "" ? "" : paint("bold", title))),
+      rows,
+      leftColumns,
+    ),
+  );
 }
 
 /** What is about to happen, and on what. */
 export function printOpening({ environment: e, peers }: Pick<BenchReport, "environment" | "peers">): void {
   console.log(`\n${paint("bold", "onepass benchmark")}` + (e.quick ? ": quick mode, figures are rough" : ""));
-  console.log(`${e.cpu}, ${e.cores} cores; Node ${e.node} (V8 ${e.v8}), ${e.platform}; one thread; ${e.date.slice(0, 10)}`);
+  console.log(`${e.cpu}, ${e.cores} cores; Node ${e.node} (V8 ${e.v8}), ${e.platform}; ${e.date.slice(0, 10)}`);
   console.log("Every row was first compared with a float64 reference. Rates are medians; higher is better.");
   for (const { name, version, unavailable } of peers)
     console.log(unavailable === undefined ? `  with ${name} ${version}` : paint("yellow", `  without ${name}: ${unavailable}`));
 }
 
+/** What the engines run on. */
+export function printEngines({ engine: { threads, reasons, gpu } }: Pick<BenchReport, "engine">): void {
+  console.log(
+    `Engines: ${threads} ${threads === 1 ? "thread" : "threads"} on the CPU${reasons.length === 0 ? "" : paint("yellow", ` (${reasons.join("; ")})`)}`,
+  );
+  if ("unavailable" in gpu) console.log(paint("yellow", `  without a GPU: ${gpu.unavailable}`));
+  else {
+    console.log(`  GPU: ${gpuText(gpu)}; timed by ${gpu.clock}`);
+    if (gpu.emulated) console.log(paint("yellow", "  It is software, which dispatch never chooses: its figures say that all works, and no more."));
+  }
+}
+
+/** Where dispatch moves calls to the GPU, and whether it was right. */
+export function printDispatch({ dispatch }: { readonly dispatch: DispatchReport }): void {
+  console.log(`\n${paint("bold", "Where dispatch moves calls to the GPU, from arrays to arrays")}`);
+  const size = (n: number | undefined): string => (n === undefined ? "never" : String(n));
+  const rows = dispatch.families.map(({ family, predicted, measured, points }) => [
+    family,
+    `n ≥ ${size(predicted)}`.replace("n ≥ never", "never"),
+    `n ≥ ${size(measured)}`.replace("n ≥ never", `never up to ${points.at(-1)?.n ?? 0}`),
+  ]);
+  printTable(["", "dispatch", "measured"], rows);
+  console.log(rightText(dispatch));
+  for (const mistake of dispatch.mistakes) console.log(paint("yellow", `  ${mistake}`));
+  console.log(paint("dim", `calibration ${JSON.stringify(dispatch.calibration)}`));
+}
+
 /** The machine's own limits. */
 export function printMachine({ machine }: Pick<BenchReport, "machine">): void {
-  console.log(`\n${paint("bold", "What this machine can do, one thread, in WebAssembly")}`);
-  const rows = table(["", "", ""], 1);
-  for (const { name, value, unit, about } of machine) rows.push([name, `${digits(value)} ${unit}`, { content: about, hAlign: "left" }]);
-  console.log(rows.toString());
+  if (machine.length === 0) return;
+  console.log(`\n${paint("bold", "What this machine can do: one thread in WebAssembly, the GPU in WGSL")}`);
+  const rows = machine.map(({ name, value, unit, about }) => [name, `${digits(value)} ${unit}`, about]);
+  printTable(["", "", ""], rows, 3);
 }
 
 /** Everything about one case. */
 export function printCase(suite: Pick<SuiteResult, "unit" | "compares" | "peak">, result: CaseResult): void {
   const lead = leadOf(result);
   console.log(`\n${paint("bold", result.name)}  ${paint("dim", result.what)}`);
-  const columns = columnsOf(suite, result);
-  const hasRatio = lead !== undefined && suite.compares !== "cost";
-  const rows = table(["", ...columns.map(({ title }) => title), "per call", "±", ...(hasRatio ? [`${lead.name} is`] : [])]);
-  for (const m of result.measurements) {
+  const shown = columnsOf(suite, result);
+  const hasRatio = lead !== undefined && suite.compares !== "cost" && suite.compares !== "speed-up";
+  const head = ["", ...shown.map(({ title }) => title), "per call", "±", ...(hasRatio ? [`${lead.name} is`] : [])];
+  const rows = result.measurements.map((m) => {
     const name = m.lead ? paint("bold", labelOf(m)) : m.group === "onepass" ? labelOf(m) : paint("dim", labelOf(m));
-    rows.push([name, ...columns.map(({ cell }) => cell(m)), duration(m.timing.ms), percent(noiseOf(m)), ...(hasRatio ? [comparison(result, m)] : [])]);
-  }
-  if (result.measurements.length > 0) console.log(rows.toString());
+    return [name, ...shown.map(({ cell }) => cell(m)), duration(m.timing.ms), percent(noiseOf(m)), ...(hasRatio ? [comparison(result, m)] : [])];
+  });
+  if (rows.length > 0) printTable(head, rows);
   if (result.memory !== undefined) console.log(paint("dim", `  ${memoryText(result.memory)}`));
-  for (const { contender, reason } of result.skipped) console.log(paint("dim", `  without ${contender}: ${reason}`));
+  for (const text of skippedTexts(result)) console.log(paint("dim", `  ${text}`));
   for (const { contender, variant, message } of result.failures) console.log(paint("red", `  WRONG  ${labelOf({ name: contender, variant })}: ${message}`));
 }
 
@@ -65,11 +111,12 @@ function columnsOf({ unit, compares, peak }: Pick<SuiteResult, "unit" | "compare
   const rate: Column = { title: unit, cell: (m) => digits(m.rate / 1e9) };
   if (compares === "time") return [];
   if (compares === "cost") return [{ title: `of ${leadOf(result)?.name ?? "lead"}`, cell: (m) => share(costOf(result, m)) }, rate];
-  const bytes: Column = { title: "GB/s", cell: (m) => (isRegisterLimit(m) ? "" : digits(m.bytesPerSecond / 1e9)) };
   const limit: Column = {
     title: `of ${peak ?? "limit"}`,
     cell: (m) => (m.group === "limit" ? "" : percent(m.rate / (limitShown({ peak }, result, m)?.rate ?? NaN))),
   };
+  if (compares === "speed-up") return [{ title: `× ${leadOf(result)?.name ?? "lead"}`, cell: (m) => digits(speedUpOf(result, m)) }, limit];
+  const bytes: Column = { title: "GB/s", cell: (m) => (isRegisterLimit(m) ? "" : digits(m.bytesPerSecond / 1e9)) };
   return [rate, ...(unit === "GB/s" ? [] : [bytes]), limit];
 }
 
@@ -84,10 +131,11 @@ function comparison(result: CaseResult, m: Measurement): string {
 export function printSummary(suite: SuiteResult): void {
   const rivals = rivalsOf(suite);
   const lead = suite.cases.map(leadOf).find((m) => m !== undefined);
-  if (lead === undefined || suite.cases.length < 2 || suite.compares === "cost") return;
+  if (lead === undefined || suite.cases.length < 2 || suite.compares === "cost" || suite.compares === "speed-up") return;
   const title = `${suite.title}: onepass ${labelOf(lead)} in ${suite.unit}, and how many times as fast as others it is`;
   console.log(`\n${paint("bold", title)}`);
-  const rows = table(["", suite.unit, `of ${suite.peak ?? "limit"}`, ...rivals.map((name) => `× ${name}`)]);
+  const head = ["", suite.unit, `of ${suite.peak ?? "limit"}`, ...rivals.map((name) => `× ${name}`)];
+  const rows: string[][] = [];
   const ratios = rivals.map((): number[] => []);
   for (const result of suite.cases) {
     const own = leadOf(result);
@@ -108,16 +156,17 @@ export function printSummary(suite: SuiteResult): void {
     ]);
   }
   if (rivals.length > 0) rows.push([paint("dim", "geometric mean"), "", "", ...ratios.map((values) => paint("dim", digits(geometricMean(values))))]);
-  console.log(rows.toString());
+  printTable(head, rows);
 }
 
 /** Import and first result. */
 export function printStartUp({ startUp }: Pick<BenchReport, "startUp">): void {
   if (startUp.length === 0) return;
   console.log(`\n${paint("bold", "From import to the first result, in a fresh process")}`);
-  const rows = table(["", ""]);
-  for (const { name, ms, failure } of startUp) rows.push([name, failure === "" ? duration(ms) : paint("red", "failed")]);
-  console.log(rows.toString());
+  printTable(
+    ["", ""],
+    startUp.map(({ name, ms, failure }) => [name, failure === "" ? duration(ms) : paint("red", "failed")]),
+  );
 }
 
 /** What went wrong, and where the reports are. */

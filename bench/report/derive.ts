@@ -1,7 +1,8 @@
 import { geometricMean } from "../statistics.ts";
 import type { BenchReport, CaseResult, Measurement, SuiteResult } from "./results.ts";
 import type { Limit, WorkingMemory } from "../contender.ts";
-import { size } from "./format.ts";
+import type { DispatchReport } from "../engine/dispatch-report.ts";
+import { percent, size } from "./format.ts";
 
 // What the reports say beyond the raw figures. All of them compute it here, so that they agree.
 
@@ -35,6 +36,11 @@ export function limitShown({ peak }: Pick<SuiteResult, "peak">, result: CaseResu
 /** Time of one call relative to the lead's, where a suite compares that. */
 export function costOf(result: CaseResult, m: Measurement): number {
   return m.timing.ms / (leadOf(result)?.timing.ms ?? NaN);
+}
+
+/** Rate relative to the lead's, where a suite compares that. */
+export function speedUpOf(result: CaseResult, m: Measurement): number {
+  return m.rate / (leadOf(result)?.rate ?? NaN);
 }
 
 /** How many times as fast as `other` the lead is. */
@@ -113,4 +119,24 @@ export function isRegisterLimit({ group, variant }: Measurement): boolean {
 /** What a call of onepass works in, against the matrix it does without. */
 export function memoryText({ scratchBytes, plainBytes, matrixBytes }: WorkingMemory): string {
   return `working memory ${size(scratchBytes)}, with plain arrays ${size(plainBytes)}; the matrix of scores would be ${size(matrixBytes)}`;
+}
+
+/** A GPU's name, and its driver where that is not in the name. */
+export function gpuText({ name, driver }: { readonly name: string; readonly driver: string }): string {
+  return driver === "" || driver === name ? name : `${name} (${driver})`;
+}
+
+/** How often `auto` chose the faster side. */
+export function rightText({ calls, judged, right }: DispatchReport): string {
+  const share = judged === 0 ? "" : ` (${percent(right / judged)})`;
+  return `auto: of ${calls.length} calls timed on both sides, ${judged} differ by more than 1.5×; ${right} of these went to the faster side${share}`;
+}
+
+/** Who did not take part in a case, a text per reason. */
+export function skippedTexts({ skipped }: CaseResult): readonly string[] {
+  const reasons = [...new Set(skipped.map(({ reason }) => reason))];
+  return reasons.map((reason) => {
+    const names = skipped.filter((each) => each.reason === reason).map(({ contender }) => contender);
+    return `without ${names.map((name) => (names.length > 1 && name.includes(",") ? `“${name}”` : name)).join(", ")}: ${reason}`;
+  });
 }

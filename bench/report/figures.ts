@@ -1,7 +1,8 @@
-import { drawGroups, drawPanel, type Bar, type Series } from "./charts.ts";
+import type { DispatchReport } from "../engine/dispatch-report.ts";
+import { drawGroups, drawLines, drawPanel, type Bar, type Series } from "./charts.ts";
 import { colourOf, FASTER, optionColour, SLOWER } from "./colours.ts";
-import { costOf, labelOf, leadOf, limitNamed, limitShown, ratioTo, rivalsOf } from "./derive.ts";
-import { digits, share, times } from "./format.ts";
+import { costOf, gpuText, labelOf, leadOf, limitNamed, limitShown, ratioTo, rivalsOf, speedUpOf } from "./derive.ts";
+import { digits, duration, share, times } from "./format.ts";
 import type { BenchReport, CaseResult, Measurement, SuiteResult } from "./results.ts";
 
 /** A drawing with its heading. */
@@ -14,7 +15,7 @@ export interface Figure {
 /** Of the baseline binary only the lead's algorithm is drawn; the tables have all. */
 function isDrawn(result: CaseResult, m: Measurement): boolean {
   const lead = leadOf(result);
-  return m.group !== "limit" && (m.group !== "onepass" || m.variant === lead?.variant || m.name === lead?.name);
+  return m.group !== "limit" && (m.group !== "onepass" || m.variant !== "baseline" || lead?.variant !== "relaxed" || m.name === lead.name);
 }
 
 /** The variant is only said where it is not the usual one. */
@@ -92,6 +93,78 @@ export function costFigures(suite: SuiteResult): readonly Figure[] {
       labelWidth,
     }),
   }));
+}
+
+/** One panel per case: how many times as fast as the lead the others are, up to the limit. */
+export function speedUpFigures(suite: SuiteResult): readonly Figure[] {
+  const all = suite.cases.flatMap((result) => result.measurements.map((m) => speedUpOf(result, m)));
+  const labelWidth = widthOf(suite.cases.flatMap(({ measurements }) => measurements.map(({ name }) => name)));
+  return suite.cases.map((result) => {
+    const limit = result.measurements.find(({ group }) => group === "limit");
+    return {
+      heading: result.name,
+      note: result.what,
+      svg: drawPanel({
+        title: `${suite.title}, ${result.name}: throughput relative to ${leadOf(result)?.name ?? "the lead"}`,
+        bars: result.measurements
+          .filter(({ group }) => group !== "limit")
+          .map((m): Bar => {
+            const value = speedUpOf(result, m);
+            return { label: m.name, value, text: times(value), colour: optionColour(m), bold: m.lead };
+          }),
+        from: 0,
+        to: 1.02 * Math.max(1, ...all),
+        ...(limit === undefined ? {} : { line: { at: speedUpOf(result, limit), name: limit.name } }),
+        labelWidth,
+      }),
+    };
+  });
+}
+
+/** Every place that an engine computes in, on every shape, and the GPU's limit. */
+export function placesOverview(suite: SuiteResult, { environment, engine }: BenchReport): string | undefined {
+  const { peak } = suite;
+  if (peak === undefined || "unavailable" in engine.gpu) return undefined;
+  const names = [...new Set(suite.cases.flatMap(({ measurements }) => measurements.map(({ name }) => name)))];
+  const rateIn = (rate: number | undefined): number | null => (rate === undefined ? null : Number((rate / 1e9).toPrecision(4)));
+  const series = names.map((name): Series => {
+    const found = suite.cases.map(({ measurements }) => measurements.find((m) => m.name === name));
+    const any = found.find((m) => m !== undefined);
+    return { name, colour: any === undefined ? "" : colourOf(any), values: found.map((m) => rateIn(m?.rate)) };
+  });
+  return drawGroups(
+    `${suite.title}: ${suite.unit}, higher is better`,
+    `f32, logarithmic; ${gpuText(engine.gpu)}; ${environment.cpu}, Node ${environment.node}`,
+    suite.unit,
+    suite.cases.map(({ name, label }) => label ?? name),
+    [...series, { name: peak, colour: "", values: suite.cases.map((result) => rateIn(limitNamed(result, peak)?.rate)), isLimit: true }],
+    "log",
+  );
+}
+
+/** One panel per family of calls: time on both sides over the size, and where dispatch moves from one to the other. */
+export function crossoverFigures({ families }: DispatchReport): readonly Figure[] {
+  return families.map(({ family, predicted, measured, points }) => ({
+    heading: family,
+    note: `dispatch: ${sizeText(predicted)}; measured: ${sizeText(measured)}`,
+    svg: drawLines({
+      title: `${family}: time of a call on the CPU and on the GPU`,
+      xName: "n",
+      lines: [
+        { name: "CPU, all threads", colour: SLOWER, points: points.map(({ n, wasmSeconds }) => [n, 1000 * wasmSeconds]) },
+        { name: "GPU, per call", colour: FASTER, points: points.map(({ n, webgpuSeconds }) => [n, 1000 * webgpuSeconds]) },
+      ],
+      marks: [
+        { at: predicted, name: "dispatch" },
+        { at: measured, name: "measured" },
+      ].flatMap(({ at, name }) => (at === undefined || at > (points.at(-1)?.n ?? 0) ? [] : [{ at, name }])),
+      yText: duration,
+    }),
+  }));
+}
+
+function sizeText(n: number | undefined): string {
+  return n === undefined ? "never on the GPU" : `on the GPU from n = ${n}`;
 }
 
 /** One picture for the README: the lead, plain JavaScript and other libraries on every shape, and the peak if the suite has one. */

@@ -9,6 +9,7 @@ export function notes(report: BenchReport): readonly string[] {
     ...(softmax === undefined ? [] : [...winners(softmax), ...algorithms(softmax), ...plainArrays(softmax), ...precision(softmax)]),
     ...smallCalls(report),
     ...attention(report),
+    ...smallThreads(report),
     ...method(report),
   ];
 }
@@ -88,6 +89,17 @@ function smallCalls(report: BenchReport): readonly string[] {
   ];
 }
 
+/** What having threads costs calls that are too small for them. */
+function smallThreads({ suites }: BenchReport): readonly string[] {
+  const cases = suites.find(({ id }) => id === "threads-small")?.cases ?? [];
+  const extras = cases.flatMap(({ name, measurements }) => {
+    const one = measurements.find((m) => m.name === "1 thread");
+    const all = measurements.find((m) => /^\d+ threads$/.test(m.name));
+    return one === undefined || all === undefined ? [] : [`${name} ${digits(1000 * (all.timing.ms - one.timing.ms))} µs`];
+  });
+  return extras.length === 0 ? [] : [`A call too small for threads takes this much longer on an engine that has them: ${extras.join(", ")}.`];
+}
+
 function attention({ suites }: BenchReport): readonly string[] {
   return suites
     .filter(({ id }) => id === "attention" || id === "attention-decode")
@@ -100,14 +112,20 @@ function attention({ suites }: BenchReport): readonly string[] {
     });
 }
 
-function method({ environment, loadBefore, suites, startUp }: BenchReport): readonly string[] {
+function method({ environment, engine, loadBefore, suites, startUp }: BenchReport): readonly string[] {
   const failures = failuresOf({ suites, startUp });
   return [
     failures.length === 0
       ? "Every configuration was compared with a naive float64 reference before and after it was timed, and on inputs near 100 (for attention: shorter ones, with scores near 100), where the exponential overflows unless the max is subtracted. Of large attention outputs as many rows as the reference has time for are compared, at least 16 spread over heads and queries. All were right."
       : `${failures.length} configurations gave wrong results and were not timed.`,
     "Each figure is the median of the medians of a few rounds; in a round, all implementations of a case take turns. Each is warmed up until it stops getting faster, so that V8's optimising compiler is done.",
-    "Everything runs on one thread, by intent: the libraries compared could use more. Nothing here measures a GPU.",
+    "Outside of the engine's suites everything runs on one thread, by intent: the libraries compared could use more.",
+    ...(suites.some(({ id }) => id.startsWith("engine-")) && !("unavailable" in engine.gpu)
+      ? [
+          "The GPU's limits are kernels in plain WGSL, on the same device and in the same run: a copy of vec4, a product of f32 matrices in tiles, and multiply-adds in registers. Its resident and recorded calls are timed in batches of some 40 ms that are waited for once; recorded ones, and the limits, by " +
+            `${engine.gpu.clock}. ONNX Runtime's WebGPU provider takes its operands from arrays only, so its time without transfers is that of a graph with nine operators in a row, less that of a graph with one.`,
+        ]
+      : []),
     "“Limit” is the lowest of what loops of the same WebAssembly reach: for rows a copy of the same bytes and the exponential alone, for attention multiply-adds in registers (fused for relaxed SIMD, a product and a sum for baseline) and, when decoding, a read of the same bytes. Native code has wider vectors and may exceed it.",
     ...(suites.some(({ id }) => id === "attention")
       ? [

@@ -1,4 +1,4 @@
-import { costOf, isRegisterLimit, labelOf, leadOf, limitNamed, limitNames, memoryText, noiseOf, ratioTo } from "./derive.ts";
+import { costOf, isRegisterLimit, labelOf, leadOf, limitNamed, limitNames, memoryText, noiseOf, ratioTo, skippedTexts, speedUpOf } from "./derive.ts";
 import { escape } from "./escape.ts";
 import { digits, duration, percent, share, size, times, tiny } from "./format.ts";
 import type { BenchReport, CaseResult, SuiteResult } from "./results.ts";
@@ -11,16 +11,19 @@ function row(cells: readonly string[], tag: "td" | "th" = "td", className = ""):
 /** Everything that was measured in one case. */
 export function caseTable(suite: SuiteResult, result: CaseResult): string {
   const lead = leadOf(result);
+  const hasRate = suite.compares === "rate" || suite.compares === "cost";
+  const hasRatio = suite.compares === "rate" || suite.compares === "time";
   const hasBytes = suite.compares === "rate" && suite.unit !== "GB/s";
   const limits = limitNames(result);
   const head = [
     "",
     ...(suite.compares === "cost" ? [`of ${escape(lead?.name ?? "lead")}`] : []),
-    ...(suite.compares === "time" ? [] : [suite.unit]),
+    ...(suite.compares === "speed-up" ? [`× ${escape(lead?.name ?? "lead")}`] : []),
+    ...(hasRate ? [suite.unit] : []),
     ...(hasBytes ? ["GB/s"] : []),
     ...limits.map((name) => `of ${escape(name)}`),
     "per call",
-    ...(suite.compares === "cost" ? [] : [`${escape(lead?.name ?? "lead")} is`]),
+    ...(hasRatio ? [`${escape(lead?.name ?? "lead")} is`] : []),
     "± rounds",
     "max error",
     "samples",
@@ -30,11 +33,12 @@ export function caseTable(suite: SuiteResult, result: CaseResult): string {
       [
         escape(labelOf(m)) + (m.note === undefined ? "" : ` <span class="soft">${escape(m.note)}</span>`),
         ...(suite.compares === "cost" ? [share(costOf(result, m))] : []),
-        ...(suite.compares === "time" ? [] : [digits(m.rate / 1e9)]),
+        ...(suite.compares === "speed-up" ? [digits(speedUpOf(result, m))] : []),
+        ...(hasRate ? [digits(m.rate / 1e9)] : []),
         ...(hasBytes ? [isRegisterLimit(m) ? "" : digits(m.bytesPerSecond / 1e9)] : []),
         ...limits.map((name) => (m.group === "limit" ? "" : percent(m.rate / (limitNamed(result, name, m)?.rate ?? NaN)))),
         duration(m.timing.ms),
-        ...(suite.compares === "cost" ? [] : [m.lead || m.group === "limit" ? "" : times(ratioTo(result, m))]),
+        ...(!hasRatio ? [] : [m.lead || m.group === "limit" ? "" : times(ratioTo(result, m))]),
         percent(noiseOf(m)),
         m.group === "limit" ? "" : tiny(m.maxError),
         String(m.timing.samples),
@@ -46,7 +50,7 @@ export function caseTable(suite: SuiteResult, result: CaseResult): string {
   const wrong = result.failures.map(
     ({ contender, variant, message }) => `<p class="wrong">Wrong, not timed: ${escape(labelOf({ name: contender, variant }))}: ${escape(message)}</p>`,
   );
-  const skipped = result.skipped.map(({ contender, reason }) => `without ${contender}: ${reason}`);
+  const skipped = skippedTexts(result);
   const remarks = [...(result.memory === undefined ? [] : [memoryText(result.memory)]), ...skipped].map((text) => `<p class="soft">${escape(text)}</p>`);
   return `<div class="scroll"><table><thead>${row(head, "th")}</thead><tbody>${rows.join("")}</tbody></table></div>${remarks.join("")}${wrong.join("")}`;
 }
@@ -56,7 +60,8 @@ export function suiteTables(suite: SuiteResult): string {
   return suite.cases
     .map((result) => {
       const lead = leadOf(result);
-      const figure = lead === undefined ? "" : ` · ${suite.compares !== "time" ? `${digits(lead.rate / 1e9)} ${suite.unit}` : duration(lead.timing.ms)}`;
+      const hasRate = suite.compares === "rate" || suite.compares === "cost";
+      const figure = lead === undefined ? "" : ` · ${hasRate ? `${digits(lead.rate / 1e9)} ${suite.unit}` : duration(lead.timing.ms)}`;
       return `<details open><summary><b>${escape(result.name)}</b> <span class="soft">${escape(result.what)}${figure}</span></summary>${caseTable(suite, result)}</details>`;
     })
     .join("\n");

@@ -13,9 +13,12 @@ import { MARK, type Outcome } from "./outcome.ts";
 const TESTS = fileURLToPath(new URL("..", import.meta.url));
 const ROOT = join(TESTS, "../build/browser");
 const FILES = globSync(["parity/*.test.ts", "properties/*.test.ts"], { cwd: TESTS }).sort();
+/** These are of the GPU alone, and of the CPU alone. */
+const ONLY_GPU = ["parity/half.test.ts"];
+const ONLY_CPU = ["properties/online-softmax.test.ts"];
 
 /** What each browser is asked to compute on. */
-const SUBJECTS: Readonly<Record<keyof typeof BROWSERS, readonly string[]>> = { Chromium: ["baseline relaxed"], Firefox: ["baseline relaxed"] };
+const SUBJECTS: Readonly<Record<keyof typeof BROWSERS, readonly string[]>> = { Chromium: ["baseline relaxed", "webgpu"], Firefox: ["baseline relaxed"] };
 
 let site: Site;
 
@@ -71,8 +74,13 @@ describe.each(Object.keys(BROWSERS) as (keyof typeof BROWSERS)[])("%s", (name) =
   afterAll(() => browser?.close());
 
   describe.each(SUBJECTS[name])("%s", (subjects) => {
-    test.for(FILES)("%s", async (file, { skip }) => {
-      if (browser === undefined) return unavailable(skip, missing);
+    const others = subjects === "webgpu" ? ONLY_CPU : ONLY_GPU;
+
+    test.for(FILES.filter((file) => !others.includes(file)))("%s", async (file, { skip }) => {
+      if (browser === undefined) {
+        unavailable(skip, missing);
+        return;
+      }
       const { passed, failed } = await outcomeOf(browser, file, subjects);
       expect(failed).toEqual([]);
       expect(passed).toBeGreaterThan(0);

@@ -17,10 +17,10 @@ export async function checkPublint(tarball: string): Promise<void> {
 }
 
 export async function checkAttw(tarball: string): Promise<void> {
-  // No types describe a .wasm file; every other entry counts.
-  const wasm = VARIANTS.map((variant) => `./wasm/${variant}.wasm`);
+  // No types describe a .wasm file or a worker's script; every other entry counts.
+  const untyped = ["./worker", ...VARIANTS.flatMap((variant) => [`./wasm/${variant}.wasm`, `./wasm/${variant}-shared.wasm`])];
   const options = ["--profile", "esm-only", "--no-definitely-typed", "--no-emoji", "--no-color", "--format", "table-flipped"];
-  await runScript(join(ROOT, "node_modules/@arethetypeswrong/cli/dist/index.js"), [tarball, ...options, "--exclude-entrypoints", ...wasm]);
+  await runScript(join(ROOT, "node_modules/@arethetypeswrong/cli/dist/index.js"), [tarball, ...options, "--exclude-entrypoints", ...untyped]);
 }
 
 /** A strict project, with no library beyond the language's own and with the declarations checked as well. */

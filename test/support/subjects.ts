@@ -61,6 +61,8 @@ export interface Subject {
 
   /** Keeps numbers in the subject's own memory. */
   keep(data: Float32Array | Float64Array | Uint8Array): Awaitable<Store>;
+  /** The same for f16, given by its bits, where that is computed with. */
+  keepHalves?(bits: Uint16Array): Awaitable<Store>;
   /** The numbers of a contiguous result, wherever they lie, as a copy. */
   read(result: Tensor<FloatType>): Awaitable<Float32Array | Float64Array>;
 }
@@ -163,7 +165,15 @@ class EngineSubject implements Subject {
   async keep(data: Float32Array | Float64Array | Uint8Array): Promise<Store> {
     const engine = await this.engine();
     if (this.kind === "wasm") return keepInModule({ empty: (shape, options) => engine.empty(shape, options) }, data);
-    const kept = await engine.upload(data);
+    return this.#upload(engine, data, data);
+  }
+
+  async keepHalves(data: Uint16Array): Promise<Store> {
+    return this.#upload(await this.engine(), data, { data, shape: [data.length], dtype: "f16" });
+  }
+
+  async #upload(engine: Engine, data: { readonly BYTES_PER_ELEMENT: number }, x: Parameters<Engine["upload"]>[0]): Promise<Store> {
+    const kept = await engine.upload(x);
     return {
       view: (first, shape) =>
         ({ buffer: kept.buffer, dtype: kept.dtype, shape, offset: kept.offset + first * data.BYTES_PER_ELEMENT }) as unknown as TensorLike,
@@ -198,7 +208,7 @@ interface Candidate {
 const CUTS: Readonly<Record<string, Cut>> = {
   webgpu: { features: [], lowestLimits: true },
   "webgpu-subgroups": { features: ["subgroups"] },
-  "webgpu-f16": { features: ["shader-f16"] },
+  "webgpu-f16": { features: ["shader-f16", "subgroups"] },
 };
 
 function plain(variant: Variant): Candidate {

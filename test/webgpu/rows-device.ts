@@ -48,7 +48,7 @@ export class RowDevice {
     const readback = this.#pool.acquire(bytes, READBACK);
     const sentinels = new Float32Array(bytes / 4).fill(-12345.5);
     this.device.queue.writeBuffer(buffer, 0, sentinels);
-    const recorder = new Recorder(this.device, this.#pool, { ...this.traits, ...traits }, true);
+    const recorder = new Recorder(this.device, this.#pool, { ...this.traits, ...traits });
     recordRows(recorder, call, { buffer, byteOffset: place, byteLength: 4 * count });
     for (const program of recorder.programs) await this.#pipelines.compile(program);
     const encoder = this.device.createCommandEncoder();

@@ -167,6 +167,7 @@ export class Cpu {
   #waiting = 0;
   #tail: Promise<unknown> = Promise.resolve();
   #disposed = false;
+  #ended: Promise<void> = Promise.resolve();
 
   /** @internal */
   constructor(runtime: Runtime, pool: WorkerPool, local: Runtime, reasons: readonly string[], tuning = TUNING) {
@@ -270,10 +271,16 @@ export class Cpu {
     return this.#enqueue({ signal, run: () => undefined, finish: () => run(this.runtime), end: () => undefined });
   }
 
-  /** Ends the workers; calls that run or wait reject with DisposedError. Resolves when no worker is left. */
-  async dispose(): Promise<void> {
+  /** Ends the workers; calls that run or wait reject with DisposedError. */
+  dispose(): void {
+    if (this.#disposed) return;
     this.#disposed = true;
-    await this.#pool.dispose();
+    this.#ended = this.#pool.dispose();
+  }
+
+  /** Resolves when no worker is left after `dispose`. */
+  get ended(): Promise<void> {
+    return this.#ended;
   }
 
   #worth(work: Work): number {

@@ -28,6 +28,8 @@ import { type WorkerThread, startWorker } from "./worker-thread.ts";
 
 /** How long a worker may take to start before it counts as one that cannot. */
 const START_TIMEOUT_MS = 10_000;
+/** How many workers in a row may die before they are ready, in the place of one that died, until it is given up. */
+const REPLACEMENTS = 10;
 /** How long the calling thread works or blocks before it looks after events: aborts, workers that died. */
 const SLICE_MS = 10;
 /** How long it looks for the end of the last tasks before it blocks: as long as waking it would take. */
@@ -56,6 +58,7 @@ interface Running {
 export interface PoolOptions {
   /** Threads that compute, the calling one included where it may block. */
   readonly threads: number;
+  /** What workers instantiate; without it there are none. */
   readonly module: WebAssembly.Module | undefined;
   readonly workerUrl: string | undefined;
 }
@@ -68,6 +71,8 @@ export class WorkerPool {
   readonly #runtime: Runtime;
   readonly #options: PoolOptions;
   readonly #mayBlock: boolean;
+  /** Workers that there should be. */
+  readonly #wanted: number;
   readonly #controlAt: number;
   readonly #executor: Executor;
   readonly #members = new Map<number, Member>();
@@ -84,13 +89,13 @@ export class WorkerPool {
     runtime.memory.u8.fill(0, this.#controlAt, this.#controlAt + bytes);
     this.#executor = new Executor(runtime.memory.memory, runtime.kernels as unknown as WebAssembly.Exports, this.#controlAt, 0);
     this.#mayBlock = mayBlock(this.#executor.control);
+    this.#wanted = options.module === undefined ? 0 : options.threads - (this.#mayBlock ? 1 : 0);
   }
 
   /** Starts the workers and waits until each is ready or known not to come. */
   static async create(runtime: Runtime, options: PoolOptions): Promise<WorkerPool> {
     const pool = new WorkerPool(runtime, options);
-    const workers = options.threads - (pool.#mayBlock ? 1 : 0);
-    await Promise.all(Array.from({ length: workers }, (_, i) => pool.#start(i + 1)));
+    await Promise.all(Array.from({ length: pool.#wanted }, (_, i) => pool.#start(i + 1)));
     return pool;
   }
 
@@ -114,9 +119,9 @@ export class WorkerPool {
     return this.#mayBlock;
   }
 
-  /** Why there are fewer threads than asked for. */
+  /** Why there are fewer threads than asked for; empty while there are not. */
   get reasons(): readonly string[] {
-    return this.#reasons;
+    return this.#ready().length < this.#wanted ? this.#reasons : [];
   }
 
   /**
@@ -318,7 +323,14 @@ export class WorkerPool {
     const busy = Atomics.exchange(control, stateOf(thread), IDLE) === BUSY;
     if (this.#disposed) return;
     if (busy && this.#running !== undefined) this.#fail(this.#running, new BackendError("a worker died during the call", { cause: new Error(reason) }));
-    void this.#start(thread);
+    void this.#replace(thread);
+    this.#running?.wake();
+  }
+
+  /** Starts a worker in the place of another, which may not succeed at once: what killed the one may kill the next. */
+  async #replace(thread: number): Promise<void> {
+    for (let i = 0; i < REPLACEMENTS && !this.#disposed && !this.#members.has(thread); i++) await this.#start(thread);
+    // A call may be waiting for workers of which there will be none.
     this.#running?.wake();
   }
 }

@@ -1,6 +1,7 @@
 import { binaryOf, createRuntime } from "./runtime.ts";
 import type { Runtime } from "./runtime.ts";
 import type { Variant } from "./features.ts";
+import { shareMemoryOf } from "./shared-binary.ts";
 import { type SharedMemory, createSharedMemory } from "./shared-memory.ts";
 
 /** A runtime whose memory workers share. */
@@ -8,24 +9,6 @@ export interface SharedRuntime extends Runtime {
   readonly memory: SharedMemory;
   /** What the workers instantiate too. */
   readonly module: WebAssembly.Module;
-}
-
-// "env", "memory" and the kind of an import, in front of the limits of the memory; the first byte of these is their flags.
-const MEMORY_IMPORT = [3, 101, 110, 118, 6, 109, 101, 109, 111, 114, 121, 2];
-const FLAG_SHARED = 2;
-
-/**
- * The binary for shared memory, which differs from the other in one bit (scripts/check-wasm.ts asserts it).
- *
- * @throws RangeError if `bytes` import no memory
- */
-export function shareMemoryOf(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-  const shared = bytes.slice();
-  const at = shared.findIndex((_, i) => MEMORY_IMPORT.every((byte, j) => shared[i + j] === byte));
-  if (at < 0) throw new RangeError("the binary does not import env.memory");
-  const flags = at + MEMORY_IMPORT.length;
-  shared[flags] = (shared[flags] ?? 0) | FLAG_SHARED;
-  return shared;
 }
 
 /**

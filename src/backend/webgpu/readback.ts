@@ -1,6 +1,6 @@
 import { MAP_READ } from "./buffers.ts";
 
-/** Firefox looks for finished work every 100 ms, or when something is submitted; so something is. */
+/** Firefox looks for finished work every 100 ms, or when something is submitted; so something is. In Firefox 153: 5 ms, not 103. */
 const NUDGE_MS = 1;
 
 /** Maps a buffer for reading. */

@@ -42,7 +42,7 @@ export class Recorder {
   readonly #held: GPUBuffer[] = [];
   readonly #inputs = new Map<object, Slice>();
   readonly #own = new Set<GPUBuffer>();
-  readonly #immediate: boolean;
+  readonly #checks: boolean;
   /** Uploads into buffers that may have got no memory. */
   readonly #late: { readonly buffer: GPUBuffer; readonly bytes: Uint8Array }[] = [];
   /** What took the place of buffers that got no memory. */
@@ -51,9 +51,12 @@ export class Recorder {
   #released = false;
   #nothing: Slice | undefined;
 
-  /** `immediate` recorders are encoded without {@link Recorder.prepare}. */
-  constructor(device: GPUDevice, pool: BufferPool, traits: DeviceTraits, immediate = false) {
-    this.#immediate = immediate;
+  /**
+   * Where `checks` is set, uploads into large new buffers wait until those are known to have memory: {@link Recorder.prepare} has to
+   * be awaited before {@link Recorder.encode} then.
+   */
+  constructor(device: GPUDevice, pool: BufferPool, traits: DeviceTraits, { checks = false }: { readonly checks?: boolean } = {}) {
+    this.#checks = checks;
     this.#device = device;
     this.#pool = pool;
     this.traits = traits;
@@ -228,7 +231,7 @@ export class Recorder {
 
   #upload(bytes: Uint8Array): Slice {
     const buffer = this.#acquire(bytes.byteLength, NUMBERS);
-    if (this.#immediate || this.#pool.check(buffer) === undefined) this.#write(buffer, bytes);
+    if (!this.#checks || this.#pool.check(buffer) === undefined) this.#write(buffer, bytes);
     // The caller may change its array before the check is through.
     else this.#late.push({ buffer, bytes: bytes.slice() });
     return { buffer, byteOffset: 0, byteLength: bytes.byteLength };

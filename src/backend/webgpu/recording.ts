@@ -34,7 +34,7 @@ export class Recording {
   run(job: Job): ResultTensor[] {
     const { device, pool, pipelines, traits } = this.#host;
     this.#host.assertUsable();
-    const recorder = new Recorder(device, pool, traits, true);
+    const recorder = new Recorder(device, pool, traits);
     this.#recorders.push(recorder);
     const results = recordJob(recorder, job, true);
     if (results.some((result) => result.place === "host")) throw new TypeError('"out" expected a tensor on the GPU, since what is recorded is not read back');

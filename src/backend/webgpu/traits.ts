@@ -39,7 +39,8 @@ export const BASE_TRAITS: DeviceTraits = {
 };
 
 /** Reads the traits of a device. Where nobody states the sizes of its subgroups, they are within the specification's range. */
-export function traitsOf({ limits, features }: Pick<GPUDevice, "limits" | "features">, info: Partial<GPUAdapterInfo> = {}): DeviceTraits {
+export function traitsOf(device: Pick<GPUDevice, "limits" | "features" | "adapterInfo">, info: Partial<GPUAdapterInfo> = device.adapterInfo): DeviceTraits {
+  const { limits, features } = device;
   return {
     workgroupStorage: limits.maxComputeWorkgroupStorageSize,
     invocations: limits.maxComputeInvocationsPerWorkgroup,

@@ -1,0 +1,44 @@
+import { createRequire } from "node:module";
+import type * as WorkerThreads from "node:worker_threads";
+
+// The pool takes the class from the module object each time it starts a worker, so a test can stand in between.
+const threads = createRequire(import.meta.url)("node:worker_threads") as { Worker: typeof WorkerThreads.Worker };
+
+/** Knows all workers that have been started since it was made, until `restore`. */
+export class WorkerSpy {
+  readonly started: WorkerThreads.Worker[] = [];
+  readonly #original = threads.Worker;
+  #exited = 0;
+  /** When set, starting a worker throws it. */
+  refusal: Error | undefined;
+
+  constructor() {
+    const add = (worker: WorkerThreads.Worker): void => {
+      this.started.push(worker);
+      worker.on("exit", () => this.#exited++);
+    };
+    const refusal = (): Error | undefined => this.refusal;
+    threads.Worker = class extends this.#original {
+      constructor(...args: ConstructorParameters<typeof WorkerThreads.Worker>) {
+        const reason = refusal();
+        if (reason !== undefined) throw reason;
+        super(...args);
+        add(this);
+      }
+    };
+  }
+
+  /** Workers that have started and not ended. */
+  get alive(): number {
+    return this.started.length - this.#exited;
+  }
+
+  /** Ends the `n`th worker that was started, as if it had crashed. */
+  async kill(n: number): Promise<void> {
+    await this.started.at(n)?.terminate();
+  }
+
+  restore(): void {
+    threads.Worker = this.#original;
+  }
+}
