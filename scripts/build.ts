@@ -65,7 +65,7 @@ const compactShaders: Plugin = {
   setup(bundle) {
     bundle.onLoad({ filter: /backend[\\/]webgpu[\\/]kernels[\\/]/ }, ({ path }) => ({
       contents: readFileSync(path, "utf8")
-        .replace(/^ *\/\/\/.*\n/gm, "")
+        .replace(/^ *\/\/.*\n/gm, "")
         .replace(/^ +/gm, ""),
       loader: "ts",
     }));

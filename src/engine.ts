@@ -1,5 +1,5 @@
 import { type AttentionOptions, parseAttention } from "./attention.ts";
-import type { AttentionCall } from "./attention-arguments.ts";
+import { type AttentionCall, hostScoreCall } from "./attention-arguments.ts";
 import { type AttentionScoresOptions, type ScoresCall, parseAttentionScores, runScoresCall } from "./attention-scores.ts";
 import { type AttentionVarlenOptions, parseAttentionVarlen } from "./attention-varlen.ts";
 import { type Cpu, createCpu } from "./backend/wasm/cpu.ts";
@@ -33,7 +33,10 @@ export interface EngineOptions {
   readonly device?: "auto" | "wasm" | "webgpu";
   /** Threads of the CPU, the calling one included; "auto" (default) is one per core. */
   readonly threads?: "auto" | number;
-  /** A GPU (`navigator.gpu`, or that of the npm package `webgpu`) or a device of the caller's, which is never destroyed. */
+  /**
+   * A GPU (`navigator.gpu`, or that of the npm package `webgpu`) or a device of the caller's, which is never destroyed. In Node keep
+   * the GPU that a device came from as long as the engine lives: Dawn crashes when it is collected.
+   */
   readonly gpu?: GPULike | GPUDeviceLike;
   /** Which of the two binaries; the fastest that runs here when absent. */
   readonly variant?: Variant;
@@ -322,7 +325,7 @@ export class Engine {
     this.#disposed = true;
     this.#gpu?.dispose();
     this.#gpu = undefined;
-    void this.#cpu.dispose();
+    this.#cpu.dispose();
   }
 
   /** The same as {@link Engine.dispose}, for `using`. */
@@ -350,7 +353,7 @@ export class Engine {
 
   async #scores(call: ScoresCall, signal: AbortSignalLike | undefined): Promise<unknown> {
     const gpu = this.#choose(() => scoresWork(call), signal);
-    return gpu === undefined ? runScoresCall(this.#cpu.runtime, call) : gpu.attentionScores(call, signal);
+    return gpu === undefined ? this.#cpu.scores(hostScoreCall(call), runScoresCall, signal as AbortSignal | undefined) : gpu.attentionScores(call, signal);
   }
 
   async #merge(call: MergeCall, signal: AbortSignalLike | undefined): Promise<unknown> {

@@ -48,7 +48,7 @@ export function softmaxOnEngines({ engines, peers, quick }: EngineContext): Suit
   const { gpu } = engines;
   return {
     id: "engine-softmax",
-    title: "Engine: softmax on CPU threads and on the GPU",
+    title: "Engine: softmax on the CPU and on the GPU",
     about: `f32. ${HOW} Peak: a copy of the same bytes by plain WGSL, out of cache; what fits in the GPU's cache may exceed it.`,
     unit: "Gelem/s",
     compares: "rate",
@@ -111,7 +111,7 @@ export function attentionOnEngines(context: EngineContext): Suite<AttentionInput
   const scale = unit === "TFLOP/s" ? 1e3 : 1;
   return {
     id: "engine-attention",
-    title: "Engine: attention on CPU threads and on the GPU",
+    title: "Engine: attention on the CPU and on the GPU",
     about: `f32, dense, heads × length × head dimension. ${HOW} Counted are 4 · head dimension operations per pair of query and key. Peak: an f32 matrix product in plain WGSL, measured in this run.`,
     unit,
     compares: "rate",
@@ -139,7 +139,7 @@ export function decodeOnEngines(context: EngineContext): Suite<AttentionInput> {
   const { gpu } = engines;
   return {
     id: "engine-decode",
-    title: "Engine: decoding on CPU threads and on the GPU",
+    title: "Engine: decoding on the CPU and on the GPU",
     about: `Llama 3 8B: f32, one query, 32 query heads share 8 heads of keys and values, head dimension 128. ${HOW} GB/s count the keys and values. Peak: the bandwidth of a copy by plain WGSL, out of cache.`,
     unit: "GB/s",
     compares: "rate",

@@ -1,4 +1,4 @@
-import type { Engine } from "../../src/engine.ts";
+import type { Engine, EngineRecording } from "../../src/engine.ts";
 import type { ResidentTensor, Tensor, TensorLike } from "../../src/tensor.ts";
 import type { Contender, Runner } from "../contender.ts";
 import type { Engines, GpuEngines } from "./engines.ts";
@@ -110,12 +110,13 @@ async function recorded(gpu: GpuEngines, call: EngineCall): Promise<Runner> {
   const { engine, timer } = gpu;
   const { operands, options, ...rest } = await onGpu(gpu, call);
   const run = async (calls: number): Promise<number> => {
-    let recording: ReturnType<Engine["encode"]> | undefined;
+    const recordings: EngineRecording[] = [];
     const ms = await timer.time((encoder) => {
-      recording = engine.encode(encoder);
+      const recording = engine.encode(encoder);
+      recordings.push(recording);
       for (let i = 0; i < calls; i++) call.call(recording, operands, options);
     });
-    recording?.dispose();
+    for (const recording of recordings) recording.dispose();
     return ms;
   };
   let calls: number | undefined;

@@ -1,18 +1,11 @@
 import type { ScoreCall, Sequence } from "../../attention-arguments.ts";
+import { usesDecode } from "../../decode-rule.ts";
 import { BLOCK_ROWS } from "./attention-layout.ts";
 
 /** One row of a block: a query of a head. */
 export interface Row {
   readonly head: number;
   readonly query: number;
-}
-
-/**
- * Whether the queries of all heads that share a key/value head go through one block (decode: every key is read once for all of
- * them, in chunks of constant size that merge) or each head has blocks of its own (prefill).
- */
-export function usesDecode(call: ScoreCall, sequence: Sequence): boolean {
-  return sequence.rows * (call.heads / call.kvHeads) <= BLOCK_ROWS && call.blockMask === undefined;
 }
 
 /** Visits the blocks of a sequence in order: up to BLOCK_ROWS rows that attend to the keys of one head. `rows` is used again. */

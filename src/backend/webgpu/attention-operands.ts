@@ -5,7 +5,7 @@ import { contiguousStrides, elementCount } from "../../shape.ts";
 import { DeviceArray } from "../../tensor.ts";
 import { ALIBI, BIAS, MASK, SINKS, type SequenceRecord, TILE, TILES, TILE_OPEN, TILE_SKIPPED, bitsOf } from "./kernels/score-modifiers.ts";
 import type { Recorder, Slice } from "./recorder.ts";
-import { copyStrided } from "./strided.ts";
+import { copyStrided } from "../../copy-strided.ts";
 
 /** An operand in a GPU buffer: strides in elements along batch, head, row and what a row holds. */
 export interface Operand {

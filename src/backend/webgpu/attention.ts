@@ -39,6 +39,8 @@ class AttentionRecorder {
   readonly #operands: AttentionOperands;
   readonly #out: Operand;
   readonly #lse: Operand | undefined;
+  /** Stands for log-sum-exps that nobody wants. */
+  #unwanted: Slice | undefined;
 
   constructor(recorder: Recorder, call: AttentionCall, out: Slice, lse: Slice | undefined) {
     const { result } = call;
@@ -84,7 +86,7 @@ class AttentionRecorder {
   }
 
   #bindLse({ sequences, firstHead, heads }: Part): Binding | undefined {
-    if (this.#lse === undefined) return { slice: this.#recorder.scratch(4), base: 0 };
+    if (this.#lse === undefined) return { slice: (this.#unwanted ??= this.#recorder.scratch(4)), base: 0 };
     return this.#operands.bindOne(this.#lse, sequences, ({ queryStart, rows }) => ({ start: queryStart, rows, width: 1 }), firstHead, firstHead + heads);
   }
 

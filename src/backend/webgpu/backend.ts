@@ -11,7 +11,7 @@ import { mapForReading } from "./readback.ts";
 import { Recorder, type Slice, roundUp } from "./recorder.ts";
 import { Recording } from "./recording.ts";
 import { ResidentTensor } from "./resident-tensor.ts";
-import { copyStrided } from "./strided.ts";
+import { copyStrided } from "../../copy-strided.ts";
 import type { DeviceTraits } from "./traits.ts";
 
 /** Messages that are kept of what the device reported outside of any call. */

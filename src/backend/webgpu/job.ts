@@ -4,7 +4,7 @@ import { type DType, DeviceArray, type GpuTensor, type Tensor } from "../../tens
 import type { BufferPool } from "./buffers.ts";
 import type { Recorder, Slice } from "./recorder.ts";
 import { ResidentTensor } from "./resident-tensor.ts";
-import { copyStrided } from "./strided.ts";
+import { copyStrided } from "../../copy-strided.ts";
 
 /** A result of a call: f32, row-major, and where the caller wants it, if anywhere. */
 export interface ResultSpec {

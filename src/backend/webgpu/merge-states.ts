@@ -6,7 +6,7 @@ import { DeviceArray } from "../../tensor.ts";
 import { type Binding, allBound, bindSpan, gridOf } from "./attention-operands.ts";
 import { MERGED_ELEMENTS, MERGE_PAIR, PAIR_UNIFORMS } from "./kernels/merge.ts";
 import type { Recorder, Slice } from "./recorder.ts";
-import { copyStrided } from "./strided.ts";
+import { copyStrided } from "../../copy-strided.ts";
 
 /** A tensor of a state, rows by batch, head and length: strides in elements. */
 interface Rows {

@@ -1,4 +1,4 @@
-import type { DType, DTypeData } from "../../tensor.ts";
+import type { DType, DTypeData } from "./tensor.ts";
 
 /** Copies a tensor between two arrays of the same kind, each with strides of its own, in elements. */
 export function copyStrided<A extends DTypeData[DType] | Uint8Array>(
