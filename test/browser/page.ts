@@ -50,8 +50,9 @@ async function run(file: string): Promise<Outcome> {
   return {
     passed: tests.filter(({ result }) => result?.state === "pass").length,
     skipped: tests.filter(({ mode, result }) => mode === "skip" || result?.state === "skip").map((test) => `${fullName(test)}: ${reasonOf(test)}`),
+    // A suite fails with its tests, and by itself when a hook does.
     failed: [...branches(files), ...tests]
-      .filter(({ result }) => result?.state === "fail")
+      .filter(({ type, result }) => result?.state === "fail" && (type === "test" || (result.errors?.length ?? 0) > 0))
       .map((task) => ({ name: fullName(task), message: (task.result?.errors ?? []).map((error) => error.stack ?? error.message).join("\n") })),
   };
 }
