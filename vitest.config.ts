@@ -36,6 +36,7 @@ function onGpu({ name, subjects, bits, include }: (typeof GPU_PROJECTS)[number],
       maxWorkers: 1,
       // The first call of a kernel compiles it.
       testTimeout: 600_000,
+      hookTimeout: 120_000,
       sequence: { groupOrder: 1 + index },
       env: {
         ONEPASS_SUBJECTS: subjects,
@@ -67,6 +68,7 @@ export default defineConfig({
           name: "browsers",
           include: ["test/browser/**/*.test.ts"],
           testTimeout: 900_000,
+          hookTimeout: 120_000,
           maxWorkers: 1,
           sequence: { groupOrder: 1 + GPU_PROJECTS.length },
         },

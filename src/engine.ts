@@ -17,10 +17,11 @@ import { type LogSumExpOptions, parseLogSumExp } from "./log-sum-exp.ts";
 import { type MergeCall, mergeOnHost, parseMergeStates } from "./merge-states.ts";
 import { checkOptions, parseChoice } from "./options.ts";
 import { prepareProbe } from "./prepare-probe.ts";
+import type { FloatView } from "./row-arguments.ts";
 import type { RowCall } from "./row-call.ts";
 import { parseShape } from "./shape.ts";
 import { type SoftmaxOptions, parseSoftmax } from "./softmax.ts";
-import type { DTypeOf, GpuTensor, ResidentTensor, Tensor, TensorLike } from "./tensor.ts";
+import { type DTypeOf, DeviceArray, type GpuTensor, type ResidentTensor, type Tensor, type TensorLike } from "./tensor.ts";
 import { type Assumed, type Work, attentionWork, mergeWork, rowWork, scoresWork, standIn } from "./work.ts";
 import { copyOutput, ownsOutput } from "./write-output.ts";
 
@@ -358,7 +359,22 @@ export class Engine {
 
   async #merge(call: MergeCall, signal: AbortSignalLike | undefined): Promise<unknown> {
     const gpu = this.#choose(() => mergeWork(call), signal);
-    return gpu === undefined ? mergeOnHost(call) : gpu.mergeStates(call, signal);
+    if (gpu !== undefined) return gpu.mergeStates(call, signal);
+    // Operands in the threads' memory may be what a call before this one writes.
+    const waits = !this.#cpu.idle && call.parts.some(({ out, lse }) => this.#owns(out.data) || this.#owns(lse.data));
+    if (!waits) return mergeOnHost(call);
+    const parts = call.parts.map(({ out, lse }) => ({ out: this.#keep(out), lse: this.#keep(lse) }));
+    return this.#cpu.inTurn(() => mergeOnHost({ ...call, parts }), signal as AbortSignal | undefined);
+  }
+
+  /** Whether numbers lie in the memory that the CPU's threads share. */
+  #owns(data: FloatView["data"]): boolean {
+    return !(data instanceof DeviceArray) && this.#cpu.runtime.memory.addressOf(data) >= 0;
+  }
+
+  /** An operand as it is now, unless it is used in place. */
+  #keep(view: FloatView): FloatView {
+    return view.data instanceof DeviceArray || this.#owns(view.data) ? view : { ...view, data: view.data.slice() };
   }
 
   /** The GPU if it takes a call, undefined for the CPU. */

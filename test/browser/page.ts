@@ -59,10 +59,15 @@ async function run(file: string): Promise<Outcome> {
 const parameters = new URL(location.href).searchParams;
 Object.assign(globalThis, {
   // What `process.env` is in the bundle.
-  environment: { CI: parameters.get("ci") ?? "", ONEPASS_SUBJECTS: parameters.get("subjects") ?? "" },
+  environment: { CI: parameters.get("ci") ?? "", ONEPASS_SUBJECTS: parameters.get("subjects") ?? "", ONEPASS_CONFORMANCE: "/conformance" },
   __vitest_worker__: { config, ctx: { pool: "browser", concurrencyId: 1, workerId: 1 }, durations: { fetch: 0 }, providedContext: {} },
 });
 try {
+  if (parameters.has("data")) {
+    // Names with their contents in base64.
+    const entries = Object.entries((await (await fetch(parameters.get("data") ?? "")).json()) as Record<string, string>);
+    Object.assign(globalThis, { files: new Map(entries.map(([name, text]) => [name, Uint8Array.from(atob(text), (c) => c.charCodeAt(0))])) });
+  }
   console.log(MARK + JSON.stringify(await run(parameters.get("file") ?? "")));
 } catch (error) {
   const message = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -109,6 +109,23 @@ describe("on the CPU", () => {
     });
   });
 
+  test("what a call writes there is what the next one reads, whichever operation it is", async () => {
+    await withEngine({ device: "wasm", threads: 2 }, async (engine) => {
+      const shape = [4, 512, 64];
+      const long = tensor(numbers(4 * 512 * 64, 5), shape);
+      const kept = engine.empty(shape);
+      kept.data.fill(7);
+      const want = attention(long, long, long, { returnLse: true });
+      const lse = new Float32Array(4 * 512);
+      const first = engine.attention(long, long, long, { out: kept });
+      const merged = engine.mergeStates([{ out: kept, lse: { data: lse, shape: [4, 512] } }]);
+      lse.fill(NaN);
+      await first;
+      expect((await merged).out.data).toEqual(want.out.data);
+      kept.dispose();
+    });
+  });
+
   test("a call that is wrong rejects like the plain function throws, and changes nothing", async () => {
     await withEngine({ device: "wasm" }, async (engine) => {
       const out = new Float32Array(11).fill(7);

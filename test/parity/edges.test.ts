@@ -167,7 +167,8 @@ describeSubjects("special values", (subject) => {
     return y.map((v, i) => (i < n || i >= 2 * n ? v : x[i] === INF ? NaN : 0));
   }
 
-  describe.runIf(subject.propagates)("NaN of any bits", () => {
+  const describeNaN = subject.propagates ? describe : undefined;
+  describeNaN?.("NaN of any bits", () => {
     // What JavaScript writes, what 0/0 gives on x86, payloads as other programs write them (all ones is a common fill), a signaling one.
     test.each(["7fc00000", "ffc00000", "7fc00001", "7fffffff", "ffffffff", "7f800001"])("an f32 NaN of the bits %s makes the whole row NaN", async (bits) => {
       for (const n of [1, 3, 17, 1025]) {

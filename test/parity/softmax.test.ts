@@ -36,7 +36,8 @@ describeSubjects("softmax", (subject) => {
     });
   });
 
-  describe.runIf(subject.dtypes.includes("f64"))("f64", () => {
+  const describeF64 = subject.dtypes.includes("f64") ? describe : undefined;
+  describeF64?.("f64", () => {
     const f64 = toleranceOf("softmax", "f64", "wasm");
 
     test.each(byName([...SIZE_CASES, ...AXIS_CASES]))("%s", async (_, { shape, axis }) => {

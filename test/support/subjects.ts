@@ -14,6 +14,7 @@ import type {
   Tensor,
   TensorLike,
 } from "../../src/index.ts";
+import type { Cpu } from "../../src/backend/wasm/cpu.ts";
 import { createEngine, mergeStates } from "../../src/index.ts";
 import { type Instance, type Variant, createInstance, hasRelaxedSimd } from "../../src/testing.ts";
 import { type Cut, type FoundGpu, cutGpu, findGpu, pipelineCount } from "./gpu.ts";
@@ -248,7 +249,46 @@ if (FOUND !== undefined) {
   console.info(`${CHOSEN.join(" ")}: ${"reason" in FOUND ? `skipped, ${FOUND.reason}` : `${FOUND.description}, subgroups of ${FOUND.subgroupSize}`}`);
 }
 
-const CANDIDATES: readonly Candidate[] = [plain("baseline"), plain("relaxed"), ...Object.entries(CUTS).map(([name, cut]) => onGpu(name, cut))];
+/** The CPU with three threads, among which even the smallest call is shared. It starts at the first call. */
+function onThreads(): Subject & { dispose(): Promise<void> } {
+  let started: Promise<{ readonly subject: Subject; readonly cpu: Cpu }> | undefined;
+  const subject = async (): Promise<Subject> => {
+    started ??= import("./threads.ts").then(async ({ startCpu, subjectOfCpu }) => {
+      const cpu = await startCpu(3);
+      return { cpu, subject: subjectOfCpu(cpu) };
+    });
+    return (await started).subject;
+  };
+  return {
+    name: "threads",
+    kind: "wasm",
+    homes: ["array", "module"],
+    dtypes: ["f32", "f64"],
+    propagates: true,
+    denormals: true,
+    softmax: async (x, options) => (await subject()).softmax(x, options),
+    logSoftmax: async (x, options) => (await subject()).logSoftmax(x, options),
+    logSumExp: async (x, options) => (await subject()).logSumExp(x, options),
+    attention: (async (...args: Parameters<Subject["attention"]>) => (await subject()).attention(...args)) as Subject["attention"],
+    attentionVarlen: async (...args) => (await subject()).attentionVarlen(...args),
+    attentionScores: async (...args) => (await subject()).attentionScores(...args),
+    mergeStates: async (...args) => (await subject()).mergeStates(...args),
+    keep: async (data) => (await subject()).keep(data),
+    read: async (result) => (await subject()).read(result),
+    dispose: async () => (await started)?.cpu.dispose(),
+  };
+}
+
+/** An engine on the CPU, with as many threads as it takes by itself. */
+const ENGINE: Candidate = { name: "engine", make: () => new EngineSubject("engine", "wasm", () => createEngine({ device: "wasm" })) };
+
+const CANDIDATES: readonly Candidate[] = [
+  plain("baseline"),
+  plain("relaxed"),
+  ENGINE,
+  { name: "threads", make: onThreads },
+  ...Object.entries(CUTS).map(([name, cut]) => onGpu(name, cut)),
+];
 
 /** First compiles take seconds on software drivers, so that options are not to be what pipelines differ by. */
 const MOST_PIPELINES = 60;

@@ -2,7 +2,7 @@ import { describe, test } from "vitest";
 import { createInstance, hasRelaxedSimd, type Instance, type Variant } from "../../src/testing.ts";
 
 /** Which subjects this process is about (subjects.ts); suites of the binaries themselves are left to a process that is about both. */
-export const CHOSEN: readonly string[] = (process.env["ONEPASS_SUBJECTS"] ?? "baseline relaxed").split(" ");
+export const CHOSEN: readonly string[] = (process.env["ONEPASS_SUBJECTS"] ?? "baseline relaxed engine").split(" ");
 
 /**
  * A suite that runs once for each binary, on an instance of its own. A binary that this engine cannot run is skipped by name
