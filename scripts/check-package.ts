@@ -9,7 +9,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, stat
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BROWSERS } from "../test/package/browsers.ts";
-import { BUNDLERS, type Bundler, scriptsOf } from "../test/package/bundlers.ts";
+import { BUNDLERS, type Bundler, SHAKEN, scriptsOf } from "../test/package/bundlers.ts";
 import { checkContents, checkInlined, checkShaken, checkUnused } from "../test/package/contents.ts";
 import { buildSite, checkSite } from "../test/package/next.ts";
 import { assertRendered, checkHydration, checkPage, checkServer } from "../test/package/pages.ts";
@@ -23,8 +23,6 @@ import { Checks } from "./checks.ts";
 const NODE_MAJORS = [20, 22, 24, 26];
 /** The first major version with relaxed SIMD switched on. */
 const RELAXED_SINCE_NODE = 22;
-/** Where the page is that only imports softmax. */
-const SHAKEN = "softmax-only";
 
 const quick = process.argv.includes("--quick");
 const inCi = (process.env["CI"] ?? "") !== "";

@@ -44,7 +44,7 @@ export function attentionScoresOn(runtime: Runtime, q: TensorLike, k: TensorLike
   return runScoresCall(runtime, parseAttentionScores(q, k, options));
 }
 
-/** A checked call of attentionScores, the same for every backend. @internal */
+/** A checked call of attentionScores, the same for every backend. */
 export interface ScoresCall extends ScoreCall {
   readonly stage: ScoreStage;
   /** Keys per row of the result, whatever the lengths in use. */

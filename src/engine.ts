@@ -4,14 +4,14 @@ import { type AttentionScoresOptions, type ScoresCall, parseAttentionScores, run
 import { type AttentionVarlenOptions, parseAttentionVarlen } from "./attention-varlen.ts";
 import { type Cpu, createCpu } from "./backend/wasm/cpu.ts";
 import type { Variant } from "./backend/wasm/features.ts";
-import type { Gpu, GpuInfo, GpuRecording } from "./backend/webgpu/gpu.ts";
+import type { Gpu, GpuRecording } from "./backend/webgpu/gpu.ts";
 import { calibrate } from "./calibrate.ts";
 import { type Calibration, parseCalibration } from "./calibration.ts";
 import { type Decision, type Device, type GpuState, decide } from "./dispatch.ts";
 import { disposeSymbol } from "./dispose-symbol.ts";
 import { emptyOn, type ModuleTensor } from "./empty.ts";
 import { BackendError, DisposedError, describe } from "./errors.ts";
-import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike } from "./gpu-types.ts";
+import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike, GpuInfo } from "./gpu-types.ts";
 import { type LogSoftmaxOptions, parseLogSoftmax } from "./log-softmax.ts";
 import { type LogSumExpOptions, parseLogSumExp } from "./log-sum-exp.ts";
 import { type MergeCall, mergeOnHost, parseMergeStates } from "./merge-states.ts";

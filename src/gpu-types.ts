@@ -46,3 +46,35 @@ export interface AbortSignalLike {
   /** Says it no longer. */
   removeEventListener(type: "abort", listener: () => void): void;
 }
+
+/** A GPU in use: which, with what, and what it cannot do. */
+export interface GpuInfo {
+  /** The adapter's, as browsers tell it: "nvidia". */
+  readonly vendor: string;
+  /** The adapter's family: "ampere". */
+  readonly architecture: string;
+  /** The adapter's name, where it is told. */
+  readonly description: string;
+  /** Whether the adapter is software. */
+  readonly emulated: boolean;
+  /** Sizes of subgroups that shaders may meet; undefined where they do without. */
+  readonly subgroups:
+    | {
+        /** The smallest. */
+        readonly min: number;
+        /** The largest. */
+        readonly max: number;
+      }
+    | undefined;
+  /** Whether shaders read f16 as such, and not by unpacking. */
+  readonly f16: boolean;
+  /** GPU memory that tensors and running calls use, and that waits to be used again. */
+  readonly bytes: {
+    /** Of tensors and running calls. */
+    readonly inUse: number;
+    /** Waiting to be used again. */
+    readonly pooled: number;
+  };
+  /** Shaders compiled so far. */
+  readonly pipelines: number;
+}

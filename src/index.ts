@@ -6,10 +6,9 @@ export { attentionVarlen, type AttentionVarlenOptions } from "./attention-varlen
 export { createBlockMask, type BlockMask, type BlockMaskOptions, type MaskMod } from "./block-mask.ts";
 export { createEngine } from "./create-engine.ts";
 export type { Variant } from "./backend/wasm/features.ts";
-export type { GpuInfo } from "./backend/webgpu/gpu.ts";
 export type { Calibration, ParallelRate } from "./calibration.ts";
 export type { CpuEstimate, Device, GpuEstimate } from "./dispatch.ts";
-export type { AbortSignalLike, GPUBufferLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike } from "./gpu-types.ts";
+export type { AbortSignalLike, GPUBufferLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike, GpuInfo } from "./gpu-types.ts";
 export type {
   Engine,
   EngineAttention,

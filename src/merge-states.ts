@@ -37,7 +37,7 @@ export function mergeStates(parts: readonly PartialAttention[], options: { reado
   return mergeOnHost(parseMergeStates(parts, options));
 }
 
-/** A checked call of mergeStates, the same for every backend. @internal */
+/** A checked call of mergeStates, the same for every backend. */
 export interface MergeCall {
   readonly parts: readonly { readonly out: FloatView; readonly lse: FloatView }[];
   readonly layout: Layout;

@@ -15,6 +15,8 @@ export interface Bundler {
   server(project: string, entry: string, outDir: string): Promise<string>;
 }
 
+/** The program that only imports softmax: apps/softmax-only.js. */
+export const SHAKEN = "softmax-only";
 /** What a server fills with what it has rendered. */
 export const RENDERED = "<!--rendered-->";
 
@@ -36,7 +38,9 @@ const esbuild: Bundler = {
   name: "esbuild",
   atHand: true,
   async page(project, entry, outDir) {
-    await build({ entryPoints: entriesOf(project, entry), outdir: outDir, bundle: true, splitting: true, format: "esm", minify: true, logLevel: "warning" });
+    // With splitting, esbuild keeps what any `import()` of the package needs, and keeps files as a whole.
+    const splitting = entry !== SHAKEN;
+    await build({ entryPoints: entriesOf(project, entry), outdir: outDir, bundle: true, splitting, format: "esm", minify: true, logLevel: "warning" });
     writePage(outDir, `<script type="module" src="./${entry}.js"></script>`);
   },
   async server(project, entry, outDir) {

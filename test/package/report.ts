@@ -36,7 +36,7 @@ export interface Everything {
     readonly threads: EngineOutcome;
     readonly workerUrl?: EngineOutcome;
     readonly webgpu?: EngineOutcome;
-    readonly auto?: EngineOutcome;
+    readonly auto: EngineOutcome;
   };
 }
 
@@ -111,7 +111,7 @@ export function assertEverything(name: string, { sample, relaxed, runs }: Everyt
   }
   assertThreads(`${name}, threads`, runs.threads, runs, has.threads);
   if (runs.workerUrl !== undefined) assertThreads(`${name}, threads by workerUrl`, runs.workerUrl, runs, has.threadsByUrl);
-  if (runs.auto !== undefined) assertRight(`${name}, auto`, runs.auto, sample);
+  assertRight(`${name}, auto`, runs.auto, sample);
   if (runs.webgpu === undefined) return;
   if (has.gpu === "none" || (has.gpu === "possible" && "error" in runs.webgpu)) {
     assertError(`${name}, webgpu`, runs.webgpu, /^BackendError/);

@@ -51,7 +51,7 @@ export async function createCpu(options: CpuOptions = {}): Promise<Cpu> {
     throw new RangeError(`"threads" expected "auto" or a positive integer, got ${describe(asked)}`);
   }
   const threads = asked === "auto" ? Math.min(processors(), MOST_AUTOMATIC_THREADS) : asked;
-  const variant = options.variant ?? chooseVariant();
+  const variant = chooseVariant(options.variant);
   const reasons: string[] = [];
   const shared = threads > 1 ? await startThreads(variant, threads, options, reasons) : undefined;
   if (shared !== undefined) return new Cpu(shared.runtime, shared.pool, localRuntime(variant) ?? shared.runtime, reasons, options.tuning);

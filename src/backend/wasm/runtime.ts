@@ -1,4 +1,4 @@
-import { UnsupportedError } from "../../errors.ts";
+import { UnsupportedError, describe } from "../../errors.ts";
 import { hasRelaxedSimd, hasSimd, type Variant } from "./features.ts";
 import { BINARIES, TABLE } from "./generated/binaries.ts";
 import { decode } from "./inlined.ts";
@@ -25,13 +25,14 @@ export function defaultRuntime(): Runtime {
   return (shared ??= createRuntime());
 }
 
-/** The variant that the environment asks for, or the fastest that runs here. */
-export function chooseVariant(): Variant {
+/** The variant that a caller or the environment asks for, else the fastest that runs here. */
+export function chooseVariant(asked?: Variant): Variant {
   if (!hasSimd()) throw new UnsupportedError("this JavaScript engine has no WebAssembly SIMD");
-  const forced = forcedVariant();
+  const forced = asked ?? forcedVariant();
+  const name = asked === undefined ? "ONEPASS_WASM" : "variant";
   if (forced === undefined || forced === "") return hasRelaxedSimd() ? "relaxed" : "baseline";
-  if (forced !== "baseline" && forced !== "relaxed") throw new RangeError(`"ONEPASS_WASM" expected "baseline" or "relaxed", got "${forced}"`);
-  if (forced === "relaxed" && !hasRelaxedSimd()) throw new UnsupportedError("ONEPASS_WASM asks for relaxed SIMD, which this JavaScript engine lacks");
+  if (forced !== "baseline" && forced !== "relaxed") throw new RangeError(`"${name}" expected "baseline" or "relaxed", got ${describe(forced)}`);
+  if (forced === "relaxed" && !hasRelaxedSimd()) throw new UnsupportedError(`"${name}" asks for relaxed SIMD, which this JavaScript engine lacks`);
   return forced;
 }
 

@@ -1,7 +1,7 @@
 import type { AttentionCall } from "../../attention-arguments.ts";
 import type { ScoresCall } from "../../attention-scores.ts";
 import { BackendError } from "../../errors.ts";
-import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike } from "../../gpu-types.ts";
+import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike, GpuInfo } from "../../gpu-types.ts";
 import type { MergeCall } from "../../merge-states.ts";
 import { parseInput } from "../../row-arguments.ts";
 import type { RowCall } from "../../row-call.ts";
@@ -14,38 +14,6 @@ import type { Job } from "./job.ts";
 import type { Recording } from "./recording.ts";
 import { recordMergeStates } from "./merge-states.ts";
 import { recordRows } from "./rows.ts";
-
-/** A GPU in use: which, with what, and what it cannot do. */
-export interface GpuInfo {
-  /** The adapter's, as browsers tell it: "nvidia". */
-  readonly vendor: string;
-  /** The adapter's family: "ampere". */
-  readonly architecture: string;
-  /** The adapter's name, where it is told. */
-  readonly description: string;
-  /** Whether the adapter is software. */
-  readonly emulated: boolean;
-  /** Sizes of subgroups that shaders may meet; undefined where they do without. */
-  readonly subgroups:
-    | {
-        /** The smallest. */
-        readonly min: number;
-        /** The largest. */
-        readonly max: number;
-      }
-    | undefined;
-  /** Whether shaders read f16 as such, and not by unpacking. */
-  readonly f16: boolean;
-  /** GPU memory that tensors and running calls use, and that waits to be used again. */
-  readonly bytes: {
-    /** Of tensors and running calls. */
-    readonly inUse: number;
-    /** Waiting to be used again. */
-    readonly pooled: number;
-  };
-  /** Shaders compiled so far. */
-  readonly pipelines: number;
-}
 
 type Resident = ResidentTensor<"f32">;
 type Result = Tensor<"f32"> | Resident;

@@ -31,7 +31,7 @@ export async function everything({ gpu = false, workerUrl } = {}) {
       threads: await onEngine({ ...cpu, threads: 2 }),
       workerUrl: workerUrl === undefined ? undefined : await onEngine({ ...cpu, threads: 2, workerUrl }),
       webgpu: gpu ? await onEngine({ device: "webgpu", threads: 1 }) : undefined,
-      auto: gpu ? await onEngine() : undefined,
+      auto: await onEngine(),
     },
   };
 }
