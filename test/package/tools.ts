@@ -13,7 +13,7 @@ export async function installTools(): Promise<void> {
   const done = join(installed, ".package-lock.json");
   if (existsSync(done) && statSync(done).mtimeMs > statSync(join(folder, "package-lock.json")).mtimeMs) return;
   rmSync(installed, { recursive: true, force: true });
-  const args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+  const args = ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
   await run("npm", args, { cwd: folder, timeout: 600_000 });
 }
 
