@@ -9,6 +9,7 @@ import { WORKER_SOURCE } from "../../src/backend/wasm/generated/worker-source.ts
 import { Lease, type Task, writeJob } from "../../src/backend/wasm/job.ts";
 import { WorkerPool } from "../../src/backend/wasm/pool.ts";
 import { binaryOf, chooseVariant } from "../../src/backend/wasm/runtime.ts";
+import { TUNING } from "../../src/backend/wasm/schedule.ts";
 import { shareMemoryOf } from "../../src/backend/wasm/shared-binary.ts";
 import { createSharedRuntime } from "../../src/backend/wasm/shared-runtime.ts";
 import { emptyOn } from "../../src/empty.ts";
@@ -238,6 +239,18 @@ describe.each(PLACES)("calls in a row, %s", (_, threads, prepare) => {
     await longCall(cpu);
     expect(aborted).toBeLessThan((performance.now() - whole) * 0.8);
     expect(cpu.runtime.memory.usedBytes).toBe(used);
+  });
+
+  test("calls for one thread that have to wait their turn, while every worker sleeps", { timeout: 20_000 }, async () => {
+    const cpu = await start(threads, { tuning: { ...TUNING, jobNs: Infinity } });
+    for (let i = 0; i < 3; i++) {
+      // Workers look for the next job for a tenth of a millisecond.
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      // A signal makes a job of a call that takes long, and the next ones wait behind it.
+      const calls = [longCall(cpu, new AbortController().signal), attend(cpu)] as const;
+      await calls[0];
+      expectSameBits((await calls[1]).data, ATTENDED);
+    }
   });
 
   test("disposing rejects what runs and what waits, and ends every worker", async () => {

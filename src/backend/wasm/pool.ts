@@ -132,7 +132,8 @@ export class WorkerPool {
    */
   run(tables: JobTables, scratch: number, scratchBytes: number, threads: number, signal: AbortSignal | undefined): Promise<void> | undefined {
     const running = this.#publish(tables, scratch, scratchBytes);
-    if (threads > 1) this.#wakeWorkers(threads - (this.#mayBlock ? 1 : 0));
+    // Where the calling thread only hands out work, a job for one thread is a worker's too.
+    this.#wakeWorkers(threads - (this.#mayBlock ? 1 : 0));
     // Without workers there is nobody else, whether or not this thread may block.
     if (this.#mayBlock || this.#ready().length === 0) {
       const deadline = performance.now() + SLICE_MS;
