@@ -5,7 +5,7 @@ import { type TestProjectConfiguration, defineConfig } from "vitest/config";
 const ON_SUBJECTS = ["test/parity/**/*.test.ts", "test/properties/**/*.test.ts", "test/conformance/**/*.test.ts"];
 /** f16 is for the GPU alone. */
 const HALVES = "test/parity/half.test.ts";
-/** Every kind of call, option and special value, on fewer sizes: what is repeated for each size of a subgroup. */
+/** Every kind of call, option and special value, on fewer sizes: what is repeated for other sizes of a subgroup. */
 const WITH_SUBGROUPS = [
   "test/parity/{edges,softmax,log-sum-exp,attention-edges,attention-leaks,attention-varlen,block-mask}.test.ts",
   "test/properties/{rows,attention}.test.ts",
@@ -20,7 +20,7 @@ const GPU_PROJECTS = [
   { name: "webgpu", subjects: "webgpu", bits: 256, include: ["test/webgpu/**/*.test.ts", ...ON_SUBJECTS] },
   { name: "webgpu-f16", subjects: "webgpu-f16", bits: 256, include: [HALVES] },
   { name: "webgpu-subgroups-4", subjects: "webgpu-subgroups", bits: 128, include: WITH_SUBGROUPS },
-  { name: "webgpu-subgroups-8", subjects: "webgpu-subgroups", bits: 256, include: WITH_SUBGROUPS },
+  { name: "webgpu-subgroups-8", subjects: "webgpu-subgroups", bits: 256, include: ON_SUBJECTS },
   { name: "webgpu-subgroups-16", subjects: "webgpu-subgroups", bits: 512, include: WITH_SUBGROUPS },
 ];
 
@@ -61,18 +61,18 @@ export default defineConfig({
         test: { name: "cpu", include: ["test/**/*.test.ts"], exclude: ["test/webgpu/**", "test/browser/**", HALVES], sequence: { groupOrder: 0 } },
       },
       ...GPU_PROJECTS.map(onGpu),
-      {
+      ...["cpu", "webgpu"].map((on, index): TestProjectConfiguration => ({
         // A test is a file of tests in a page.
         extends: true,
         test: {
-          name: "browsers",
-          include: ["test/browser/**/*.test.ts"],
-          testTimeout: 900_000,
+          name: `browsers-${on}`,
+          include: [`test/browser/${on}.test.ts`],
+          testTimeout: 1_800_000,
           hookTimeout: 120_000,
           maxWorkers: 1,
-          sequence: { groupOrder: 1 + GPU_PROJECTS.length },
+          sequence: { groupOrder: 1 + GPU_PROJECTS.length + index },
         },
-      },
+      })),
     ],
   },
 });

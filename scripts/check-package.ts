@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { BROWSERS } from "../test/package/browsers.ts";
+import { REPORTING } from "../test/package/browsers.ts";
 import { BUNDLERS, type Bundler, SHAKEN, scriptsOf } from "../test/package/bundlers.ts";
 import { checkContents, checkInlined, checkShaken, checkUnused } from "../test/package/contents.ts";
 import { buildSite, checkSite } from "../test/package/next.ts";
@@ -110,7 +110,7 @@ async function checkNext(): Promise<string | undefined> {
 async function checkBrowsers(rendered: ReadonlyMap<Bundler, string>, next: string | undefined): Promise<void> {
   const site = await Site.start(sites);
   try {
-    for (const [name, start] of Object.entries(BROWSERS)) {
+    for (const [name, start] of Object.entries(REPORTING)) {
       let browser;
       try {
         browser = await start();

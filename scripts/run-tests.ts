@@ -1,6 +1,6 @@
 // Runs all tests, what keeps one core busy beside what keeps another one busy, and puts what came of them into build/test-results.json.
 //
-// Suites on a GPU are one process, and so are those in browsers: two cores are used by one of each. Vitest would run them in turn.
+// Suites on a GPU are one process at a time, and so are those in browsers: two cores are used by one of each. Vitest would run them in turn.
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,7 +10,10 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const BUILD = join(ROOT, "build");
 
 /** Projects of vitest.config.ts; each line of them is a process, which runs them one after the other. */
-const LANES = [["cpu", "browsers"], ["webgpu*"]] as const;
+const LANES = [
+  ["cpu", "browsers-webgpu"],
+  ["webgpu*", "browsers-cpu"],
+] as const;
 
 /** What is counted of vitest's JSON report. */
 interface Report {

@@ -44,7 +44,12 @@ function reasonOf({ result }: RunnerTask): string {
 }
 
 async function run(file: string): Promise<Outcome> {
-  const runner: VitestRunner = { config, importFile: () => import(new URL(file, location.href).href) };
+  const runner: VitestRunner = {
+    config,
+    importFile: () => import(new URL(file, location.href).href),
+    // Signs of life, and if it is the last one: what hangs.
+    onBeforeRunTask: (test) => console.log(fullName(test)),
+  };
   const files = await startTests([file], runner);
   const tests = leaves(files);
   return {

@@ -1,11 +1,15 @@
 // The browsers of the system, without a window and with a fresh profile each.
-import { existsSync } from "node:fs";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { chromium } from "playwright-core";
 import { launch } from "puppeteer-core";
+import { run } from "./program.ts";
 
 export interface Page {
-  /** What the page has written to its console so far. */
+  /** What the page has written to its console so far, where that can be read. */
   readonly lines: readonly string[];
   open(url: string): Promise<unknown>;
   close(): Promise<void>;
@@ -71,5 +75,46 @@ async function startFirefox(): Promise<Browser> {
   };
 }
 
-/** How each browser starts; it throws where there is none. */
-export const BROWSERS = { Chromium: startChromium, Firefox: startFirefox } as const;
+/**
+ * Firefox with a process for each page, and nobody to watch it: while a WebDriver session is open, about one of a hundred `new Worker` in a
+ * worker never returns (Firefox 153, in a bare loop); without one, none of thousands did.
+ */
+async function startUnwatchedFirefox(): Promise<Browser> {
+  const path = find(FIREFOX);
+  const preferences = {
+    ...FIREFOX_PREFERENCES,
+    "app.update.enabled": false,
+    "browser.aboutwelcome.enabled": false,
+    "browser.shell.checkDefaultBrowser": false,
+    "browser.startup.homepage_override.mstone": "ignore",
+    "datareporting.policy.dataSubmissionEnabled": false,
+  };
+  const lines = Object.entries(preferences).map(([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});`);
+  return {
+    version: (await run(path, ["--version"])).trim().replace(/^Mozilla /, ""),
+    newPage() {
+      let child: ChildProcess | undefined;
+      const profile = mkdtempSync(join(tmpdir(), "onepass-firefox-"));
+      writeFileSync(join(profile, "user.js"), lines.join("\n"));
+      const page: Page = {
+        lines: [],
+        open: async (url) => {
+          child = spawn(path, ["--headless", "--no-remote", "--profile", profile, url], { stdio: "ignore" });
+          await once(child, "spawn");
+        },
+        close: async () => {
+          if (child?.exitCode === null && child.kill()) await once(child, "exit");
+          rmSync(profile, { recursive: true, force: true });
+        },
+      };
+      return Promise.resolve(page);
+    },
+    close: () => Promise.resolve(),
+  };
+}
+
+/** How each browser starts whose pages' consoles are read; it throws where there is none. */
+export const WATCHED = { Chromium: startChromium, Firefox: startFirefox } as const;
+
+/** The same for pages that report by themselves. */
+export const REPORTING = { Chromium: startChromium, Firefox: startUnwatchedFirefox } as const;

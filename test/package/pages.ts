@@ -24,7 +24,7 @@ export async function visit<T>(browser: Browser, site: Site, url: string): Promi
     if (report.failed !== undefined) throw new Error(report.failed);
     return report;
   } catch (error) {
-    throw new Error([error instanceof Error ? error.message : String(error), ...page.lines].join("\n"), { cause: error });
+    throw new Error([`${url}: ${error instanceof Error ? error.message : String(error)}`, ...page.lines].join("\n"), { cause: error });
   } finally {
     await page.close();
   }

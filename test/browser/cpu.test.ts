@@ -1,0 +1,10 @@
+import { FILES, describeBrowser } from "./suites.ts";
+
+/** Of the plain functions alone, and of the GPU alone. */
+const ONLY_PLAIN = "properties/online-softmax.test.ts";
+const ONLY_GPU = "parity/half.test.ts";
+
+const onPlain = FILES.filter((file) => file !== ONLY_GPU);
+const files = { "baseline relaxed engine": onPlain, threads: onPlain.filter((file) => file !== ONLY_PLAIN) };
+describeBrowser("Chromium", files);
+describeBrowser("Firefox", files);
