@@ -11,19 +11,29 @@ export class WorkerSpy {
   #exited = 0;
   /** When set, starting a worker throws it. */
   refusal: Error | undefined;
+  /** When set, sending a worker a message throws it. */
+  unsendable: Error | undefined;
+  /** When set, what workers run instead of their script. */
+  script: string | undefined;
 
   constructor() {
     const add = (worker: WorkerThreads.Worker): void => {
       this.started.push(worker);
       worker.on("exit", () => this.#exited++);
     };
-    const refusal = (): Error | undefined => this.refusal;
+    const wishes = (): Pick<WorkerSpy, "refusal" | "unsendable" | "script"> => this;
     threads.Worker = class extends this.#original {
-      constructor(...args: ConstructorParameters<typeof WorkerThreads.Worker>) {
-        const reason = refusal();
-        if (reason !== undefined) throw reason;
-        super(...args);
+      constructor(source: string | URL, options?: WorkerThreads.WorkerOptions) {
+        const { refusal, script } = wishes();
+        if (refusal !== undefined) throw refusal;
+        super(script ?? source, options);
         add(this);
+      }
+
+      override postMessage(...args: Parameters<WorkerThreads.Worker["postMessage"]>): void {
+        const { unsendable } = wishes();
+        if (unsendable !== undefined) throw unsendable;
+        super.postMessage(...args);
       }
     };
   }

@@ -124,12 +124,75 @@ describe.each(PLACES)("a worker that dies, %s", (_, threads, prepare) => {
     spy.refusal = new Error("no more workers");
     await spy.kill(0);
     await vi.waitFor(() => expect(cpu.threads).toBe(threads - 1), 20_000);
-    expect(cpu.reasons).toEqual(["a worker could not start: no more workers"]);
+    expect(cpu.reasons).toEqual(["a worker died: a worker exited with code 1", "a worker could not start: no more workers"]);
     await expectWorks(cpu);
     while (spy.alive > 0) await spy.kill(spy.started.length - spy.alive);
     await vi.waitFor(() => expect(cpu.threads).toBe(1), 20_000);
     await expectWorks(cpu);
   });
+});
+
+test("a worker that dies while its replacement starts and the other one sleeps: the call is done all the same", { timeout: 20_000 }, async () => {
+  forbidWaiting();
+  const cpu = await start(2);
+  spy.script = "setInterval(() => undefined, 1000)";
+  await spy.kill(1);
+  await vi.waitFor(() => expect(spy.started.length).toBe(3));
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  expectSameBits((await attend(cpu, new AbortController().signal)).data, ATTENDED);
+  expect(cpu.reasons).toEqual(["a worker died: a worker exited with code 1"]);
+});
+
+test("workers that die as soon as they are ready are replaced ten times, not for ever", { timeout: 20_000 }, async () => {
+  const directory = mkdtempSync(join(tmpdir(), "onepass-worker-"));
+  const path = join(directory, "worker.cjs");
+  writeFileSync(
+    path,
+    `const { parentPort } = require("node:worker_threads");
+     parentPort.on("message", () => { parentPort.postMessage({ kind: "ready" }); setTimeout(() => process.exit(3), 1); });`,
+  );
+  const cpu = await createCpu({ threads: 2, workerUrl: path });
+  open.push(cpu);
+  await vi.waitFor(() => expect(spy.started.length).toBe(11), 20_000);
+  await vi.waitFor(() => expect(spy.alive).toBe(0), 20_000);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(spy.started.length).toBe(11);
+  expect(cpu.threads).toBe(1);
+  expect(cpu.reasons).toEqual(["a worker died: a worker exited with code 3"]);
+  await expectWorks(cpu);
+  rmSync(directory, { recursive: true });
+});
+
+test("a replacement that cannot be sent its memory is ended, and does not count", { timeout: 20_000 }, async () => {
+  const cpu = await start(2);
+  spy.unsendable = new Error("cannot be cloned");
+  await spy.kill(0);
+  await vi.waitFor(() => expect(spy.started.length).toBe(11));
+  await vi.waitFor(() => expect(spy.alive).toBe(0));
+  expect(cpu.threads).toBe(1);
+  expect(cpu.reasons).toEqual(["a worker died: a worker exited with code 1", "a worker could not start: cannot be cloned"]);
+  await expectWorks(cpu);
+});
+
+test("what a worker says of a job that has ended is not taken for the one that runs", { timeout: 20_000 }, async () => {
+  const cpu = await start(2);
+  await expectWorks(cpu);
+  const call = longCall(cpu);
+  spy.started[0]?.emit("message", { kind: "failed", reason: "said late", job: 1 });
+  await call;
+});
+
+test("disposing while a replacement starts leaves nothing that keeps the process alive", async () => {
+  const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+  const cpu = await start(2);
+  const before = timers();
+  spy.script = "setInterval(() => undefined, 1000)";
+  await spy.kill(0);
+  await vi.waitFor(() => expect(spy.started.length).toBe(2));
+  cpu.dispose();
+  await cpu.ended;
+  expect(timers()).toBeLessThanOrEqual(before);
+  expect(spy.alive).toBe(0);
 });
 
 describe.each(PLACES)("a kernel that fails, %s", (_, threads, prepare) => {
@@ -154,7 +217,8 @@ describe.each(PLACES)("a kernel that fails, %s", (_, threads, prepare) => {
     };
     const used = memory.usedBytes;
     for (let round = 0; round < 10; round++) {
-      const failure = run([...Array<Task>(round).fill(good), bad, ...Array<Task>(50).fill(good)]);
+      // One bad task, or so many that several threads report one.
+      const failure = run([...Array<Task>(round).fill(good), ...Array<Task>(round % 2 === 0 ? 1 : 40).fill(bad), ...Array<Task>(50).fill(good)]);
       await expect(failure).rejects.toBeInstanceOf(BackendError);
       await expect(failure).rejects.toHaveProperty("cause.message", expect.stringMatching(/memory access out of bounds/));
       memory.f32[at / 4] = round;
@@ -290,6 +354,19 @@ test("what is too short to share, or all one row, runs at once", async () => {
   expect(cpu.threadsFor(parseAttention(long, long, long))).toBe(3);
   // The same keys for one query: copying them costs more than reading them.
   expect(cpu.threadsFor(parseAttention(tensor(new Float32Array(8 * 64), [8, 1, 64]), long, long))).toBe(1);
+});
+
+test("memory that grows during a call on one thread, where it is not shared: the call goes on", { timeout: 60_000 }, async () => {
+  const cpu = await createCpu({ threads: 1 });
+  open.push(cpu);
+  const call = longCall(cpu, new AbortController().signal);
+  const before = cpu.runtime.memory.byteLength;
+  const grown = emptyOn(cpu.runtime, [before / 4]);
+  expect(cpu.runtime.memory.byteLength).toBeGreaterThan(before);
+  grown.dispose();
+  await call;
+  expect(cpu.idle).toBe(true);
+  await expectWorks(cpu);
 });
 
 test("a hundred of them leave no worker, no handle, and memory where it was", { timeout: 300_000 }, async () => {

@@ -19,6 +19,9 @@ export const SCRATCH_BYTES = JOB + 6;
 export const STOP = JOB + 7;
 /** 1 when the calling thread wants a message rather than a wake-up. */
 export const LISTENING = JOB + 8;
+/** Pages of memory that the job lies in, which a thread may be late to see. */
+export const MEMORY_PAGES = JOB + 9;
+export const PAGE_BYTES = 65536;
 /** The next ticket: the job's number, and the index of a task in the lower TICKET_BITS. */
 export const TICKET = 1 * LINE;
 /** Tasks that are complete. */
@@ -87,5 +90,6 @@ export interface WorkerStart {
   readonly thread: number;
 }
 
-/** What a worker says: that it is ready, that it has left a job and the calling thread listens, or what went wrong. */
-export type WorkerMessage = { readonly kind: "ready" } | { readonly kind: "left" } | { readonly kind: "failed"; readonly reason: string };
+/** What a worker says: that it is ready, that it has left a job and the calling thread listens, or what went wrong: in a job, or before. */
+export type WorkerMessage =
+  { readonly kind: "ready" } | { readonly kind: "left" } | { readonly kind: "failed"; readonly reason: string; readonly job?: number };

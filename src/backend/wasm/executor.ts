@@ -8,6 +8,8 @@ import {
   GROUPS,
   GROUP_WORDS,
   IDLE,
+  MEMORY_PAGES,
+  PAGE_BYTES,
   SCRATCH,
   SCRATCH_BYTES,
   TASKS,
@@ -54,8 +56,7 @@ export class Executor {
    * @returns whether the tickets ran out
    */
   work(job: number, deadline = Infinity): boolean {
-    // A job's tables lie below the end that memory had when it was published.
-    const control = this.control;
+    const control = this.#controlOfJob();
     const count = Atomics.load(control, COUNT);
     try {
       for (;;) {
@@ -80,6 +81,14 @@ export class Executor {
     }
   }
 
+  /** The control block, and views that show all of the job: a thread may learn late that another has grown the memory. */
+  #controlOfJob(): Int32Array {
+    for (;;) {
+      const control = this.control;
+      if (control.buffer.byteLength >= Atomics.load(control, MEMORY_PAGES) * PAGE_BYTES) return control;
+    }
+  }
+
   #run(control: Int32Array, task: number): void {
     const words = this.#words;
     const addressIn = (cell: number): number => Atomics.load(control, cell) >>> 0;
@@ -101,9 +110,10 @@ export class Executor {
       const relative = words[record / 4 + 1] ?? 0;
       const at = record / 8 + 1;
       const arg = (n: number): number => (numbers[at + n] ?? 0) + ((relative >> n) & 1) * scratch;
-      const kernel = this.#kernels[words[record / 4] ?? 0];
+      const kernel = this.#kernels[words[record / 4] ?? -1];
+      if (kernel === undefined) throw new Error("the job names a kernel that is not there");
       // All of them, always: a WebAssembly function ignores arguments that it does not have.
-      kernel?.(arg(0), arg(1), arg(2), arg(3), arg(4), arg(5), arg(6), arg(7), arg(8), arg(9), arg(10), arg(11), arg(12), arg(13), arg(14));
+      kernel(arg(0), arg(1), arg(2), arg(3), arg(4), arg(5), arg(6), arg(7), arg(8), arg(9), arg(10), arg(11), arg(12), arg(13), arg(14));
     }
   }
 

@@ -10,6 +10,8 @@ import {
   IDLE,
   JOB,
   LISTENING,
+  MEMORY_PAGES,
+  PAGE_BYTES,
   SCRATCH,
   SCRATCH_BYTES,
   STOP,
@@ -28,7 +30,7 @@ import { type WorkerThread, startWorker } from "./worker-thread.ts";
 
 /** How long a worker may take to start before it counts as one that cannot. */
 const START_TIMEOUT_MS = 10_000;
-/** How many workers in a row may die before they are ready, in the place of one that died, until it is given up. */
+/** How many workers that died may be replaced before a job succeeds again: what kills one may kill the next. */
 const REPLACEMENTS = 10;
 /** How long the calling thread works or blocks before it looks after events: aborts, workers that died. */
 const SLICE_MS = 10;
@@ -42,6 +44,8 @@ interface Member {
   readonly thread: number;
   readonly handle: WorkerThread;
   ready: boolean;
+  /** Ends the wait for it to become ready. */
+  readonly settle: () => void;
 }
 
 /** The job that is running, if it did not end at once. */
@@ -76,7 +80,10 @@ export class WorkerPool {
   readonly #controlAt: number;
   readonly #executor: Executor;
   readonly #members = new Map<number, Member>();
-  readonly #reasons: string[] = [];
+  /** Why workers are missing. */
+  readonly #reasons = new Set<string>();
+  /** Workers replaced since a job succeeded. */
+  #replaced = 0;
   #job = 0;
   #running: Running | undefined;
   #disposed = false;
@@ -95,7 +102,7 @@ export class WorkerPool {
   /** Starts the workers and waits until each is ready or known not to come. */
   static async create(runtime: Runtime, options: PoolOptions): Promise<WorkerPool> {
     const pool = new WorkerPool(runtime, options);
-    await Promise.all(Array.from({ length: pool.#wanted }, (_, i) => pool.#start(i + 1)));
+    await Promise.all(Array.from({ length: pool.#wanted }, (_, i) => pool.#start(i + 1, false)));
     return pool;
   }
 
@@ -121,7 +128,7 @@ export class WorkerPool {
 
   /** Why there are fewer threads than asked for; empty while there are not. */
   get reasons(): readonly string[] {
-    return this.#ready().length < this.#wanted ? this.#reasons : [];
+    return this.#ready().length < this.#wanted ? [...this.#reasons] : [];
   }
 
   /**
@@ -140,7 +147,7 @@ export class WorkerPool {
       if (this.#work(running, deadline)) this.#waitShortly(running, deadline);
     }
     if (this.#hasEnded(running) && running.failure === undefined) {
-      this.#running = undefined;
+      this.#succeeded();
       return undefined;
     }
     return this.#finish(running, signal);
@@ -150,19 +157,25 @@ export class WorkerPool {
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
-    const { control } = this.#executor;
+    const control = this.#control;
     if (this.#running !== undefined) this.#fail(this.#running, new DisposedError("the engine was disposed while the call was running"));
     Atomics.store(control, STOP, 1);
     Atomics.add(control, JOB, 1);
     Atomics.notify(control, JOB);
     const members = [...this.#members.values()];
     this.#members.clear();
+    for (const { settle } of members) settle();
     await Promise.all(members.map(({ handle }) => handle.terminate()));
     this.#running?.wake();
   }
 
+  /** The control block, as it is now: where memory is not shared, growth detaches every view. */
+  get #control(): Int32Array {
+    return this.#executor.control;
+  }
+
   #publish({ tasks, groups, calls, count }: JobTables, scratch: number, scratchBytes: number): Running {
-    const { control } = this.#executor;
+    const control = this.#control;
     // No tickets while the tables change: a worker may still be looking for one of the job before.
     closeTickets(control, this.#job);
     const id = (this.#job = (this.#job + 1) | 0);
@@ -171,6 +184,7 @@ export class WorkerPool {
     control[CALLS] = calls;
     control[SCRATCH] = scratch;
     control[SCRATCH_BYTES] = scratchBytes;
+    control[MEMORY_PAGES] = this.#runtime.memory.byteLength / PAGE_BYTES;
     Atomics.store(control, COUNT, count);
     Atomics.store(control, DONE, 0);
     Atomics.store(control, FAILED, 0);
@@ -180,15 +194,12 @@ export class WorkerPool {
     return (this.#running = { id, count, failure: undefined, wake: () => undefined });
   }
 
-  /** Wakes up to `count` workers. Those that still look for a job come by themselves. */
+  /** Wakes up to `count` workers. Those that still look for a job, or start, come by themselves. */
   #wakeWorkers(count: number): void {
-    const { control } = this.#executor;
-    let awake = 0;
-    let asleep = 0;
-    for (const thread of this.#members.keys()) {
-      if (Atomics.load(control, stateOf(thread)) === ASLEEP) asleep++;
-      else awake++;
-    }
+    const control = this.#control;
+    const ready = this.#ready();
+    const asleep = ready.filter(({ thread }) => Atomics.load(control, stateOf(thread)) === ASLEEP).length;
+    const awake = ready.length - asleep;
     if (asleep > 0 && awake < count) Atomics.notify(control, JOB, count - awake);
   }
 
@@ -204,7 +215,7 @@ export class WorkerPool {
 
   /** Waits for the last tasks of others: looking, then blocking. */
   #waitShortly(running: Running, deadline: number): void {
-    const { control } = this.#executor;
+    const control = this.#control;
     const spinUntil = Math.min(performance.now() + SPIN_MS, deadline);
     const blockUntil = spinUntil + BLOCK_MS;
     for (;;) {
@@ -219,15 +230,19 @@ export class WorkerPool {
 
   /** Whether nobody does a task of the job any more, nor will. */
   #hasEnded(running: Running): boolean {
-    const { control } = this.#executor;
+    const control = this.#control;
     if (Atomics.load(control, DONE) === running.count) return true;
     if (running.failure === undefined) return false;
     return this.#disposed || [...this.#members.keys()].every((thread) => Atomics.load(control, stateOf(thread)) !== BUSY);
   }
 
+  #succeeded(): void {
+    this.#running = undefined;
+    this.#replaced = 0;
+  }
+
   /** Sees a job through that did not end at once. */
   async #finish(running: Running, signal: AbortSignal | undefined): Promise<void> {
-    const { control } = this.#executor;
     const onAbort = (): void => this.#fail(running, signal?.reason);
     signal?.addEventListener("abort", onAbort);
     this.#keepAlive(true);
@@ -243,22 +258,23 @@ export class WorkerPool {
           if (running.failure === undefined) this.#waitShortly(running, deadline);
         }
         // A worker leaves the job before it looks whether anybody listens; so listen first, then look.
-        Atomics.store(control, LISTENING, 1);
+        Atomics.store(this.#control, LISTENING, 1);
         if (!this.#hasEnded(running)) await changed;
       }
     } finally {
       signal?.removeEventListener("abort", onAbort);
-      Atomics.store(control, LISTENING, 0);
+      Atomics.store(this.#control, LISTENING, 0);
       this.#running = undefined;
       this.#keepAlive(false);
     }
     if (running.failure !== undefined) throw running.failure.reason;
+    this.#succeeded();
   }
 
   /** Lets nobody begin another task, and notes why. */
   #fail(running: Running, reason: unknown): void {
     if (running.failure !== undefined || this.#running !== running) return;
-    closeTickets(this.#executor.control, running.id);
+    closeTickets(this.#control, running.id);
     running.failure = { reason };
     running.wake();
   }
@@ -271,68 +287,69 @@ export class WorkerPool {
     for (const { handle } of this.#members.values()) handle.keepAlive(keep);
   }
 
-  /** Starts worker `thread`; resolves when it is ready, or is known not to come. */
-  #start(thread: number): Promise<void> {
+  /** Starts worker `thread`; resolves when it is ready, or is known not to come. `replacing`: in the place of one that was ready. */
+  #start(thread: number, replacing: boolean): Promise<void> {
     const { module, workerUrl } = this.#options;
     return new Promise((resolve) => {
-      const give = (reason: string): void => {
+      let member: Member | undefined;
+      let isGone = false;
+      const timer = setTimeout(() => void gone(`it did not start within ${START_TIMEOUT_MS / 1000} s`), START_TIMEOUT_MS);
+      const settle = (): void => {
         clearTimeout(timer);
-        if (!this.#reasons.includes(reason)) this.#reasons.push(reason);
         resolve();
       };
-      let member: Member | undefined;
-      const timer = setTimeout(() => {
-        this.#members.delete(thread);
-        void member?.handle.terminate();
-        give(`a worker did not start within ${START_TIMEOUT_MS / 1000} s`);
-      }, START_TIMEOUT_MS);
+      const gone = async (reason: string): Promise<void> => {
+        if (isGone) return;
+        isGone = true;
+        clearTimeout(timer);
+        // Its number is free when it is sure not to write any more.
+        await member?.handle.terminate();
+        if (!this.#disposed) this.#lost(thread, member?.ready === true, replacing, reason);
+        resolve();
+      };
       try {
         const handle = startWorker(workerUrl, {
           message: (message: WorkerMessage) => {
+            const running = this.#running;
             if (message.kind === "ready" && member !== undefined) {
               member.ready = true;
-              clearTimeout(timer);
-              if (this.#running === undefined) handle.keepAlive(false);
-              resolve();
-            } else if (message.kind === "failed" && member?.ready !== true) {
-              this.#members.delete(thread);
-              void handle.terminate();
-              give(`a worker could not start: ${message.reason}`);
-            } else if (message.kind === "failed" && this.#running !== undefined) {
-              this.#fail(this.#running, new BackendError("a kernel failed in a worker", { cause: new Error(message.reason) }));
+              if (this.#ready().length === this.#wanted) this.#reasons.clear();
+              if (running === undefined) handle.keepAlive(false);
+              settle();
+            } else if (message.kind === "failed" && message.job === undefined) {
+              void gone(message.reason);
+            } else if (message.kind === "failed" && running !== undefined && message.job === running.id) {
+              this.#fail(running, new BackendError("a kernel failed in a worker", { cause: new Error(message.reason) }));
             }
-            this.#running?.wake();
+            running?.wake();
           },
-          gone: (reason) => {
-            this.#members.delete(thread);
-            if (member?.ready === true) this.#lost(thread, reason);
-            else give(`a worker could not start: ${reason}`);
-          },
+          gone: (reason) => void gone(reason),
         });
-        member = { thread, handle, ready: false };
+        member = { thread, handle, ready: false, settle };
         this.#members.set(thread, member);
         if (module !== undefined) handle.post({ module, memory: this.#runtime.memory.memory, control: this.#controlAt, thread });
       } catch (error) {
-        give(`a worker could not start: ${error instanceof Error ? error.message : String(error)}`);
+        void gone(error instanceof Error ? error.message : String(error));
       }
     });
   }
 
-  /** A worker died. What it was doing is lost, and another takes its place. */
-  #lost(thread: number, reason: string): void {
-    const { control } = this.#executor;
-    const busy = Atomics.exchange(control, stateOf(thread), IDLE) === BUSY;
-    if (this.#disposed) return;
-    if (busy && this.#running !== undefined) this.#fail(this.#running, new BackendError("a worker died during the call", { cause: new Error(reason) }));
-    void this.#replace(thread);
-    this.#running?.wake();
-  }
-
-  /** Starts a worker in the place of another, which may not succeed at once: what killed the one may kill the next. */
-  async #replace(thread: number): Promise<void> {
-    for (let i = 0; i < REPLACEMENTS && !this.#disposed && !this.#members.has(thread); i++) await this.#start(thread);
-    // A call may be waiting for workers of which there will be none.
-    this.#running?.wake();
+  /** A worker died, or could not start. What it was doing is lost; one that was ready is replaced. */
+  #lost(thread: number, wasReady: boolean, replacing: boolean, reason: string): void {
+    this.#members.delete(thread);
+    this.#reasons.add(`a worker ${wasReady ? "died" : "could not start"}: ${reason}`);
+    // One that was slow to start may have begun with a task when it was given up.
+    const busy = Atomics.exchange(this.#control, stateOf(thread), IDLE) === BUSY;
+    const running = this.#running;
+    if (running !== undefined) {
+      if (busy) this.#fail(running, new BackendError("a worker died during the call", { cause: new Error(reason) }));
+      // The others may sleep because this one was awake.
+      this.#wakeWorkers(this.#wanted);
+      running.wake();
+    }
+    if ((!wasReady && !replacing) || this.#replaced === REPLACEMENTS) return;
+    this.#replaced++;
+    void this.#start(thread, true);
   }
 }
 

@@ -100,7 +100,6 @@ function startWebWorker(url: string | undefined, events: WorkerEvents): WorkerTh
     // A script that may not be loaded gives an event without a message.
     events.gone((event as { message?: string }).message ?? "the worker's script could not be loaded (a content security policy?)");
   };
-  worker.onmessageerror = () => events.gone("a message to the worker could not be read");
   return {
     post: (start) => worker.postMessage(start),
     keepAlive: () => undefined,

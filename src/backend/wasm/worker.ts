@@ -9,11 +9,15 @@ const SPIN_MS = 0.1;
 /** The other end: `parentPort` where there is one (Node, Bun, Deno), else the worker's global object. */
 interface Port {
   onmessage: ((event: { readonly data: unknown }) => void) | null;
+  onmessageerror: (() => void) | null;
   postMessage(message: WorkerMessage): void;
 }
 
 const { process } = globalThis as { process?: { getBuiltinModule?: (name: string) => { readonly parentPort?: Port | null } | undefined } };
 const port = process?.getBuiltinModule?.("node:worker_threads")?.parentPort ?? (globalThis as unknown as Port);
+
+// Memory may not be shared with whoever is of another origin or process.
+port.onmessageerror = () => port.postMessage({ kind: "failed", reason: "the module or the memory could not be sent to it" });
 
 port.onmessage = ({ data }) => {
   port.onmessage = null;
@@ -38,7 +42,7 @@ function serve({ module, memory, control: controlAt, thread }: WorkerStart): voi
     try {
       executor.work(seen);
     } catch (error) {
-      port.postMessage({ kind: "failed", reason: describe(error) });
+      port.postMessage({ kind: "failed", reason: describe(error), job: seen });
     }
     if (Atomics.load(control, LISTENING) === 1) port.postMessage({ kind: "left" });
   }
