@@ -126,6 +126,7 @@ function assertThreads(name: string, outcome: EngineOutcome, runs: Everything["r
   if ("error" in outcome) assert.fail(`${name}: ${outcome.error}`);
   assert.equal(outcome.threads, threads, `${name}: number of threads (${outcome.off.join("; ")})`);
   if (threads === 1) assert.match(outcome.off.join("; "), /thread|worker/, `${name}: no reason for one thread`);
+  assert.doesNotMatch(outcome.off.join("; "), /did not start within/, `${name}: a worker was slow`);
   assertSame(`${name}: other numbers than on one thread`, outcome, runs[outcome.variant]);
 }
 
