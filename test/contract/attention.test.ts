@@ -15,12 +15,10 @@ import {
   tensor,
 } from "../../src/index.ts";
 import { createInstance } from "../../src/testing.ts";
+import { type BadInput, type ErrorType, expectThrown as expectError, thrown } from "../support/thrown.ts";
 
 // Bad input: the type of error, and the message in full, which starts with the quoted name of the argument. What TypeScript
 // would refuse comes from JavaScript, so most of this is cast.
-
-type ErrorType = new (message: string) => Error;
-type Row = readonly [what: string, value: unknown, error: ErrorType, message: string];
 
 const instance = createInstance();
 const zeros = (...shape: number[]) => tensor(new Float32Array(shape.reduce((a, b) => a * b, 1)), shape);
@@ -28,29 +26,16 @@ const zeros = (...shape: number[]) => tensor(new Float32Array(shape.reduce((a, b
 /** B = 2, Hq = 4, Hkv = 2, L = 3, S = 5, E = 8, Ev = 6. */
 const [q, k, v] = [zeros(2, 4, 3, 8), zeros(2, 2, 5, 8), zeros(2, 2, 5, 6)];
 
-function thrown(run: () => unknown): Error {
-  try {
-    run();
-  } catch (error) {
-    expect(error).toBeInstanceOf(Error);
-    return error as Error;
-  }
-  return expect.fail("nothing was thrown");
-}
-
 /** The error, its message, and that memory is as it was. */
 function expectThrown(run: () => unknown, type: ErrorType, message: string): void {
   const { memory } = instance;
   const before = [memory.byteLength, memory.usedBytes];
-  const error = thrown(run);
-  expect(error.message).toBe(message);
-  expect(error).toBeInstanceOf(type);
-  expect(error.message).toMatch(/^"[\w[\].]+" /);
+  expectError(run, type, message);
   expect([memory.byteLength, memory.usedBytes]).toEqual(before);
 }
 
 /** Inputs that replace one of q, k and v; the others are right for it. */
-const OPERANDS: readonly (readonly [what: string, operands: Partial<Record<"q" | "k" | "v", unknown>>, error: ErrorType, message: string])[] = [
+const OPERANDS: readonly BadInput<Partial<Record<"q" | "k" | "v", unknown>>>[] = [
   ["a q that is undefined", { q: undefined }, TypeError, '"q" expected a typed array or a tensor, got undefined'],
   ["a k of numbers", { k: [[1]] }, TypeError, '"k" expected a typed array or a tensor with "data" and "shape", got [[1]]; wrap it: Float32Array.from(…)'],
   ["a v without data", { v: {} }, TypeError, '"v" expected a typed array or a tensor with "data" and "shape", got Object'],
@@ -78,7 +63,7 @@ const OPERANDS: readonly (readonly [what: string, operands: Partial<Record<"q" |
   ["a value dimension of 0", { v: zeros(2, 2, 5, 0) }, RangeError, '"v" expected a last dimension of at least 1, got 0'],
 ];
 
-const OPTIONS: readonly Row[] = [
+const OPTIONS: readonly BadInput[] = [
   ["options that are null", null, TypeError, '"options" expected an object, got null'],
   ["options that are an array", [], TypeError, '"options" expected an object, got []'],
   ["a layout of another name", { layout: "bshd" }, RangeError, '"layout" expected "bhld" | "blhd", got "bshd"'],
@@ -140,7 +125,7 @@ const OPTIONS: readonly Row[] = [
   ],
 ];
 
-const OUTS: readonly Row[] = [
+const OUTS: readonly BadInput[] = [
   ["an array", [0], TypeError, '"out" expected a typed array or a tensor with "data" and "shape", got [0]; wrap it: Float32Array.from(…)'],
   ["f64", new Float64Array(144), TypeError, '"out" expected dtype f32, got f64'],
   ["as many elements as q", new Float32Array(192), RangeError, '"out" expected 144 elements for shape [2, 4, 3, 6], got 192'],

@@ -12,35 +12,15 @@ import {
   type SoftmaxOptions,
   type TensorLike,
 } from "../../src/index.ts";
+import { type BadInput, expectThrown, thrown } from "../support/thrown.ts";
 
 // Bad input: the type of error, and the message in full, which starts with the quoted name of the argument. What TypeScript
 // would refuse comes from JavaScript, so most of this is cast.
 
-type ErrorType = new (message: string) => Error;
-type Row = readonly [what: string, value: unknown, error: ErrorType, message: string];
-
 const f32 = (...values: number[]): Float32Array => Float32Array.from(values);
 const x23 = tensor(new Float32Array(6), [2, 3]);
 
-/** Runs what must throw and returns what it threw. */
-function thrown(run: () => unknown): Error {
-  try {
-    run();
-  } catch (error) {
-    expect(error).toBeInstanceOf(Error);
-    return error as Error;
-  }
-  return expect.fail("nothing was thrown");
-}
-
-function expectThrown(run: () => unknown, type: ErrorType, message: string): void {
-  const error = thrown(run);
-  expect(error.message).toBe(message);
-  expect(error).toBeInstanceOf(type);
-  expect(error.message).toMatch(/^"\w+" /);
-}
-
-const TENSORS: readonly Row[] = [
+const TENSORS: readonly BadInput[] = [
   ["undefined", undefined, TypeError, '"x" expected a typed array or a tensor, got undefined'],
   ["null", null, TypeError, '"x" expected a typed array or a tensor, got null'],
   ["a number", 5, TypeError, '"x" expected a typed array or a tensor, got 5'],
@@ -84,7 +64,7 @@ describe.each([
 
   test.each(TENSORS)("%s as input", (_, value, error, message) => expectThrown(() => run(value), error, message));
 
-  const OPTIONS: readonly Row[] = [
+  const OPTIONS: readonly BadInput[] = [
     ["options that are null", null, TypeError, '"options" expected an object, got null'],
     ["options that are a number", 1, TypeError, '"options" expected an object, got 1'],
     ["options that are an array", [-1], TypeError, '"options" expected an object, got [-1]'],

@@ -4,7 +4,7 @@ import { ResidentTensor } from "../../src/backend/webgpu/resident-tensor.ts";
 import { DisposedError, UnsupportedError } from "../../src/errors.ts";
 import { DeviceArray, type GpuTensor, deviceView } from "../../src/tensor.ts";
 import { unavailable } from "../support/variants.ts";
-import { numbersOf, openOn, runToy, someGpu, toyJob, toyProgram } from "./toy.ts";
+import { numbersOf, openOn, runToy, someDevice, someGpu, toyJob, toyProgram } from "./toy.ts";
 
 const gpu = await someGpu();
 
@@ -16,9 +16,7 @@ function suite(gpu: GPU): void {
   let device: GPUDevice;
 
   beforeAll(async () => {
-    const adapter = await gpu.requestAdapter();
-    if (adapter === null) throw new Error("there was an adapter a moment ago");
-    device = await adapter.requestDevice();
+    device = await someDevice(gpu);
     backend = await openOn(device);
   });
 

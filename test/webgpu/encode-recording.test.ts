@@ -4,7 +4,7 @@ import type { Recording } from "../../src/backend/webgpu/recording.ts";
 import { ResidentTensor } from "../../src/backend/webgpu/resident-tensor.ts";
 import { BackendError, DisposedError } from "../../src/errors.ts";
 import { unavailable } from "../support/variants.ts";
-import { type Operand, type ToyOptions, numbersOf, openOn, runToy, someGpu, toyJob, toyProgram } from "./toy.ts";
+import { type Operand, type ToyOptions, numbersOf, openOn, runToy, someDevice, someGpu, toyJob, toyProgram } from "./toy.ts";
 
 const gpu = await someGpu();
 if (typeof gpu === "string") test("calls in an encoder of the caller's", ({ skip }) => unavailable(skip, gpu));
@@ -16,9 +16,7 @@ function suite(gpu: GPU): void {
     let backend: WebGpuBackend;
 
     beforeAll(async () => {
-      const adapter = await gpu.requestAdapter();
-      if (adapter === null) throw new Error("there was an adapter a moment ago");
-      device = await adapter.requestDevice();
+      device = await someDevice(gpu);
       backend = await openOn(device);
     });
 

@@ -96,3 +96,10 @@ export async function openOn(gpu: GPU | GPUDevice): Promise<WebGpuBackend> {
   if ("reason" in backend) throw new Error(backend.reason);
   return backend;
 }
+
+/** A device of the caller's. */
+export async function someDevice(gpu: GPU): Promise<GPUDevice> {
+  const adapter = await gpu.requestAdapter();
+  if (adapter === null) throw new Error("there was an adapter a moment ago");
+  return adapter.requestDevice();
+}
