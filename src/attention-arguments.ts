@@ -21,7 +21,7 @@ export interface ScoreOptions {
   readonly causal?: boolean | "lower-right" | "upper-left";
   /** Keys before and after a query's position that it may see, inclusive; `Infinity` is open. A window of W tokens is [W − 1, 0]. */
   readonly windowSize?: readonly [left: number, right: number];
-  /** Position of the first query among the keys, one for all or one per batch; overrides what `causal` implies. */
+  /** Position of the first query among the keys, one number for all or one per batch; overrides what `causal` implies. */
   readonly queryOffset?: number | readonly number[] | Int32Array;
   /** c · tanh(score / c) before anything is added. 0 is off. */
   readonly softcap?: number;
@@ -35,10 +35,10 @@ export interface ScoreOptions {
   readonly blockMask?: BlockMask;
   /** One logit per query head that takes part in the sum and has no value. */
   readonly sinks?: Float32Array | readonly number[];
-  /** Keys in use, one per batch; those behind are never read. */
-  readonly kvLengths?: Int32Array | readonly number[];
-  /** Queries in use, one per batch; rows behind them give 0 and a log-sum-exp of −inf. */
-  readonly qLengths?: Int32Array | readonly number[];
+  /** Keys in use, one number for all or one per batch; those behind are never read. */
+  readonly kvLengths?: number | Int32Array | readonly number[];
+  /** Queries in use, one number for all or one per batch; rows behind them give 0 and a log-sum-exp of −inf. */
+  readonly qLengths?: number | Int32Array | readonly number[];
   /** Order of the dimensions of queries, keys, values and output. Default "bhld". */
   readonly layout?: Layout;
 }
@@ -197,7 +197,7 @@ export function parseScores(
 
   const kvLengths = parseLengths("kvLengths", options.kvLengths, qs.batch, ks.length);
   const qLengths = parseLengths("qLengths", options.qLengths, qs.batch, qs.length);
-  const offsets = parseOffsets(options.queryOffset, qs.batch);
+  const offsets = parsePerBatch("queryOffset", options.queryOffset, qs.batch);
   const causal = parseCausal(options.causal);
   const sequences = Array.from({ length: qs.batch }, (_, batch): Sequence => {
     const keyLength = kvLengths?.[batch] ?? ks.length;
@@ -324,31 +324,31 @@ function sameRank(name: string, view: FloatView, rank: number): FloatView {
 }
 
 function parseLengths(name: string, value: unknown, batch: number, max: number): readonly number[] | undefined {
-  if (value === undefined) return undefined;
-  const lengths = parseIntegers(name, value);
-  if (lengths.length !== batch) throw new RangeError(`"${name}" expected one length per batch (${batch}), got ${lengths.length}`);
-  for (const n of lengths) if (n < 0 || n > max) throw new RangeError(`"${name}" expected lengths from 0 to ${max}, got ${n}`);
+  const lengths = parsePerBatch(name, value, batch);
+  for (const n of lengths ?? []) if (n < 0 || n > max) throw new RangeError(`"${name}" expected lengths from 0 to ${max}, got ${n}`);
   return lengths;
 }
 
-/** One offset per batch (or sequence), or undefined when they follow from the lengths. */
-export function parseOffsets(value: unknown, batch: number, unit = "batch"): readonly number[] | undefined {
+/** One integer per batch (or sequence), given as such or as one for all; undefined when absent. */
+export function parsePerBatch(name: string, value: unknown, batch: number, unit = "batch"): readonly number[] | undefined {
   if (value === undefined) return undefined;
-  if (typeof value === "number") {
-    if (!Number.isSafeInteger(value)) throw new RangeError(`"queryOffset" expected an integer, got ${value}`);
-    return new Array<number>(batch).fill(value);
-  }
-  const offsets = parseIntegers("queryOffset", value);
-  if (offsets.length !== batch) throw new RangeError(`"queryOffset" expected one offset per ${unit} (${batch}), got ${offsets.length}`);
-  return offsets;
+  const given = parseIntegers(name, typeof value === "number" ? [value] : value, "an integer, ");
+  if (typeof value === "number") return new Array<number>(batch).fill(value);
+  if (given.length !== batch) throw new RangeError(`"${name}" expected one number for all or one per ${unit} (${batch}), got ${given.length}`);
+  return given;
 }
 
-/** Integers from an array or Int32Array. */
-export function parseIntegers(name: string, value: unknown): readonly number[] {
+/** Integers from an array or Int32Array; `otherwise` is what else the caller takes. */
+export function parseIntegers(name: string, value: unknown, otherwise = ""): readonly number[] {
   if (!Array.isArray(value) && kindOf(value) !== "Int32Array")
-    throw new TypeError(`"${name}" expected an Int32Array or an array of integers, got ${describe(value)}`);
-  const numbers = Array.from(value as ArrayLike<unknown>);
-  for (const n of numbers) if (typeof n !== "number" || !Number.isSafeInteger(n)) throw new RangeError(`"${name}" expected integers, got ${describe(n)}`);
+    throw new TypeError(`"${name}" expected ${otherwise}an Int32Array or an array of integers, got ${describe(value)}`);
+  return parseNumbers(name, value as ArrayLike<unknown>, "integers", Number.isSafeInteger);
+}
+
+/** The elements of an array, each of which has to be a number that `accepts` takes. */
+function parseNumbers(name: string, values: ArrayLike<unknown>, expected: string, accepts: (n: number) => boolean): readonly number[] {
+  const numbers = Array.from(values);
+  for (const n of numbers) if (typeof n !== "number" || !accepts(n)) throw new RangeError(`"${name}" expected ${expected}, got ${describe(n)}`);
   return numbers as number[];
 }
 
@@ -366,13 +366,14 @@ function parsePerHead(name: string, value: unknown, heads: number, allowMinusInf
   if (value === undefined) return undefined;
   if (!Array.isArray(value) && kindOf(value) !== "Float32Array")
     throw new TypeError(`"${name}" expected a Float32Array or an array of numbers, got ${describe(value)}`);
-  const numbers = Float32Array.from(value as ArrayLike<number>);
+  const numbers = parseNumbers(
+    name,
+    value as ArrayLike<unknown>,
+    `finite numbers${allowMinusInfinity ? " or −Infinity" : ""}`,
+    (n) => Number.isFinite(Math.fround(n)) || (allowMinusInfinity && n === -Infinity),
+  );
   if (numbers.length !== heads) throw new RangeError(`"${name}" expected one number per query head (${heads}), got ${numbers.length}`);
-  for (const n of numbers) {
-    if (!Number.isFinite(n) && !(allowMinusInfinity && n === -Infinity))
-      throw new RangeError(`"${name}" expected finite numbers${allowMinusInfinity ? " or −Infinity" : ""}, got ${n}`);
-  }
-  return numbers;
+  return Float32Array.from(numbers);
 }
 
 function scoreBias(value: unknown, target: readonly number[]): ScoreView<Float32Array | DeviceArray> {

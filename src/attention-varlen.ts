@@ -8,7 +8,7 @@ import {
   parseHeads,
   parseIntegers,
   parseModifiers,
-  parseOffsets,
+  parsePerBatch,
   parseTarget,
   sameType,
 } from "./attention-arguments.ts";
@@ -102,7 +102,7 @@ export function parseAttentionVarlen(queries: unknown, keys: unknown, values: un
     options.cuSeqlensK === undefined ? parseStarts("cuSeqlensQ", options.cuSeqlensQ, totalK) : parseStarts("cuSeqlensK", options.cuSeqlensK, totalK);
   if (startsK.length !== startsQ.length) throw new RangeError(`"cuSeqlensK" expected ${startsQ.length} entries as "cuSeqlensQ", got ${startsK.length}`);
   const batch = startsQ.length - 1;
-  const offsets = parseOffsets(options.queryOffset, batch, "sequence");
+  const offsets = parsePerBatch("queryOffset", options.queryOffset, batch, "sequence");
 
   const call = {
     ...parseModifiers(options, heads, dim, causal !== "none"),
@@ -133,7 +133,7 @@ function parseStarts(name: string, value: unknown, total: number): readonly numb
   const starts = parseIntegers(name, value);
   const rises = starts.every((start, i) => start >= (starts[i - 1] ?? 0));
   if (starts.length < 1 || starts[0] !== 0 || starts.at(-1) !== total || !rises) {
-    throw new RangeError(`"${name}" expected integers that rise from 0 to ${total}, got [${starts.join(", ")}]`);
+    throw new RangeError(`"${name}" expected integers that rise from 0 to ${total}, got ${describe(starts)}`);
   }
   return starts;
 }

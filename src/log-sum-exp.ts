@@ -1,5 +1,6 @@
 import { runRowCall } from "./backend/wasm/row-calls.ts";
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
+import { describe } from "./errors.ts";
 import { checkOptions, parseFlag } from "./options.ts";
 import { computedType, parseInput, parseOutput, parseRowModifiers } from "./row-arguments.ts";
 import type { RowCall } from "./row-call.ts";
@@ -43,8 +44,9 @@ export function logSumExpOn(runtime: Runtime, x: TensorLike, options?: LogSumExp
 /** Checks the arguments of logSumExp. @internal */
 export function parseLogSumExp(input: unknown, options: LogSumExpOptions = {}): RowCall {
   checkOptions(options, KNOWN);
+  const { axis = -1 } = options;
   const x = parseInput("x", input);
-  const axes = parseAxes(options.axis ?? -1, x.shape.length);
+  const axes = parseAxes(axis, x.shape.length);
   const keepDims = parseFlag("keepDims", options.keepDims);
   const { scale, bias, mask } = parseRowModifiers(options, x);
   const kept = x.shape.map((size, d) => (axes.includes(d) ? 1 : size));
@@ -56,6 +58,6 @@ export function parseLogSumExp(input: unknown, options: LogSumExpOptions = {}): 
 /** Distinct axes of a tensor of `rank` dimensions. A scalar reduces over nothing. */
 function parseAxes(value: unknown, rank: number): readonly number[] {
   const axes = (Array.isArray(value) ? (value as unknown[]) : [value]).map((axis) => parseAxis(axis, rank));
-  if (new Set(axes).size !== axes.length) throw new RangeError(`"axis" expected distinct dimensions, got [${axes.join(", ")}]`);
+  if (new Set(axes).size !== axes.length) throw new RangeError(`"axis" expected distinct dimensions, got ${describe(axes)}`);
   return axes.filter((axis) => axis < rank);
 }

@@ -21,6 +21,11 @@ export function contiguousStrides(shape: readonly number[]): number[] {
   return strides;
 }
 
+/** Elements from the first to behind the last that a view names. */
+export function extentOf(shape: readonly number[], strides: readonly number[]): number {
+  return elementCount(shape) === 0 ? 0 : shape.reduce((sum, size, d) => sum + (size - 1) * (strides[d] ?? 0), 1);
+}
+
 export function sameShape(a: readonly number[], b: readonly number[]): boolean {
   if (a === b) return true;
   if (a.length !== b.length) return false;

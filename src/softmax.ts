@@ -75,8 +75,9 @@ export function softmaxOn(runtime: Runtime, x: TensorLike, options?: SoftmaxOpti
 /** Checks the arguments of softmax. @internal */
 export function parseSoftmax(input: unknown, options: SoftmaxOptions = {}): RowCall {
   checkOptions(options, KNOWN);
+  const { axis: given = -1 } = options;
   const x = parseInput("x", input);
-  const axis = parseAxis(options.axis ?? -1, x.shape.length);
+  const axis = parseAxis(given, x.shape.length);
   const algorithm = parseChoice("algorithm", options.algorithm, ["auto", "standard", "safe", "online"]);
   const safe = parseFlag("safe", options.safe);
   const { scale, bias, mask } = parseRowModifiers(options, x);

@@ -1,7 +1,7 @@
 import { describe } from "./errors.ts";
 import type { GPUBufferLike } from "./gpu-types.ts";
 import { checkOptions } from "./options.ts";
-import { contiguousStrides, elementCount, parseShape } from "./shape.ts";
+import { MAX_RANK, contiguousStrides, elementCount, extentOf, parseShape } from "./shape.ts";
 
 /** Storage types. Arithmetic on `f16`, `bf16` and `i8` is f32; `f64` is computed in f64. */
 export type DType = "f32" | "f64" | "f16" | "bf16" | "i8";
@@ -130,12 +130,19 @@ export function tensor<A extends DTypeData[DType]>(
   options: { readonly strides?: readonly number[]; readonly dtype?: DType } = {},
 ): Tensor<A extends Float32Array ? "f32" : A extends Float64Array ? "f64" : A extends Int8Array ? "i8" : "f16" | "bf16"> {
   checkOptions(options, TENSOR_OPTIONS);
-  const view = toView("data", { data, shape: shape ?? [(data as { length?: number }).length ?? 0], dtype: options.dtype, strides: options.strides });
-  if (options.strides === undefined && elementCount(view.shape) !== data.length) {
-    throw new RangeError(`"shape" [${view.shape.join(", ")}] has ${elementCount(view.shape)} elements, but "data" has ${data.length}`);
+  if (!ArrayBuffer.isView(data)) throw new TypeError(`"data" expected a typed array, got ${describe(data)}${hintFor(data)}`);
+  const dtype = dtypeOf("data", data, options.dtype);
+  const sizes = shape === undefined ? [data.length] : parseShape("shape", shape);
+  if (options.strides === undefined) {
+    const count = elementCount(sizes);
+    if (count !== data.length) throw new RangeError(`"shape" [${sizes.join(", ")}] has ${count} elements, but "data" has ${data.length}`);
+    return { data, shape: sizes, dtype } as never;
   }
-  const base = { data, shape: view.shape, dtype: view.dtype };
-  return (options.strides === undefined ? base : { ...base, strides: view.strides }) as never;
+  const strides = parseStrides("strides", options.strides, sizes);
+  const extent = extentOf(sizes, strides);
+  if (extent > data.length)
+    throw new RangeError(`"shape" [${sizes.join(", ")}] with strides [${strides.join(", ")}] reaches element ${extent - 1}, but "data" has ${data.length}`);
+  return { data, shape: sizes, dtype, strides } as never;
 }
 
 /** Checks a tensor argument and fills in what it leaves out. `name` is the argument's, for messages. */
@@ -149,8 +156,7 @@ export function toView(name: string, value: unknown): View {
   const data = t.data;
   if (data === undefined && "buffer" in value) return deviceView(name, value, FLOATS_ON_GPU);
   if (!ArrayBuffer.isView(data)) {
-    const hint = Array.isArray(value) ? "; wrap it: Float32Array.from(…)" : "";
-    throw new TypeError(`"${name}" expected a typed array or a tensor with "data" and "shape", got ${describe(value)}${hint}`);
+    throw new TypeError(`"${name}" expected a typed array or a tensor with "data" and "shape", got ${describe(value)}${hintFor(value)}`);
   }
   const array = data as unknown as DTypeData[DType];
   const dtype = dtypeOf(name, array, t.dtype);
@@ -161,12 +167,22 @@ export function toView(name: string, value: unknown): View {
     return { data: array, dtype, shape, strides: contiguousStrides(shape) };
   }
   const strides = parseStrides(name, t.strides, shape);
-  const extent = elementCount(shape) === 0 ? 0 : 1 + shape.reduce((sum, size, d) => sum + (size - 1) * (strides[d] ?? 0), 0);
+  const extent = extentOf(shape, strides);
   if (array.length < extent)
     throw new RangeError(
       `"${name}" of shape [${shape.join(", ")}] with strides [${strides.join(", ")}] reaches element ${extent - 1}, but its data has ${array.length}`,
     );
   return { data: array, dtype, shape, strides };
+}
+
+/** How to make a tensor of a plain array of numbers, or of rows of them. */
+function hintFor(value: unknown): string {
+  const shape: number[] = [];
+  let inner = value;
+  for (; Array.isArray(inner) && shape.length < MAX_RANK; inner = (inner as unknown[])[0]) shape.push(inner.length);
+  if (typeof inner !== "number" || shape.length === 0) return "";
+  if (shape.length === 1) return "; wrap it: Float32Array.from(…)";
+  return `; wrap it: tensor(Float32Array.from(rows.flat(${shape.length === 2 ? "" : shape.length - 1})), [${shape.join(", ")}])`;
 }
 
 /** Bytes per element of what GPU buffers may hold. */
