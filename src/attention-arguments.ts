@@ -182,7 +182,7 @@ export function parseScores(
 ): ScoreCall & { readonly sizes: Sizes; readonly keyLength: number } {
   const layout = parseChoice<Layout>("layout", options.layout, ["bhld", "blhd"]);
   const rank = q.shape.length;
-  if (rank < 2 || rank > 4) throw new RangeError(`"q" expected 2 to 4 dimensions, got shape [${q.shape.join(", ")}]`);
+  if (rank < 2 || rank > 4) throw new RangeError(`"q" expected 2 to 4 dimensions, got shape ${describe(q.shape)}`);
   const qs = sizesOf(q, layout);
   const ks = sizesOf(sameRank("k", k, rank), layout);
   const vs = v === undefined ? ks : sizesOf(sameRank("v", v, rank), layout);
@@ -319,7 +319,7 @@ function sizesOf(view: FloatView, layout: Layout): Sizes {
 }
 
 function sameRank(name: string, view: FloatView, rank: number): FloatView {
-  if (view.shape.length !== rank) throw new RangeError(`"${name}" expected ${rank} dimensions as "q", got shape [${view.shape.join(", ")}]`);
+  if (view.shape.length !== rank) throw new RangeError(`"${name}" expected ${rank} dimensions as "q", got shape ${describe(view.shape)}`);
   return view;
 }
 
@@ -399,7 +399,7 @@ function checkBlockMask(value: unknown, target: readonly number[]): BlockMask {
     (value.batch === 1 || value.batch === batch) && (value.heads === 1 || value.heads === heads) && value.queryLength === queries && value.keyLength === keys;
   if (!fits)
     throw new RangeError(
-      `"blockMask" expected [${target.join(", ")}] (or 1 for batch or heads), got [${value.batch}, ${value.heads}, ${value.queryLength}, ${value.keyLength}]`,
+      `"blockMask" expected ${describe(target)} (or 1 for batch or heads), got [${value.batch}, ${value.heads}, ${value.queryLength}, ${value.keyLength}]`,
     );
   return value;
 }

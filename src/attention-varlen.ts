@@ -83,7 +83,7 @@ export function parseAttentionVarlen(queries: unknown, keys: unknown, values: un
     ["k", k],
     ["v", v],
   ] as const) {
-    if (view.shape.length !== 3) throw new RangeError(`"${name}" expected shape [total, heads, dim], got [${view.shape.join(", ")}]`);
+    if (view.shape.length !== 3) throw new RangeError(`"${name}" expected shape [total, heads, dim], got ${describe(view.shape)}`);
   }
   const [total = 0, heads = 0, dim = 0] = q.shape;
   const [totalK = 0, kvHeads = 0, kDim = 0] = k.shape;

@@ -59,11 +59,11 @@ export function parseMergeStates(parts: unknown, options: { readonly layout?: La
   const first = states[0];
   if (first === undefined) throw new RangeError(`"parts" expected at least one state, got none`);
   const { shape } = first.out;
-  if (shape.length < 2 || shape.length > 4) throw new RangeError(`"parts[0].out" expected 2 to 4 dimensions, got shape [${shape.join(", ")}]`);
+  if (shape.length < 2 || shape.length > 4) throw new RangeError(`"parts[0].out" expected 2 to 4 dimensions, got shape ${describe(shape)}`);
   const { lseShape } = sizesOf(shape, layout);
   states.forEach(({ out, lse }, i) => {
-    if (!sameShape(out.shape, shape)) throw new RangeError(`"parts[${i}].out" expected shape [${shape.join(", ")}], got [${out.shape.join(", ")}]`);
-    if (!sameShape(lse.shape, lseShape)) throw new RangeError(`"parts[${i}].lse" expected shape [${lseShape.join(", ")}], got [${lse.shape.join(", ")}]`);
+    if (!sameShape(out.shape, shape)) throw new RangeError(`"parts[${i}].out" expected shape ${describe(shape)}, got ${describe(out.shape)}`);
+    if (!sameShape(lse.shape, lseShape)) throw new RangeError(`"parts[${i}].lse" expected shape ${describe(lseShape)}, got ${describe(lse.shape)}`);
   });
   return { parts: states, layout, shape, lseShape };
 }

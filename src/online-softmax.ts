@@ -197,7 +197,7 @@ export class OnlineSoftmax {
     if (x.dtype !== "f32") throw new TypeError(`"${name}" expected dtype f32, got ${x.dtype}`);
     if (x.shape.length === 1 && this.rows === 1) return { ...x, shape: [1, x.shape[0] ?? 0], strides: [0, x.strides[0] ?? 0] };
     if (x.shape.length !== 2 || x.shape[0] !== this.rows)
-      throw new RangeError(`"${name}" expected shape [${this.rows}, n]${this.rows === 1 ? " or [n]" : ""}, got [${x.shape.join(", ")}]`);
+      throw new RangeError(`"${name}" expected shape [${this.rows}, n]${this.rows === 1 ? " or [n]" : ""}, got ${describe(x.shape)}`);
     return x;
   }
 

@@ -134,11 +134,11 @@ export function parseOutput(
   const flat = ArrayBuffer.isView(value);
   if (flat) {
     const [count, given = 0] = [elementCount(shape), out.shape[0]];
-    if (given !== count) throw new RangeError(`"out" expected ${count} elements for shape [${shape.join(", ")}], got ${given}`);
+    if (given !== count) throw new RangeError(`"out" expected ${count} elements for shape ${describe(shape)}, got ${given}`);
     out = { ...out, shape, strides: contiguousStrides(shape) };
-  } else if (!sameShape(out.shape, shape)) throw new RangeError(`"out" expected shape [${shape.join(", ")}], got [${out.shape.join(", ")}]`);
+  } else if (!sameShape(out.shape, shape)) throw new RangeError(`"out" expected shape ${describe(shape)}, got ${describe(out.shape)}`);
   if (!flat && (value as { strides?: unknown }).strides !== undefined && selfOverlaps(out))
-    throw new RangeError(`"out" expected strides that give every element its own place, got [${out.strides.join(", ")}] for shape [${out.shape.join(", ")}]`);
+    throw new RangeError(`"out" expected strides that give every element its own place, got ${describe(out.strides)} for shape ${describe(out.shape)}`);
   if (inPlace !== undefined && overlaps(out.data, inPlace.data) && !sameView(out, inPlace)) {
     throw new RangeError(`"out" overlaps the input without being the same view of it`);
   }

@@ -57,6 +57,6 @@ export function parseAxis(value: unknown, rank: number): number {
 export function broadcastStrides(name: string, shape: readonly number[], strides: readonly number[], target: readonly number[]): number[] {
   const lead = target.length - shape.length;
   const fits = lead >= 0 && shape.every((size, d) => size === 1 || size === target[lead + d]);
-  if (!fits) throw new RangeError(`"${name}" expected a shape that broadcasts to [${target.join(", ")}], got [${shape.join(", ")}]`);
+  if (!fits) throw new RangeError(`"${name}" expected a shape that broadcasts to ${describe(target)}, got ${describe(shape)}`);
   return target.map((_, d) => (d < lead || shape[d - lead] === 1 ? 0 : (strides[d - lead] ?? 0)));
 }

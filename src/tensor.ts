@@ -135,13 +135,13 @@ export function tensor<A extends DTypeData[DType]>(
   const sizes = shape === undefined ? [data.length] : parseShape("shape", shape);
   if (options.strides === undefined) {
     const count = elementCount(sizes);
-    if (count !== data.length) throw new RangeError(`"shape" [${sizes.join(", ")}] has ${count} elements, but "data" has ${data.length}`);
+    if (count !== data.length) throw new RangeError(`"shape" ${describe(sizes)} has ${count} elements, but "data" has ${data.length}`);
     return { data, shape: sizes, dtype } as never;
   }
   const strides = parseStrides("strides", options.strides, sizes);
   const extent = extentOf(sizes, strides);
   if (extent > data.length)
-    throw new RangeError(`"shape" [${sizes.join(", ")}] with strides [${strides.join(", ")}] reaches element ${extent - 1}, but "data" has ${data.length}`);
+    throw new RangeError(`"shape" ${describe(sizes)} with strides ${describe(strides)} reaches element ${extent - 1}, but "data" has ${data.length}`);
   return { data, shape: sizes, dtype, strides } as never;
 }
 
@@ -163,14 +163,14 @@ export function toView(name: string, value: unknown): View {
   const shape = parseShape(name, t.shape ?? t.dims);
   if (t.strides === undefined) {
     const count = elementCount(shape);
-    if (array.length < count) throw new RangeError(`"${name}" of shape [${shape.join(", ")}] needs ${count} elements, but its data has ${array.length}`);
+    if (array.length < count) throw new RangeError(`"${name}" of shape ${describe(shape)} needs ${count} elements, but its data has ${array.length}`);
     return { data: array, dtype, shape, strides: contiguousStrides(shape) };
   }
   const strides = parseStrides(name, t.strides, shape);
   const extent = extentOf(shape, strides);
   if (array.length < extent)
     throw new RangeError(
-      `"${name}" of shape [${shape.join(", ")}] with strides [${strides.join(", ")}] reaches element ${extent - 1}, but its data has ${array.length}`,
+      `"${name}" of shape ${describe(shape)} with strides ${describe(strides)} reaches element ${extent - 1}, but its data has ${array.length}`,
     );
   return { data: array, dtype, shape, strides };
 }
@@ -182,7 +182,7 @@ function hintFor(value: unknown): string {
   for (; Array.isArray(inner) && shape.length < MAX_RANK; inner = (inner as unknown[])[0]) shape.push(inner.length);
   if (typeof inner !== "number" || shape.length === 0) return "";
   if (shape.length === 1) return "; wrap it: Float32Array.from(…)";
-  return `; wrap it: tensor(Float32Array.from(rows.flat(${shape.length === 2 ? "" : shape.length - 1})), [${shape.join(", ")}])`;
+  return `; wrap it: tensor(Float32Array.from(rows.flat(${shape.length === 2 ? "" : shape.length - 1})), ${describe(shape)})`;
 }
 
 /** Bytes per element of what GPU buffers may hold. */
