@@ -38,10 +38,13 @@ export {
   tensor,
   type DType,
   type DTypeData,
+  type DTypeIn,
   type DTypeOf,
+  type Float16ArrayLike,
   type FloatArray,
   type GpuTensor,
   type ResidentTensor,
+  type ShapedArray,
   type Tensor,
   type TensorLike,
 } from "./tensor.ts";

@@ -4,7 +4,7 @@ import { checkOptions, parseChoice, parseFlag } from "./options.ts";
 import { computedType, parseInput, parseOutput, parseRowModifiers } from "./row-arguments.ts";
 import type { RowCall } from "./row-call.ts";
 import { parseAxis } from "./shape.ts";
-import type { DTypeOf, Tensor, TensorLike } from "./tensor.ts";
+import type { DTypeData, DTypeOf, ShapedArray, Tensor, TensorLike } from "./tensor.ts";
 
 /**
  * How a row's softmax is computed:
@@ -33,19 +33,8 @@ export interface SoftmaxOptions {
   readonly out?: TensorLike;
 }
 
-/** A mask: bytes, or an object with bytes as `data` and a `shape` (or `dims`). */
-export type MaskLike =
-  | Uint8Array
-  | {
-      /** One byte per element. */
-      readonly data: Uint8Array;
-      /** The size of each dimension. */
-      readonly shape?: readonly number[];
-      /** The same, as ONNX Runtime names it. */
-      readonly dims?: readonly number[];
-      /** In elements; row-major and gapless when absent. */
-      readonly strides?: readonly number[];
-    };
+/** A mask: bytes, or bytes with a shape, as `tensor` gives it. */
+export type MaskLike = DTypeData["u8" | "i8"] | ShapedArray<DTypeData["u8" | "i8"]>;
 
 const KNOWN = new Set(["axis", "algorithm", "scale", "bias", "mask", "safe", "out"]);
 

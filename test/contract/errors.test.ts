@@ -248,7 +248,7 @@ describe("tensor and empty", () => {
       '"shape" [7] with strides [1] reaches element 6, but "data" has 6',
     ],
     ["16 bits without a dtype", () => tensor(new Uint16Array(1)), TypeError, '"data" is a Uint16Array: say dtype "f16" or "bf16"'],
-    ["another dtype", () => tensor(new Float32Array(1), [1], { dtype: "f16" }), TypeError, '"data" expected dtype "f32" for a Float32Array, got "f16"'],
+    ["another dtype", () => tensor(new Float32Array(1), [1], { dtype: cast("f16") }), TypeError, '"data" expected dtype "f32" for a Float32Array, got "f16"'],
     ["a size instead of a shape", () => empty(cast(3)), TypeError, '"shape" expected a shape (an array of sizes), got 3'],
     ["a negative size", () => empty([-3]), RangeError, '"shape" expected sizes that are non-negative integers, got [-3]'],
     ["a dtype it does not keep", () => empty([3], { dtype: cast("f16") }), RangeError, '"dtype" expected "f32" | "f64", got "f16"'],
