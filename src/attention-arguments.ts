@@ -27,9 +27,17 @@ export interface ScoreOptions {
   readonly softcap?: number;
   /** One slope per query head: −slope · |query position − key| is added. */
   readonly alibiSlopes?: Float32Array | readonly number[];
-  /** Added to the scores; float, broadcast to [B, Hq, L, S]. −inf masks. */
+  /**
+   * Added to the scores; f32, broadcast right-aligned to [B, Hq, L, S]. −inf masks, but keys and values that it hides are read
+   * nevertheless, and a NaN among them may reach the row.
+   */
   readonly bias?: TensorLike;
-  /** Bytes, not zero = attend, broadcast to [B, Hq, L, S]. */
+  /**
+   * Bytes, not zero = attend, broadcast right-aligned to [B, Hq, L, S]: a bare Uint8Array is [S], other shapes come as
+   * `tensor(bytes, shape)`. Padded keys are [B, 1, 1, S], or better `kvLengths`: [B, S] would be taken for [L, S], without an error where
+   * B = L. Keys and values that it hides are read nevertheless, and a NaN among those values may reach the row; lengths, causality,
+   * window and block mask keep them from being read.
+   */
   readonly mask?: MaskLike;
   /** Tiles of 64 × 64 that are skipped, masked or open. */
   readonly blockMask?: BlockMask;

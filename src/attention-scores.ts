@@ -27,7 +27,9 @@ export interface AttentionScoresOptions extends ScoreOptions {
  * @param k - keys [B, Hkv, S, E]
  * @param options - those of `attention` that decide a score, and `stage`
  * @returns [B, Hq, L, S] (heads before length in both layouts), without the dimensions that q lacks
- * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit
+ * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit, UnsupportedError for what the CPU
+ *   does not compute (f16 and bf16, head dimensions beyond 1024), DisposedError for a tensor after its `dispose()`, BackendError if memory
+ *   is exhausted
  *
  * @example
  * ```ts

@@ -40,7 +40,9 @@ const KNOWN = new Set(["scale", "causal", "windowSize", "softcap", "alibiSlopes"
  * @param v - values [totalK, Hkv, Ev]
  * @param options - see {@link AttentionVarlenOptions}; positions and offsets count within a sequence
  * @returns [total, Hq, Ev]; with `returnLse` also the log-sum-exp [Hq, total]
- * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit; nothing is written then
+ * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit, UnsupportedError for what the CPU
+ *   does not compute (f16 and bf16, head dimensions beyond 1024), DisposedError for a tensor after its `dispose()`, BackendError if memory is exhausted; nothing is
+ *   written then
  *
  * @example
  * ```ts

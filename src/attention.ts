@@ -6,7 +6,7 @@ import type { Tensor, TensorLike } from "./tensor.ts";
 
 /** Options of {@link attention}. */
 export interface AttentionOptions extends ScoreOptions {
-  /** Where the output goes: the result's shape, or a Float32Array of as many elements. */
+  /** Where the output goes: the result's shape, or a Float32Array of as many elements. What is returned is as for `softmax`. */
   readonly out?: TensorLike;
   /** Returns the log-sum-exp of every row as well, which lets partial results be merged. Default false. */
   readonly returnLse?: boolean;
@@ -14,7 +14,7 @@ export interface AttentionOptions extends ScoreOptions {
 
 /** Output and log-sum-exp. */
 export interface AttentionResultWithLse {
-  /** What attention returns without `returnLse`; `out` when given. */
+  /** What attention returns without `returnLse`; over `out` when given. */
   readonly out: Tensor<"f32">;
   /** Natural log of the sum over keys (and the sink) of the exponentials of the scores: the output's shape without its last dimension, heads before length. */
   readonly lse: Tensor<"f32">;
@@ -26,14 +26,17 @@ export interface AttentionResultWithLse {
  *
  * Scores become scale·q·k, then softcap, ALiBi, bias, and −inf where a mask, causality, the window or the lengths say so. A row
  * that sees no key gives 0 and a log-sum-exp of −inf. Keys and values that no query may see under lengths, causality, window or
- * block mask are never read; within a tile of 64 keys that is partly visible, a NaN among the values may reach a row.
+ * block mask are never read. Those that `mask` or `bias` hide are, and so is the rest of a tile of 64 keys that is partly visible: a NaN
+ * among them may reach a row.
  *
  * @param q - queries [B, Hq, L, E]; fewer leading dimensions are fine; f32, E at most 1024
  * @param k - keys [B, Hkv, S, E]; Hkv divides Hq, query head h uses key head floor(h · Hkv / Hq)
  * @param v - values [B, Hkv, S, Ev], Ev at most 1024
  * @param options - see {@link AttentionOptions}
  * @returns [B, Hq, L, Ev], of the query's rank and layout; with `returnLse` both output and log-sum-exp
- * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit; nothing is written then
+ * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit, UnsupportedError for what the CPU
+ *   does not compute (f16 and bf16, head dimensions beyond 1024), DisposedError for a tensor after its `dispose()`, BackendError if memory is exhausted; nothing is
+ *   written then
  *
  * @example
  * ```ts

@@ -23,9 +23,11 @@ const KNOWN = new Set(["axis", "keepDims", "scale", "bias", "mask", "out"]);
  *
  * @param x - any shape up to eight dimensions, f32 or f64
  * @param options - see {@link LogSumExpOptions}
- * @returns a tensor of the input's dtype without the reduced dimensions (with `keepDims`: size 1); `out` when given. Rows that
+ * @returns a tensor of the input's dtype without the reduced dimensions (with `keepDims`: size 1); over `out` when given. Rows that
  *   are empty or −inf throughout give −inf, rows with +inf give +inf, rows with NaN give NaN
- * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit; nothing is written then
+ * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit, UnsupportedError for what the CPU
+ *   does not compute (f16 and bf16), DisposedError for a tensor after its `dispose()`, BackendError if memory is exhausted; nothing is
+ *   written then
  *
  * @example
  * ```ts

@@ -24,7 +24,8 @@ const KNOWN = new Set(["layout"]);
  * @param parts - one or more; `out` [B, H, L, E] (or fewer leading dimensions), `lse` [B, H, L], all of the same shapes
  * @param options - `layout` of the outputs; log-sum-exps have heads before length in both
  * @returns the merged output and log-sum-exp; rows that no part saw give 0 and −inf
- * @throws TypeError if an argument is of the wrong kind, RangeError if shapes differ
+ * @throws TypeError if an argument is of the wrong kind or not f32, RangeError if shapes differ, UnsupportedError for bf16 and bytes,
+ *   DisposedError for a tensor after its `dispose()`
  *
  * @example
  * ```ts

@@ -23,13 +23,19 @@ export interface SoftmaxOptions {
   readonly algorithm?: SoftmaxAlgorithm;
   /** Multiplies the input first; a temperature T is `scale: 1 / T`. Default 1. */
   readonly scale?: number;
-  /** Added after scaling; the input's dtype, broadcast to its shape. */
+  /** Added after scaling; the input's dtype, broadcast right-aligned to its shape. */
   readonly bias?: TensorLike;
-  /** Bytes, not zero = keep, broadcast to the input's shape. Removed elements get probability 0 and are never looked at. */
+  /**
+   * Bytes, not zero = keep, broadcast right-aligned to the input's shape: a bare Uint8Array has one byte for each place of the last
+   * dimension, other shapes come as `tensor(bytes, shape)`. Removed elements get probability 0, whatever they are.
+   */
   readonly mask?: MaskLike;
   /** Gives zeros, not NaN, for a row without any finite element. Default false, as PyTorch, NumPy and ONNX. */
   readonly safe?: boolean;
-  /** Where the result goes: the input's shape and dtype, or a typed array of as many elements. May be the input itself. */
+  /**
+   * Where the result goes: the input's shape and dtype, or a typed array of as many elements. May be the input itself. A tensor is
+   * returned as it is; where this is an array, or has `dims`, a tensor over its numbers is.
+   */
   readonly out?: TensorLike;
 }
 
@@ -43,8 +49,10 @@ const KNOWN = new Set(["axis", "algorithm", "scale", "bias", "mask", "safe", "ou
  *
  * @param x - any shape up to eight dimensions, f32 (computed in f32) or f64 (in f64)
  * @param options - see {@link SoftmaxOptions}
- * @returns a tensor of the input's shape and dtype; `out` when given
- * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit; nothing is written then
+ * @returns a tensor of the input's shape and dtype; over `out` when given
+ * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit, UnsupportedError for what the CPU
+ *   does not compute (f16 and bf16), DisposedError for a tensor after its `dispose()`, BackendError if memory is exhausted; nothing is
+ *   written then
  *
  * @example
  * ```ts

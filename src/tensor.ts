@@ -191,18 +191,14 @@ export function toView(name: string, value: unknown): View {
   const dtype = dtypeOf(name, data, t.dtype ?? ONNX_TYPES[t.type as string]);
   const array = data as DTypeData[DType];
   const shape = parseShape(name, t.shape ?? t.dims);
-  if (t.strides === undefined) {
-    const count = elementCount(shape);
-    if (array.length < count) throw new RangeError(`"${name}" of shape ${describe(shape)} needs ${count} elements, but its data has ${array.length}`);
-    return { data: array, dtype, shape, strides: contiguousStrides(shape) };
-  }
-  const strides = parseStrides(name, t.strides, shape);
+  const strides = t.strides === undefined ? contiguousStrides(shape) : parseStrides(name, t.strides, shape);
   const extent = extentOf(shape, strides);
-  if (array.length < extent)
-    throw new RangeError(
-      `"${name}" of shape ${describe(shape)} with strides ${describe(strides)} reaches element ${extent - 1}, but its data has ${array.length}`,
-    );
-  return { data: array, dtype, shape, strides };
+  if (array.length < extent) {
+    const needs = t.strides === undefined ? `needs ${extent} elements` : `with strides ${describe(strides)} reaches element ${extent - 1}`;
+    throw new RangeError(`"${name}" of shape ${describe(shape)} ${needs}, but its data has ${array.length}`);
+  }
+  // What lies behind may be written while this is read.
+  return { data: array.length > extent ? array.subarray(0, extent) : array, dtype, shape, strides };
 }
 
 /** How to make a tensor of a plain array of numbers, or of rows of them. */

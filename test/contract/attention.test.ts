@@ -396,6 +396,12 @@ describe("the plain functions", () => {
     expect(attentionVarlen(packed, packed, packed, options)).toEqual(instance.attentionVarlen(packed, packed, packed, options));
   });
 
+  test("write behind what they read, in one array", () => {
+    const all = new Float32Array(600).fill(1);
+    const [keys, out] = [{ data: all, shape: [5, 8] }, all.subarray(40, 40 + 3 * 8)];
+    expect(attention(zeros(3, 8), keys, keys, { out }).data).toEqual(new Float32Array(24).fill(1));
+  });
+
   test("take one length or offset for all batches", () => {
     const each = { kvLengths: [4, 4], qLengths: [2, 2], queryOffset: [1, 1], causal: true };
     const all = { kvLengths: 4, qLengths: 2, queryOffset: 1, causal: true };

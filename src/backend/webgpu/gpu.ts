@@ -89,7 +89,7 @@ export class Gpu {
   /** Copies a tensor from the GPU. */
   async download(x: unknown): Promise<Tensor> {
     if (typeof x !== "object" || x === null) throw new TypeError(`"x" expected a tensor in a GPU buffer`);
-    return (await this.#backend.download(deviceView("x", x, ["f32", "f16", "u8", "i8"])));
+    return await this.#backend.download(deviceView("x", x, ["f32", "f16", "u8", "i8"]));
   }
 
   empty(shape: readonly number[]): ResidentTensor<"f32"> {
