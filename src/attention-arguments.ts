@@ -1,14 +1,12 @@
+import { type AttentionCall, type AttentionTarget, type ScoreCall, type ScoreView, type Sequence, headView } from "./attention-call.ts";
 import { BlockMask } from "./block-mask.ts";
 import { UnsupportedError, describe } from "./errors.ts";
-import type { KeyRangeRule } from "./key-range.ts";
+import { type HeadSizes, type Layout, sizesOf } from "./head-layout.ts";
 import { checkOptions, parseChoice, parseFinite } from "./options.ts";
-import { type Bytes, type FloatView, type HostOutput, type Output, checkHost, parseInput, parseMask, parseOutput } from "./row-arguments.ts";
-import { broadcastStrides, contiguousStrides } from "./shape.ts";
+import { type Bytes, type FloatView, parseInput, parseMask, parseOutput } from "./row-arguments.ts";
+import { broadcastStrides } from "./shape.ts";
 import type { MaskLike } from "./softmax.ts";
 import { type DeviceArray, type TensorLike, kindOf } from "./tensor.ts";
-
-/** Where the head dimension stands: `"bhld"` is [B, H, L, E] (PyTorch, ONNX), `"blhd"` is [B, L, H, E] (flash-attn, JAX). */
-export type Layout = "bhld" | "blhd";
 
 /** What decides a score, the same for every function that computes attention. */
 export interface ScoreOptions {
@@ -76,124 +74,19 @@ const SCORE_OPTIONS: readonly string[] = [
 const ATTENTION_OPTIONS = /* @__PURE__ */ new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("out", "returnLse"));
 const SCORES_OPTIONS = /* @__PURE__ */ new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("stage"));
 
-/** Numbers of queries, keys and values: f32, f16 as bits, or a GPU buffer of either. */
-export type HeadData = Float32Array | Uint16Array | DeviceArray;
-
-/** A tensor of heads: strides in elements along batch, head, row (query or key) and head dimension. */
-export interface HeadView<F = HeadData> {
-  readonly data: F;
-  readonly batch: number;
-  readonly head: number;
-  readonly row: number;
-  readonly dim: number;
-}
-
-/** An addend or mask over [B, Hq, L, S]. */
-export interface ScoreView<A> {
-  readonly data: A;
-  readonly batch: number;
-  readonly head: number;
-  readonly row: number;
-  readonly key: number;
-}
-
-/** One sequence of a call: where its rows start and how many there are. */
-export interface Sequence {
-  readonly batch: number;
-  /** First row in the query's (key's) tensor, beyond the batch stride; only ragged batches use it. */
-  readonly queryStart: number;
-  readonly keyStart: number;
-  /** Rows that the output has, and how many of them are queries in use. */
-  readonly rows: number;
-  readonly queryLength: number;
-  readonly keyLength: number;
-  /** Position of query 0 among the keys. */
-  readonly offset: number;
-}
-
-/** What decides the scores of a checked call, the same for every backend. */
-export interface ScoreCall<F = HeadData, M = Bytes, B = Float32Array | DeviceArray> {
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly dim: number;
-  readonly valueDim: number;
-  readonly q: HeadView<F>;
-  readonly k: HeadView<F>;
-  /** The keys once more where only scores are asked for. */
-  readonly v: HeadView<F>;
-  /** Of queries, keys and values. */
-  readonly dtype: "f32" | "f16";
-  readonly sequences: readonly Sequence[];
-  readonly rule: KeyRangeRule;
-  readonly scale: number;
-  readonly softcap: number;
-  readonly slopes: Float32Array | undefined;
-  readonly sinks: Float32Array | undefined;
-  readonly bias: ScoreView<B> | undefined;
-  readonly mask: ScoreView<M> | undefined;
-  readonly blockMask: BlockMask | undefined;
-}
-
-/** A checked call of attention, the same for every backend. */
-export interface AttentionCall<F = HeadData, M = Bytes, B = Float32Array | DeviceArray, O = Output> extends ScoreCall<F, M, B> {
-  readonly result: AttentionTarget<O>;
-}
-
-/** Where the results of attention go. */
-export interface AttentionTarget<O = Output> {
-  /** The output's shape and layout. */
-  readonly shape: readonly number[];
-  readonly layout: Layout;
-  /** Where the caller wants the output, if anywhere. */
-  readonly out: O | undefined;
-  /** Shape of the log-sum-exp, and its strides along batch, head and row; absent when nobody wants it. */
-  readonly lse: { readonly shape: readonly number[]; readonly batch: number; readonly head: number; readonly row: number } | undefined;
-}
-
-/** Calls whose operands are all in the CPU's memory, in a type that it computes with. */
-export type HostScoreCall = ScoreCall<Float32Array, Uint8Array, Float32Array>;
-export type HostAttentionCall = AttentionCall<Float32Array, Uint8Array, Float32Array, HostOutput>;
-
-/** Checks that the CPU can take a call. */
-export function hostAttentionCall(call: AttentionCall): HostAttentionCall {
-  hostScoreCall(call);
-  checkHost("out", call.result.out?.data);
-  return call as HostAttentionCall;
-}
-
-/** Checks that the CPU can take the scores of a call. */
-export function hostScoreCall<C extends ScoreCall>(call: C): C & HostScoreCall {
-  const { dtype } = call;
-  checkHost("q", call.q.data, dtype);
-  checkHost("k", call.k.data);
-  checkHost("v", call.v.data);
-  checkHost("bias", call.bias?.data);
-  checkHost("mask", call.mask?.data);
-  return call as C & HostScoreCall;
-}
-
-/** Sizes of a padded batch, whatever its rank and layout. */
-export interface Sizes {
-  readonly rank: number;
-  readonly batch: number;
-  readonly heads: number;
-  readonly length: number;
-  readonly dim: number;
-}
-
 /** Checks `q`, `k`, `v` and every option that decides a score. `v` is absent for `attentionScores`. */
 export function parseScores(
   q: FloatView,
   k: FloatView,
   v: FloatView | undefined,
   options: ScoreOptions,
-): ScoreCall & { readonly sizes: Sizes; readonly keyLength: number } {
+): ScoreCall & { readonly sizes: HeadSizes; readonly keyLength: number } {
   const layout = parseChoice<Layout>("layout", options.layout, ["bhld", "blhd"]);
   const rank = q.shape.length;
   if (rank < 2 || rank > 4) throw new RangeError(`"q" expected 2 to 4 dimensions, got shape ${describe(q.shape)}`);
-  const qs = sizesOf(q, layout);
-  const ks = sizesOf(sameRank("k", k, rank), layout);
-  const vs = v === undefined ? ks : sizesOf(sameRank("v", v, rank), layout);
+  const qs = sizesOf(q.shape, layout);
+  const ks = sizesOf(sameRank("k", k, rank).shape, layout);
+  const vs = v === undefined ? ks : sizesOf(sameRank("v", v, rank).shape, layout);
   if (ks.batch !== qs.batch) throw new RangeError(`"k" expected batch ${qs.batch} as in "q", got ${ks.batch}`);
   if (ks.dim !== qs.dim) throw new RangeError(`"k" expected last dimension ${qs.dim} as in "q", got ${ks.dim}`);
   if (vs.batch !== qs.batch) throw new RangeError(`"v" expected batch ${qs.batch} as in "q", got ${vs.batch}`);
@@ -294,36 +187,6 @@ export function parseCausal(value: unknown): "none" | "lower-right" | "upper-lef
 export function parseTarget(out: unknown, shape: readonly number[], call: ScoreCall, layout: Layout, lse: AttentionTarget["lse"]): AttentionTarget {
   const reads = { q: call.q.data, k: call.k.data, v: call.v.data, bias: call.bias?.data, mask: call.mask?.data };
   return { shape, layout, out: parseOutput(out, shape, "f32", undefined, reads), lse };
-}
-
-/** An output as heads. */
-export function outputView(output: HostOutput, { shape, layout }: AttentionTarget): HeadView<Float32Array> {
-  return strideView(output.data as Float32Array, output.strides, shape.length, layout);
-}
-
-/** Strides along batch, head, row and dimension of a gapless output. */
-export function outputStrides({ shape, layout }: AttentionTarget): Omit<HeadView, "data"> {
-  return strideView(undefined, contiguousStrides(shape), shape.length, layout);
-}
-
-export function headView(view: FloatView, layout: Layout): HeadView {
-  return strideView(view.data as HeadData, view.strides, view.shape.length, layout);
-}
-
-function strideView<F>(data: F, strides: readonly number[], rank: number, layout: Layout): HeadView<F> {
-  const s = [0, 0, 0, 0];
-  for (let d = 0; d < rank; d++) s[4 - rank + d] = strides[d] ?? 0;
-  const [batch = 0, second = 0, third = 0, dim = 0] = s;
-  // Two dimensions are [L, E] in either layout.
-  return layout === "bhld" || rank === 2 ? { data, batch, head: second, row: third, dim } : { data, batch, head: third, row: second, dim };
-}
-
-function sizesOf(view: FloatView, layout: Layout): Sizes {
-  const rank = view.shape.length;
-  const s = [1, 1, 1, 1];
-  for (let d = 0; d < rank; d++) s[4 - rank + d] = view.shape[d] ?? 0;
-  const [batch = 1, second = 1, third = 1, dim = 1] = s;
-  return layout === "bhld" || rank === 2 ? { rank, batch, heads: second, length: third, dim } : { rank, batch, heads: third, length: second, dim };
 }
 
 function sameRank(name: string, view: FloatView, rank: number): FloatView {

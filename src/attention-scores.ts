@@ -1,6 +1,8 @@
-import { type ScoreCall, type ScoreOptions, checkScoresOptions, hostScoreCall, parseHeads, parseScores } from "./attention-arguments.ts";
+import { type ScoreOptions, checkScoresOptions, parseHeads, parseScores } from "./attention-arguments.ts";
+import { type ScoreCall, hostScoreCall } from "./attention-call.ts";
 import { STAGE_MASKED, STAGE_RAW, STAGE_SOFTCAPPED, runScores } from "./backend/wasm/attention-scores.ts";
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
+import { headsFirst } from "./head-layout.ts";
 import { logSumExpOn } from "./log-sum-exp.ts";
 import { parseChoice } from "./options.ts";
 import { elementCount } from "./shape.ts";
@@ -59,8 +61,7 @@ export function parseAttentionScores(q: unknown, k: unknown, options: AttentionS
   checkScoresOptions(options);
   const stage = parseChoice<ScoreStage>("stage", options.stage, ["probabilities", "raw", "softcapped", "masked"]);
   const call = parseScores(parseHeads("q", q), parseHeads("k", k), undefined, options);
-  const { rank, batch, heads, length } = call.sizes;
-  return { ...call, stage, shape: [batch, heads, length, call.keyLength].slice(4 - rank) };
+  return { ...call, stage, shape: headsFirst(call.sizes, call.keyLength) };
 }
 
 /** Runs a call on the calling thread. @internal */

@@ -1,17 +1,6 @@
 import type { AttentionOptions, AttentionResultWithLse } from "./attention.ts";
-import {
-  type AttentionCall,
-  checkDim,
-  checkHeads,
-  headView,
-  parseCausal,
-  parseHeads,
-  parseIntegers,
-  parseModifiers,
-  parsePerBatch,
-  parseTarget,
-  sameType,
-} from "./attention-arguments.ts";
+import { checkDim, checkHeads, parseCausal, parseHeads, parseIntegers, parseModifiers, parsePerBatch, parseTarget, sameType } from "./attention-arguments.ts";
+import { type AttentionCall, headView } from "./attention-call.ts";
 import { runAttentionCall } from "./backend/wasm/attention.ts";
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
 import { describe } from "./errors.ts";
@@ -41,8 +30,8 @@ const KNOWN = new Set(["scale", "causal", "windowSize", "softcap", "alibiSlopes"
  * @param options - see {@link AttentionVarlenOptions}; positions and offsets count within a sequence
  * @returns [total, Hq, Ev]; with `returnLse` also the log-sum-exp [Hq, total]
  * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit, UnsupportedError for what the CPU
- *   does not compute (f16 and bf16, head dimensions beyond 1024), DisposedError for a tensor after its `dispose()`, BackendError if memory is exhausted; nothing is
- *   written then
+ *   does not compute (f16 and bf16, head dimensions beyond 1024), DisposedError for a tensor after its `dispose()`, BackendError if
+ *   memory is exhausted; nothing is written then
  *
  * @example
  * ```ts

@@ -1,6 +1,8 @@
-import { type AttentionCall, type ScoreOptions, checkAttentionOptions, parseHeads, parseScores, parseTarget } from "./attention-arguments.ts";
+import { type ScoreOptions, checkAttentionOptions, parseHeads, parseScores, parseTarget } from "./attention-arguments.ts";
+import { type AttentionCall } from "./attention-call.ts";
 import { runAttentionCall } from "./backend/wasm/attention.ts";
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
+import { headsFirst } from "./head-layout.ts";
 import { parseFlag } from "./options.ts";
 import type { Tensor, TensorLike } from "./tensor.ts";
 
@@ -35,8 +37,8 @@ export interface AttentionResultWithLse {
  * @param options - see {@link AttentionOptions}
  * @returns [B, Hq, L, Ev], of the query's rank and layout; with `returnLse` both output and log-sum-exp
  * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit, UnsupportedError for what the CPU
- *   does not compute (f16 and bf16, head dimensions beyond 1024), DisposedError for a tensor after its `dispose()`, BackendError if memory is exhausted; nothing is
- *   written then
+ *   does not compute (f16 and bf16, head dimensions beyond 1024), DisposedError for a tensor after its `dispose()`, BackendError if
+ *   memory is exhausted; nothing is written then
  *
  * @example
  * ```ts
@@ -68,7 +70,7 @@ export function parseAttention(queries: unknown, keys: unknown, values: unknown,
   const v = parseHeads("v", values);
   const returnLse = parseFlag("returnLse", options.returnLse);
   const call = parseScores(q, k, v, options);
-  const { rank, batch, heads, length } = call.sizes;
-  const lse = returnLse ? { shape: [batch, heads, length].slice(4 - rank), batch: heads * length, head: length, row: 1 } : undefined;
+  const { heads, length } = call.sizes;
+  const lse = returnLse ? { shape: headsFirst(call.sizes), batch: heads * length, head: length, row: 1 } : undefined;
   return { ...call, result: parseTarget(options.out, [...q.shape.slice(0, -1), call.valueDim], call, options.layout ?? "bhld", lse) };
 }

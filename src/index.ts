@@ -1,6 +1,7 @@
 export { alibiSlopes } from "./alibi.ts";
 export { attention, scaledDotProductAttention, type AttentionOptions, type AttentionResultWithLse } from "./attention.ts";
-export { type Layout, type ScoreOptions } from "./attention-arguments.ts";
+export type { ScoreOptions } from "./attention-arguments.ts";
+export type { Layout } from "./head-layout.ts";
 export { attentionScores, type AttentionScoresOptions, type ScoreStage } from "./attention-scores.ts";
 export { attentionVarlen, type AttentionVarlenOptions } from "./attention-varlen.ts";
 export { createBlockMask, type BlockMask, type BlockMaskOptions, type MaskMod } from "./block-mask.ts";

@@ -1,4 +1,4 @@
-import type { AttentionCall } from "../../attention-arguments.ts";
+import type { AttentionCall } from "../../attention-call.ts";
 import type { ScoresCall } from "../../attention-scores.ts";
 import { BackendError } from "../../errors.ts";
 import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike, GpuInfo } from "../../gpu-types.ts";
