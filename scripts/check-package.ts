@@ -162,8 +162,15 @@ try {
   await checks.run("holds what it should and no tests", () => checkContents(installed));
   await checks.run("the raw .wasm files equal the inlined ones", () => checkInlined(installed));
   await checks.run("unused code is left out", () => checkUnused(project));
-  await checks.run("types, moduleResolution nodenext", () => checkTypes(project, "NodeNext", "nodenext"));
-  await checks.run("types, moduleResolution bundler", () => checkTypes(project, "ESNext", "bundler"));
+  await checks.run("types, moduleResolution nodenext", () =>
+    checkTypes(project, { module: "NodeNext", moduleResolution: "nodenext", lib: "ES2022" }, ["consumer"]),
+  );
+  await checks.run("types, moduleResolution bundler", () =>
+    checkTypes(project, { module: "ESNext", moduleResolution: "bundler", lib: "ES2022" }, ["consumer"]),
+  );
+  await checks.run("types, with the newest library", () =>
+    checkTypes(project, { module: "NodeNext", moduleResolution: "nodenext", lib: "ESNext" }, ["consumer", "newer"]),
+  );
   await tools;
   await checkNodes();
   for (const [name, engine] of Object.entries(OTHER_RUNTIMES)) await runOrSkip(name, toolsMissing, () => checkRuntime(engine(), apps));

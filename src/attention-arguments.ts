@@ -1,14 +1,12 @@
+import { type AttentionCall, type AttentionTarget, type ScoreCall, type ScoreView, type Sequence, headView } from "./attention-call.ts";
 import { BlockMask } from "./block-mask.ts";
 import { UnsupportedError, describe } from "./errors.ts";
-import type { KeyRangeRule } from "./key-range.ts";
+import { type HeadSizes, type Layout, sizesOf } from "./head-layout.ts";
 import { checkOptions, parseChoice, parseFinite } from "./options.ts";
-import { type Bytes, type FloatView, type HostOutput, type Output, checkHost, parseInput, parseMask, parseOutput } from "./row-arguments.ts";
-import { broadcastStrides, contiguousStrides } from "./shape.ts";
+import { type Bytes, type FloatView, parseInput, parseMask, parseOutput } from "./row-arguments.ts";
+import { broadcastStrides } from "./shape.ts";
 import type { MaskLike } from "./softmax.ts";
 import { type DeviceArray, type TensorLike, kindOf } from "./tensor.ts";
-
-/** Where the head dimension stands: `"bhld"` is [B, H, L, E] (PyTorch, ONNX), `"blhd"` is [B, L, H, E] (flash-attn, JAX). */
-export type Layout = "bhld" | "blhd";
 
 /** What decides a score, the same for every function that computes attention. */
 export interface ScoreOptions {
@@ -21,24 +19,32 @@ export interface ScoreOptions {
   readonly causal?: boolean | "lower-right" | "upper-left";
   /** Keys before and after a query's position that it may see, inclusive; `Infinity` is open. A window of W tokens is [W − 1, 0]. */
   readonly windowSize?: readonly [left: number, right: number];
-  /** Position of the first query among the keys, one for all or one per batch; overrides what `causal` implies. */
+  /** Position of the first query among the keys, one number for all or one per batch; overrides what `causal` implies. */
   readonly queryOffset?: number | readonly number[] | Int32Array;
   /** c · tanh(score / c) before anything is added. 0 is off. */
   readonly softcap?: number;
   /** One slope per query head: −slope · |query position − key| is added. */
   readonly alibiSlopes?: Float32Array | readonly number[];
-  /** Added to the scores; float, broadcast to [B, Hq, L, S]. −inf masks. */
+  /**
+   * Added to the scores; f32, broadcast right-aligned to [B, Hq, L, S]. −inf masks, but keys and values that it hides are read
+   * nevertheless, and a NaN among them may reach the row.
+   */
   readonly bias?: TensorLike;
-  /** Bytes, not zero = attend, broadcast to [B, Hq, L, S]. */
+  /**
+   * Bytes, not zero = attend, broadcast right-aligned to [B, Hq, L, S]: a bare Uint8Array is [S], other shapes come as
+   * `tensor(bytes, shape)`. Padded keys are [B, 1, 1, S], or better `kvLengths`: [B, S] would be taken for [L, S], without an error where
+   * B = L. Keys and values that it hides are read nevertheless, and a NaN among those values may reach the row; lengths, causality,
+   * window and block mask keep them from being read.
+   */
   readonly mask?: MaskLike;
   /** Tiles of 64 × 64 that are skipped, masked or open. */
   readonly blockMask?: BlockMask;
   /** One logit per query head that takes part in the sum and has no value. */
   readonly sinks?: Float32Array | readonly number[];
-  /** Keys in use, one per batch; those behind are never read. */
-  readonly kvLengths?: Int32Array | readonly number[];
-  /** Queries in use, one per batch; rows behind them give 0 and a log-sum-exp of −inf. */
-  readonly qLengths?: Int32Array | readonly number[];
+  /** Keys in use, one number for all or one per batch; those behind are never read. */
+  readonly kvLengths?: number | Int32Array | readonly number[];
+  /** Queries in use, one number for all or one per batch; rows behind them give 0 and a log-sum-exp of −inf. */
+  readonly qLengths?: number | Int32Array | readonly number[];
   /** Order of the dimensions of queries, keys, values and output. Default "bhld". */
   readonly layout?: Layout;
 }
@@ -68,124 +74,19 @@ const SCORE_OPTIONS: readonly string[] = [
 const ATTENTION_OPTIONS = /* @__PURE__ */ new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("out", "returnLse"));
 const SCORES_OPTIONS = /* @__PURE__ */ new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("stage"));
 
-/** Numbers of queries, keys and values: f32, f16 as bits, or a GPU buffer of either. */
-export type HeadData = Float32Array | Uint16Array | DeviceArray;
-
-/** A tensor of heads: strides in elements along batch, head, row (query or key) and head dimension. */
-export interface HeadView<F = HeadData> {
-  readonly data: F;
-  readonly batch: number;
-  readonly head: number;
-  readonly row: number;
-  readonly dim: number;
-}
-
-/** An addend or mask over [B, Hq, L, S]. */
-export interface ScoreView<A> {
-  readonly data: A;
-  readonly batch: number;
-  readonly head: number;
-  readonly row: number;
-  readonly key: number;
-}
-
-/** One sequence of a call: where its rows start and how many there are. */
-export interface Sequence {
-  readonly batch: number;
-  /** First row in the query's (key's) tensor, beyond the batch stride; only ragged batches use it. */
-  readonly queryStart: number;
-  readonly keyStart: number;
-  /** Rows that the output has, and how many of them are queries in use. */
-  readonly rows: number;
-  readonly queryLength: number;
-  readonly keyLength: number;
-  /** Position of query 0 among the keys. */
-  readonly offset: number;
-}
-
-/** What decides the scores of a checked call, the same for every backend. */
-export interface ScoreCall<F = HeadData, M = Bytes, B = Float32Array | DeviceArray> {
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly dim: number;
-  readonly valueDim: number;
-  readonly q: HeadView<F>;
-  readonly k: HeadView<F>;
-  /** The keys once more where only scores are asked for. */
-  readonly v: HeadView<F>;
-  /** Of queries, keys and values. */
-  readonly dtype: "f32" | "f16";
-  readonly sequences: readonly Sequence[];
-  readonly rule: KeyRangeRule;
-  readonly scale: number;
-  readonly softcap: number;
-  readonly slopes: Float32Array | undefined;
-  readonly sinks: Float32Array | undefined;
-  readonly bias: ScoreView<B> | undefined;
-  readonly mask: ScoreView<M> | undefined;
-  readonly blockMask: BlockMask | undefined;
-}
-
-/** A checked call of attention, the same for every backend. */
-export interface AttentionCall<F = HeadData, M = Bytes, B = Float32Array | DeviceArray, O = Output> extends ScoreCall<F, M, B> {
-  readonly result: AttentionTarget<O>;
-}
-
-/** Where the results of attention go. */
-export interface AttentionTarget<O = Output> {
-  /** The output's shape and layout. */
-  readonly shape: readonly number[];
-  readonly layout: Layout;
-  /** Where the caller wants the output, if anywhere. */
-  readonly out: O | undefined;
-  /** Shape of the log-sum-exp, and its strides along batch, head and row; absent when nobody wants it. */
-  readonly lse: { readonly shape: readonly number[]; readonly batch: number; readonly head: number; readonly row: number } | undefined;
-}
-
-/** Calls whose operands are all in the CPU's memory, in a type that it computes with. */
-export type HostScoreCall = ScoreCall<Float32Array, Uint8Array, Float32Array>;
-export type HostAttentionCall = AttentionCall<Float32Array, Uint8Array, Float32Array, HostOutput>;
-
-/** Checks that the CPU can take a call. */
-export function hostAttentionCall(call: AttentionCall): HostAttentionCall {
-  hostScoreCall(call);
-  checkHost("out", call.result.out?.data);
-  return call as HostAttentionCall;
-}
-
-/** Checks that the CPU can take the scores of a call. */
-export function hostScoreCall<C extends ScoreCall>(call: C): C & HostScoreCall {
-  const { dtype } = call;
-  checkHost("q", call.q.data, dtype);
-  checkHost("k", call.k.data);
-  checkHost("v", call.v.data);
-  checkHost("bias", call.bias?.data);
-  checkHost("mask", call.mask?.data);
-  return call as C & HostScoreCall;
-}
-
-/** Sizes of a padded batch, whatever its rank and layout. */
-export interface Sizes {
-  readonly rank: number;
-  readonly batch: number;
-  readonly heads: number;
-  readonly length: number;
-  readonly dim: number;
-}
-
 /** Checks `q`, `k`, `v` and every option that decides a score. `v` is absent for `attentionScores`. */
 export function parseScores(
   q: FloatView,
   k: FloatView,
   v: FloatView | undefined,
   options: ScoreOptions,
-): ScoreCall & { readonly sizes: Sizes; readonly keyLength: number } {
+): ScoreCall & { readonly sizes: HeadSizes; readonly keyLength: number } {
   const layout = parseChoice<Layout>("layout", options.layout, ["bhld", "blhd"]);
   const rank = q.shape.length;
-  if (rank < 2 || rank > 4) throw new RangeError(`"q" expected 2 to 4 dimensions, got shape [${q.shape.join(", ")}]`);
-  const qs = sizesOf(q, layout);
-  const ks = sizesOf(sameRank("k", k, rank), layout);
-  const vs = v === undefined ? ks : sizesOf(sameRank("v", v, rank), layout);
+  if (rank < 2 || rank > 4) throw new RangeError(`"q" expected 2 to 4 dimensions, got shape ${describe(q.shape)}`);
+  const qs = sizesOf(q.shape, layout);
+  const ks = sizesOf(sameRank("k", k, rank).shape, layout);
+  const vs = v === undefined ? ks : sizesOf(sameRank("v", v, rank).shape, layout);
   if (ks.batch !== qs.batch) throw new RangeError(`"k" expected batch ${qs.batch} as in "q", got ${ks.batch}`);
   if (ks.dim !== qs.dim) throw new RangeError(`"k" expected last dimension ${qs.dim} as in "q", got ${ks.dim}`);
   if (vs.batch !== qs.batch) throw new RangeError(`"v" expected batch ${qs.batch} as in "q", got ${vs.batch}`);
@@ -197,7 +98,7 @@ export function parseScores(
 
   const kvLengths = parseLengths("kvLengths", options.kvLengths, qs.batch, ks.length);
   const qLengths = parseLengths("qLengths", options.qLengths, qs.batch, qs.length);
-  const offsets = parseOffsets(options.queryOffset, qs.batch);
+  const offsets = parsePerBatch("queryOffset", options.queryOffset, qs.batch);
   const causal = parseCausal(options.causal);
   const sequences = Array.from({ length: qs.batch }, (_, batch): Sequence => {
     const keyLength = kvLengths?.[batch] ?? ks.length;
@@ -288,67 +189,37 @@ export function parseTarget(out: unknown, shape: readonly number[], call: ScoreC
   return { shape, layout, out: parseOutput(out, shape, "f32", undefined, reads), lse };
 }
 
-/** An output as heads. */
-export function outputView(output: HostOutput, { shape, layout }: AttentionTarget): HeadView<Float32Array> {
-  return strideView(output.data as Float32Array, output.strides, shape.length, layout);
-}
-
-/** Strides along batch, head, row and dimension of a gapless output. */
-export function outputStrides({ shape, layout }: AttentionTarget): Omit<HeadView, "data"> {
-  return strideView(undefined, contiguousStrides(shape), shape.length, layout);
-}
-
-export function headView(view: FloatView, layout: Layout): HeadView {
-  return strideView(view.data as HeadData, view.strides, view.shape.length, layout);
-}
-
-function strideView<F>(data: F, strides: readonly number[], rank: number, layout: Layout): HeadView<F> {
-  const s = [0, 0, 0, 0];
-  for (let d = 0; d < rank; d++) s[4 - rank + d] = strides[d] ?? 0;
-  const [batch = 0, second = 0, third = 0, dim = 0] = s;
-  // Two dimensions are [L, E] in either layout.
-  return layout === "bhld" || rank === 2 ? { data, batch, head: second, row: third, dim } : { data, batch, head: third, row: second, dim };
-}
-
-function sizesOf(view: FloatView, layout: Layout): Sizes {
-  const rank = view.shape.length;
-  const s = [1, 1, 1, 1];
-  for (let d = 0; d < rank; d++) s[4 - rank + d] = view.shape[d] ?? 0;
-  const [batch = 1, second = 1, third = 1, dim = 1] = s;
-  return layout === "bhld" || rank === 2 ? { rank, batch, heads: second, length: third, dim } : { rank, batch, heads: third, length: second, dim };
-}
-
 function sameRank(name: string, view: FloatView, rank: number): FloatView {
-  if (view.shape.length !== rank) throw new RangeError(`"${name}" expected ${rank} dimensions as "q", got shape [${view.shape.join(", ")}]`);
+  if (view.shape.length !== rank) throw new RangeError(`"${name}" expected ${rank} dimensions as "q", got shape ${describe(view.shape)}`);
   return view;
 }
 
 function parseLengths(name: string, value: unknown, batch: number, max: number): readonly number[] | undefined {
-  if (value === undefined) return undefined;
-  const lengths = parseIntegers(name, value);
-  if (lengths.length !== batch) throw new RangeError(`"${name}" expected one length per batch (${batch}), got ${lengths.length}`);
-  for (const n of lengths) if (n < 0 || n > max) throw new RangeError(`"${name}" expected lengths from 0 to ${max}, got ${n}`);
+  const lengths = parsePerBatch(name, value, batch);
+  for (const n of lengths ?? []) if (n < 0 || n > max) throw new RangeError(`"${name}" expected lengths from 0 to ${max}, got ${n}`);
   return lengths;
 }
 
-/** One offset per batch (or sequence), or undefined when they follow from the lengths. */
-export function parseOffsets(value: unknown, batch: number, unit = "batch"): readonly number[] | undefined {
+/** One integer per batch (or sequence), given as such or as one for all; undefined when absent. */
+export function parsePerBatch(name: string, value: unknown, batch: number, unit = "batch"): readonly number[] | undefined {
   if (value === undefined) return undefined;
-  if (typeof value === "number") {
-    if (!Number.isSafeInteger(value)) throw new RangeError(`"queryOffset" expected an integer, got ${value}`);
-    return new Array<number>(batch).fill(value);
-  }
-  const offsets = parseIntegers("queryOffset", value);
-  if (offsets.length !== batch) throw new RangeError(`"queryOffset" expected one offset per ${unit} (${batch}), got ${offsets.length}`);
-  return offsets;
+  const given = parseIntegers(name, typeof value === "number" ? [value] : value, "an integer, ");
+  if (typeof value === "number") return new Array<number>(batch).fill(value);
+  if (given.length !== batch) throw new RangeError(`"${name}" expected one number for all or one per ${unit} (${batch}), got ${given.length}`);
+  return given;
 }
 
-/** Integers from an array or Int32Array. */
-export function parseIntegers(name: string, value: unknown): readonly number[] {
+/** Integers from an array or Int32Array; `otherwise` is what else the caller takes. */
+export function parseIntegers(name: string, value: unknown, otherwise = ""): readonly number[] {
   if (!Array.isArray(value) && kindOf(value) !== "Int32Array")
-    throw new TypeError(`"${name}" expected an Int32Array or an array of integers, got ${describe(value)}`);
-  const numbers = Array.from(value as ArrayLike<unknown>);
-  for (const n of numbers) if (typeof n !== "number" || !Number.isSafeInteger(n)) throw new RangeError(`"${name}" expected integers, got ${describe(n)}`);
+    throw new TypeError(`"${name}" expected ${otherwise}an Int32Array or an array of integers, got ${describe(value)}`);
+  return parseNumbers(name, value as ArrayLike<unknown>, "integers", Number.isSafeInteger);
+}
+
+/** The elements of an array, each of which has to be a number that `accepts` takes. */
+function parseNumbers(name: string, values: ArrayLike<unknown>, expected: string, accepts: (n: number) => boolean): readonly number[] {
+  const numbers = Array.from(values);
+  for (const n of numbers) if (typeof n !== "number" || !accepts(n)) throw new RangeError(`"${name}" expected ${expected}, got ${describe(n)}`);
   return numbers as number[];
 }
 
@@ -366,13 +237,14 @@ function parsePerHead(name: string, value: unknown, heads: number, allowMinusInf
   if (value === undefined) return undefined;
   if (!Array.isArray(value) && kindOf(value) !== "Float32Array")
     throw new TypeError(`"${name}" expected a Float32Array or an array of numbers, got ${describe(value)}`);
-  const numbers = Float32Array.from(value as ArrayLike<number>);
+  const numbers = parseNumbers(
+    name,
+    value as ArrayLike<unknown>,
+    `finite numbers${allowMinusInfinity ? " or −Infinity" : ""}`,
+    (n) => Number.isFinite(Math.fround(n)) || (allowMinusInfinity && n === -Infinity),
+  );
   if (numbers.length !== heads) throw new RangeError(`"${name}" expected one number per query head (${heads}), got ${numbers.length}`);
-  for (const n of numbers) {
-    if (!Number.isFinite(n) && !(allowMinusInfinity && n === -Infinity))
-      throw new RangeError(`"${name}" expected finite numbers${allowMinusInfinity ? " or −Infinity" : ""}, got ${n}`);
-  }
-  return numbers;
+  return Float32Array.from(numbers);
 }
 
 function scoreBias(value: unknown, target: readonly number[]): ScoreView<Float32Array | DeviceArray> {
@@ -398,7 +270,7 @@ function checkBlockMask(value: unknown, target: readonly number[]): BlockMask {
     (value.batch === 1 || value.batch === batch) && (value.heads === 1 || value.heads === heads) && value.queryLength === queries && value.keyLength === keys;
   if (!fits)
     throw new RangeError(
-      `"blockMask" expected [${target.join(", ")}] (or 1 for batch or heads), got [${value.batch}, ${value.heads}, ${value.queryLength}, ${value.keyLength}]`,
+      `"blockMask" expected ${describe(target)} (or 1 for batch or heads), got [${value.batch}, ${value.heads}, ${value.queryLength}, ${value.keyLength}]`,
     );
   return value;
 }

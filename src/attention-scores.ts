@@ -1,6 +1,8 @@
-import { type ScoreCall, type ScoreOptions, checkScoresOptions, hostScoreCall, parseHeads, parseScores } from "./attention-arguments.ts";
+import { type ScoreOptions, checkScoresOptions, parseHeads, parseScores } from "./attention-arguments.ts";
+import { type ScoreCall, hostScoreCall } from "./attention-call.ts";
 import { STAGE_MASKED, STAGE_RAW, STAGE_SOFTCAPPED, runScores } from "./backend/wasm/attention-scores.ts";
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
+import { headsFirst } from "./head-layout.ts";
 import { logSumExpOn } from "./log-sum-exp.ts";
 import { parseChoice } from "./options.ts";
 import { elementCount } from "./shape.ts";
@@ -27,7 +29,9 @@ export interface AttentionScoresOptions extends ScoreOptions {
  * @param k - keys [B, Hkv, S, E]
  * @param options - those of `attention` that decide a score, and `stage`
  * @returns [B, Hq, L, S] (heads before length in both layouts), without the dimensions that q lacks
- * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit
+ * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit, UnsupportedError for what the CPU
+ *   does not compute (f16 and bf16, head dimensions beyond 1024), DisposedError for a tensor after its `dispose()`, BackendError if memory
+ *   is exhausted
  *
  * @example
  * ```ts
@@ -57,8 +61,7 @@ export function parseAttentionScores(q: unknown, k: unknown, options: AttentionS
   checkScoresOptions(options);
   const stage = parseChoice<ScoreStage>("stage", options.stage, ["probabilities", "raw", "softcapped", "masked"]);
   const call = parseScores(parseHeads("q", q), parseHeads("k", k), undefined, options);
-  const { rank, batch, heads, length } = call.sizes;
-  return { ...call, stage, shape: [batch, heads, length, call.keyLength].slice(4 - rank) };
+  return { ...call, stage, shape: headsFirst(call.sizes, call.keyLength) };
 }
 
 /** Runs a call on the calling thread. @internal */

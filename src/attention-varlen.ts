@@ -1,17 +1,6 @@
 import type { AttentionOptions, AttentionResultWithLse } from "./attention.ts";
-import {
-  type AttentionCall,
-  checkDim,
-  checkHeads,
-  headView,
-  parseCausal,
-  parseHeads,
-  parseIntegers,
-  parseModifiers,
-  parseOffsets,
-  parseTarget,
-  sameType,
-} from "./attention-arguments.ts";
+import { checkDim, checkHeads, parseCausal, parseHeads, parseIntegers, parseModifiers, parsePerBatch, parseTarget, sameType } from "./attention-arguments.ts";
+import { type AttentionCall, headView } from "./attention-call.ts";
 import { runAttentionCall } from "./backend/wasm/attention.ts";
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
 import { describe } from "./errors.ts";
@@ -40,7 +29,9 @@ const KNOWN = new Set(["scale", "causal", "windowSize", "softcap", "alibiSlopes"
  * @param v - values [totalK, Hkv, Ev]
  * @param options - see {@link AttentionVarlenOptions}; positions and offsets count within a sequence
  * @returns [total, Hq, Ev]; with `returnLse` also the log-sum-exp [Hq, total]
- * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit; nothing is written then
+ * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit, UnsupportedError for what the CPU
+ *   does not compute (f16 and bf16, head dimensions beyond 1024), DisposedError for a tensor after its `dispose()`, BackendError if
+ *   memory is exhausted; nothing is written then
  *
  * @example
  * ```ts
@@ -83,7 +74,7 @@ export function parseAttentionVarlen(queries: unknown, keys: unknown, values: un
     ["k", k],
     ["v", v],
   ] as const) {
-    if (view.shape.length !== 3) throw new RangeError(`"${name}" expected shape [total, heads, dim], got [${view.shape.join(", ")}]`);
+    if (view.shape.length !== 3) throw new RangeError(`"${name}" expected shape [total, heads, dim], got ${describe(view.shape)}`);
   }
   const [total = 0, heads = 0, dim = 0] = q.shape;
   const [totalK = 0, kvHeads = 0, kDim = 0] = k.shape;
@@ -102,7 +93,7 @@ export function parseAttentionVarlen(queries: unknown, keys: unknown, values: un
     options.cuSeqlensK === undefined ? parseStarts("cuSeqlensQ", options.cuSeqlensQ, totalK) : parseStarts("cuSeqlensK", options.cuSeqlensK, totalK);
   if (startsK.length !== startsQ.length) throw new RangeError(`"cuSeqlensK" expected ${startsQ.length} entries as "cuSeqlensQ", got ${startsK.length}`);
   const batch = startsQ.length - 1;
-  const offsets = parseOffsets(options.queryOffset, batch, "sequence");
+  const offsets = parsePerBatch("queryOffset", options.queryOffset, batch, "sequence");
 
   const call = {
     ...parseModifiers(options, heads, dim, causal !== "none"),
@@ -133,7 +124,7 @@ function parseStarts(name: string, value: unknown, total: number): readonly numb
   const starts = parseIntegers(name, value);
   const rises = starts.every((start, i) => start >= (starts[i - 1] ?? 0));
   if (starts.length < 1 || starts[0] !== 0 || starts.at(-1) !== total || !rises) {
-    throw new RangeError(`"${name}" expected integers that rise from 0 to ${total}, got [${starts.join(", ")}]`);
+    throw new RangeError(`"${name}" expected integers that rise from 0 to ${total}, got ${describe(starts)}`);
   }
   return starts;
 }

@@ -1,4 +1,4 @@
-import type { ScoreCall, Sequence } from "./attention-arguments.ts";
+import type { ScoreCall, Sequence } from "./attention-call.ts";
 
 /** The most rows, those of all heads that share a key/value head, that are computed in one go: behind it a call is prefill. */
 export const DECODE_ROWS = 64;

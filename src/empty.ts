@@ -1,6 +1,6 @@
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
 import { disposeSymbol } from "./dispose-symbol.ts";
-import { DisposedError } from "./errors.ts";
+import { DisposedError, describe } from "./errors.ts";
 import { checkOptions, parseChoice } from "./options.ts";
 import { elementCount, parseShape } from "./shape.ts";
 import type { DTypeData, Tensor } from "./tensor.ts";
@@ -61,7 +61,7 @@ class EmptyTensor implements ModuleTensor {
   }
 
   get data(): Float32Array | Float64Array {
-    if (this.#address === 0) throw new DisposedError(`this tensor of shape [${this.shape.join(", ")}] has been disposed`);
+    if (this.#address === 0) throw new DisposedError(`this tensor of shape ${describe(this.shape)} has been disposed`);
     const { memory } = this.#runtime;
     const [all, size] = this.dtype === "f32" ? [memory.f32, 4] : [memory.f64, 8];
     return all.subarray(this.#address / size, this.#address / size + this.#count);

@@ -1,5 +1,5 @@
 import { type AttentionOptions, parseAttention } from "./attention.ts";
-import { type AttentionCall, hostScoreCall } from "./attention-arguments.ts";
+import { type AttentionCall, hostScoreCall } from "./attention-call.ts";
 import { type AttentionScoresOptions, type ScoresCall, parseAttentionScores, runScoresCall } from "./attention-scores.ts";
 import { type AttentionVarlenOptions, parseAttentionVarlen } from "./attention-varlen.ts";
 import { type Cpu, createCpu } from "./backend/wasm/cpu.ts";

@@ -16,13 +16,24 @@ export class BackendError extends Error {
   override readonly name = "BackendError";
 }
 
-/** A value as it should appear in a message. */
-export function describe(value: unknown): string {
+// How much of a value a message shows: arguments may be large, or contain themselves.
+const MOST_ELEMENTS = 8;
+const MOST_LEVELS = 2;
+const MOST_CHARACTERS = 60;
+
+/** A value as it should appear in a message: the beginning of what is long. */
+export function describe(value: unknown, levels = MOST_LEVELS): string {
   if (value === null || value === undefined) return String(value);
-  if (Array.isArray(value)) return `[${value.map((v) => describe(v)).join(", ")}]`;
-  if (typeof value === "string") return `"${value}"`;
+  if (Array.isArray(value)) {
+    if (levels === 0) return "[…]";
+    const shown = value.slice(0, MOST_ELEMENTS).map((v) => describe(v, levels - 1));
+    if (value.length > MOST_ELEMENTS) shown.push(`… (${value.length})`);
+    return `[${shown.join(", ")}]`;
+  }
+  if (typeof value === "string") return value.length > MOST_CHARACTERS ? `"${value.slice(0, MOST_CHARACTERS)}…"` : `"${value}"`;
+  if (typeof value === "bigint") return `${value}n`;
   if (typeof value === "object") return (value.constructor as { name?: string } | undefined)?.name ?? "an object";
   if (typeof value === "function") return "a function";
-  // eslint-disable-next-line @typescript-eslint/no-base-to-string -- a number, boolean, bigint or symbol is left, which TypeScript cannot say of `unknown`
+  // eslint-disable-next-line @typescript-eslint/no-base-to-string -- a number, boolean or symbol is left, which TypeScript cannot say of `unknown`
   return String(value);
 }

@@ -1,6 +1,7 @@
 export { alibiSlopes } from "./alibi.ts";
 export { attention, scaledDotProductAttention, type AttentionOptions, type AttentionResultWithLse } from "./attention.ts";
-export { type Layout, type ScoreOptions } from "./attention-arguments.ts";
+export type { ScoreOptions } from "./attention-arguments.ts";
+export type { Layout } from "./head-layout.ts";
 export { attentionScores, type AttentionScoresOptions, type ScoreStage } from "./attention-scores.ts";
 export { attentionVarlen, type AttentionVarlenOptions } from "./attention-varlen.ts";
 export { createBlockMask, type BlockMask, type BlockMaskOptions, type MaskMod } from "./block-mask.ts";
@@ -38,10 +39,13 @@ export {
   tensor,
   type DType,
   type DTypeData,
+  type DTypeIn,
   type DTypeOf,
+  type Float16ArrayLike,
   type FloatArray,
   type GpuTensor,
   type ResidentTensor,
+  type ShapedArray,
   type Tensor,
   type TensorLike,
 } from "./tensor.ts";

@@ -16,8 +16,10 @@ const KNOWN = new Set(["axis", "scale", "bias", "mask", "safe", "out"]);
  *
  * @param x - any shape up to eight dimensions, f32 or f64
  * @param options - as for `softmax`; with `safe`, a row without any finite element gives −inf, not NaN
- * @returns a tensor of the input's shape and dtype; `out` when given
- * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit; nothing is written then
+ * @returns a tensor of the input's shape and dtype; over `out` when given
+ * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit, UnsupportedError for what the CPU
+ *   does not compute (f16 and bf16), DisposedError for a tensor after its `dispose()`, BackendError if memory is exhausted; nothing is
+ *   written then
  *
  * @example
  * ```ts

@@ -1,5 +1,6 @@
 import { runRowCall } from "./backend/wasm/row-calls.ts";
 import { type Runtime, defaultRuntime } from "./backend/wasm/runtime.ts";
+import { describe } from "./errors.ts";
 import { checkOptions, parseFlag } from "./options.ts";
 import { computedType, parseInput, parseOutput, parseRowModifiers } from "./row-arguments.ts";
 import type { RowCall } from "./row-call.ts";
@@ -22,9 +23,11 @@ const KNOWN = new Set(["axis", "keepDims", "scale", "bias", "mask", "out"]);
  *
  * @param x - any shape up to eight dimensions, f32 or f64
  * @param options - see {@link LogSumExpOptions}
- * @returns a tensor of the input's dtype without the reduced dimensions (with `keepDims`: size 1); `out` when given. Rows that
+ * @returns a tensor of the input's dtype without the reduced dimensions (with `keepDims`: size 1); over `out` when given. Rows that
  *   are empty or −inf throughout give −inf, rows with +inf give +inf, rows with NaN give NaN
- * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit; nothing is written then
+ * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit, UnsupportedError for what the CPU
+ *   does not compute (f16 and bf16), DisposedError for a tensor after its `dispose()`, BackendError if memory is exhausted; nothing is
+ *   written then
  *
  * @example
  * ```ts
@@ -43,8 +46,9 @@ export function logSumExpOn(runtime: Runtime, x: TensorLike, options?: LogSumExp
 /** Checks the arguments of logSumExp. @internal */
 export function parseLogSumExp(input: unknown, options: LogSumExpOptions = {}): RowCall {
   checkOptions(options, KNOWN);
+  const { axis = -1 } = options;
   const x = parseInput("x", input);
-  const axes = parseAxes(options.axis ?? -1, x.shape.length);
+  const axes = parseAxes(axis, x.shape.length);
   const keepDims = parseFlag("keepDims", options.keepDims);
   const { scale, bias, mask } = parseRowModifiers(options, x);
   const kept = x.shape.map((size, d) => (axes.includes(d) ? 1 : size));
@@ -56,6 +60,6 @@ export function parseLogSumExp(input: unknown, options: LogSumExpOptions = {}): 
 /** Distinct axes of a tensor of `rank` dimensions. A scalar reduces over nothing. */
 function parseAxes(value: unknown, rank: number): readonly number[] {
   const axes = (Array.isArray(value) ? (value as unknown[]) : [value]).map((axis) => parseAxis(axis, rank));
-  if (new Set(axes).size !== axes.length) throw new RangeError(`"axis" expected distinct dimensions, got [${axes.join(", ")}]`);
+  if (new Set(axes).size !== axes.length) throw new RangeError(`"axis" expected distinct dimensions, got ${describe(axes)}`);
   return axes.filter((axis) => axis < rank);
 }

@@ -1,9 +1,9 @@
 import type { AttentionResultWithLse } from "./attention.ts";
-import type { Layout } from "./attention-arguments.ts";
 import { describe } from "./errors.ts";
+import { type Layout, headsFirst, inBhld, sizesOf } from "./head-layout.ts";
 import { checkOptions, parseChoice } from "./options.ts";
 import { type FloatView, type HostView, checkHost, parseInput } from "./row-arguments.ts";
-import { elementCount, sameShape } from "./shape.ts";
+import { contiguousStrides, elementCount, sameShape } from "./shape.ts";
 import type { Tensor, TensorLike } from "./tensor.ts";
 
 /** What attention over a part of the keys returns: its output and its log-sum-exp. */
@@ -24,7 +24,8 @@ const KNOWN = new Set(["layout"]);
  * @param parts - one or more; `out` [B, H, L, E] (or fewer leading dimensions), `lse` [B, H, L], all of the same shapes
  * @param options - `layout` of the outputs; log-sum-exps have heads before length in both
  * @returns the merged output and log-sum-exp; rows that no part saw give 0 and −inf
- * @throws TypeError if an argument is of the wrong kind, RangeError if shapes differ
+ * @throws TypeError if an argument is of the wrong kind or not f32, RangeError if shapes differ, UnsupportedError for bf16 and bytes,
+ *   DisposedError for a tensor after its `dispose()`
  *
  * @example
  * ```ts
@@ -59,11 +60,11 @@ export function parseMergeStates(parts: unknown, options: { readonly layout?: La
   const first = states[0];
   if (first === undefined) throw new RangeError(`"parts" expected at least one state, got none`);
   const { shape } = first.out;
-  if (shape.length < 2 || shape.length > 4) throw new RangeError(`"parts[0].out" expected 2 to 4 dimensions, got shape [${shape.join(", ")}]`);
-  const { lseShape } = sizesOf(shape, layout);
+  if (shape.length < 2 || shape.length > 4) throw new RangeError(`"parts[0].out" expected 2 to 4 dimensions, got shape ${describe(shape)}`);
+  const lseShape = headsFirst(sizesOf(shape, layout));
   states.forEach(({ out, lse }, i) => {
-    if (!sameShape(out.shape, shape)) throw new RangeError(`"parts[${i}].out" expected shape [${shape.join(", ")}], got [${out.shape.join(", ")}]`);
-    if (!sameShape(lse.shape, lseShape)) throw new RangeError(`"parts[${i}].lse" expected shape [${lseShape.join(", ")}], got [${lse.shape.join(", ")}]`);
+    if (!sameShape(out.shape, shape)) throw new RangeError(`"parts[${i}].out" expected shape ${describe(shape)}, got ${describe(out.shape)}`);
+    if (!sameShape(lse.shape, lseShape)) throw new RangeError(`"parts[${i}].lse" expected shape ${describe(lseShape)}, got ${describe(lse.shape)}`);
   });
   return { parts: states, layout, shape, lseShape };
 }
@@ -106,14 +107,6 @@ function parseF32(name: string, value: unknown): FloatView {
   return view;
 }
 
-/** Batch, heads and length of an output, whatever its rank and layout. */
-function sizesOf(shape: readonly number[], layout: Layout) {
-  const [batch = 1, second = 1, third = 1, dim = 1] = [1, 1, 1, ...shape].slice(-4);
-  const swapped = layout === "blhd" && shape.length > 2;
-  const [heads, length] = swapped ? [third, second] : [second, third];
-  return { batch, heads, length, dim, swapped, lseShape: [batch, heads, length].slice(4 - shape.length) };
-}
-
 /** Visits the rows of an output: offsets into a state's (strided) arrays, and into the contiguous result. */
 function forEachRow(
   shape: readonly number[],
@@ -121,16 +114,14 @@ function forEachRow(
   { out, lse }: { readonly out: HostView; readonly lse: HostView },
   visit: (stateOut: number, stateLse: number, outAt: number, lseAt: number) => void,
 ): void {
-  const { batch, heads, length, dim, swapped } = sizesOf(shape, layout);
-  const pad = (strides: readonly number[], rank: number): number[] => [...new Array<number>(rank - strides.length).fill(0), ...strides];
-  const [ob = 0, o2 = 0, o3 = 0] = pad(out.strides, 4);
-  const [lb = 0, lh = 0, ll = 0] = pad(lse.strides, 3);
-  const [oh, ol] = swapped ? [o3, o2] : [o2, o3];
+  const { batch, heads, length } = sizesOf(shape, layout);
+  const [ob, oh, ol] = inBhld(out.strides, layout, 0);
+  const [rb, rh, rl] = inBhld(contiguousStrides(shape), layout, 0);
+  const [lb, lh, ll] = inBhld([...lse.strides, 1], "bhld", 0);
   for (let b = 0; b < batch; b++) {
     for (let h = 0; h < heads; h++) {
       for (let l = 0; l < length; l++) {
-        const row = swapped ? (b * length + l) * heads + h : (b * heads + h) * length + l;
-        visit(b * ob + h * oh + l * ol, b * lb + h * lh + l * ll, row * dim, (b * heads + h) * length + l);
+        visit(b * ob + h * oh + l * ol, b * lb + h * lh + l * ll, b * rb + h * rh + l * rl, (b * heads + h) * length + l);
       }
     }
   }

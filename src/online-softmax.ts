@@ -15,7 +15,7 @@ const CHUNK_ELEMENTS = 64 * BLOCK_ELEMENTS;
 
 /** Options of {@link OnlineSoftmax.normalize}. */
 export interface NormalizeOptions {
-  /** Where the result goes: the block's shape, or a Float32Array of as many elements. May be the block itself. */
+  /** Where the result goes: the block's shape, or a Float32Array of as many elements. May be the block itself; what is returned is as for `softmax`. */
   readonly out?: TensorLike;
   /** Gives zeros, not NaN, for a row without any finite element so far. Default false. */
   readonly safe?: boolean;
@@ -83,7 +83,8 @@ export class OnlineSoftmax {
    *
    * @param block - f32, shape [rows, n]; [n] when there is one row
    * @returns this
-   * @throws RangeError if the block has another number of rows; the state is unchanged then
+   * @throws RangeError if the block has another number of rows, TypeError or UnsupportedError if it is not f32, DisposedError for a tensor
+   *   after its `dispose()`; the state is unchanged then
    */
   push(block: TensorLike): this {
     const x = this.#blockOf("block", block);
@@ -150,8 +151,9 @@ export class OnlineSoftmax {
    * The probabilities of a block's elements under everything pushed so far: exp(block − max) / sum.
    *
    * @param block - f32, shape [rows, n]; [n] when there is one row
-   * @returns a tensor of the block's shape; `out` when given
-   * @throws RangeError if the block has another number of rows or `out` does not fit; nothing is written then
+   * @returns a tensor of the block's shape; over `out` when given
+   * @throws RangeError if the block has another number of rows or `out` does not fit, TypeError or UnsupportedError if one is not f32,
+   *   DisposedError for a tensor after its `dispose()`; nothing is written then
    */
   normalize(block: TensorLike, options: NormalizeOptions = {}): Tensor<"f32"> {
     checkOptions(options, NORMALIZE_OPTIONS);
@@ -197,7 +199,7 @@ export class OnlineSoftmax {
     if (x.dtype !== "f32") throw new TypeError(`"${name}" expected dtype f32, got ${x.dtype}`);
     if (x.shape.length === 1 && this.rows === 1) return { ...x, shape: [1, x.shape[0] ?? 0], strides: [0, x.strides[0] ?? 0] };
     if (x.shape.length !== 2 || x.shape[0] !== this.rows)
-      throw new RangeError(`"${name}" expected shape [${this.rows}, n]${this.rows === 1 ? " or [n]" : ""}, got [${x.shape.join(", ")}]`);
+      throw new RangeError(`"${name}" expected shape [${this.rows}, n]${this.rows === 1 ? " or [n]" : ""}, got ${describe(x.shape)}`);
     return x;
   }
 

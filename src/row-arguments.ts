@@ -19,7 +19,9 @@ export interface HostView extends FloatView<FloatArray> {
 /** Checks a floating-point argument. */
 export function parseInput(name: string, value: unknown): FloatView {
   const view = toView(name, value);
-  if (view.dtype === "bf16" || view.dtype === "i8") throw new UnsupportedError(`"${name}" has dtype ${view.dtype}; computed are f32 and f64, and f16 on a GPU`);
+  const { dtype } = view;
+  if (dtype !== "f32" && dtype !== "f64" && dtype !== "f16")
+    throw new UnsupportedError(`"${name}" has dtype ${dtype}; computed are f32 and f64, and f16 on a GPU`);
   return view as FloatView;
 }
 
@@ -72,23 +74,16 @@ const MASK_KINDS = new Set(["Uint8Array", "Uint8ClampedArray", "Int8Array"]);
 
 /** Checks a mask: bytes, not zero = keep, a shape that broadcasts to the input's. Returns its strides over that shape. */
 export function parseMask(value: unknown, shape: readonly number[]): Broadcast<Bytes> {
-  if (isOnGpu(value)) {
-    const view = deviceView("mask", value, ["u8", "i8"]);
-    return { data: view.data, strides: broadcastStrides("mask", view.shape, view.strides, shape) };
-  }
-  const t = (ArrayBuffer.isView(value) ? { data: value, shape: [(value as { length?: number }).length ?? 0] } : value) as
-    { data?: unknown; shape?: unknown; dims?: unknown; strides?: unknown } | null | undefined;
-  if (typeof t !== "object" || t === null || !isBytes(t.data)) {
-    throw new TypeError(`"mask" expected a Uint8Array (not zero = keep) or a tensor of one, got ${describe(t?.data ?? value)}`);
-  }
-  const bytes = new Uint8Array(t.data.buffer, t.data.byteOffset, t.data.length);
-  // The shape rules are those of any tensor: check them on a signed view of the same bytes.
-  const view = toView("mask", { data: new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length), shape: t.shape ?? t.dims, strides: t.strides });
+  const view = isOnGpu(value) ? deviceView("mask", value, ["u8", "i8"]) : toView("mask", checkBytes(value));
+  const { data } = view;
+  const bytes = data instanceof DeviceArray ? data : new Uint8Array(data.buffer, data.byteOffset, data.length);
   return { data: bytes, strides: broadcastStrides("mask", view.shape, view.strides, shape) };
 }
 
-function isBytes(data: unknown): data is Uint8Array {
-  return MASK_KINDS.has(kindOf(data));
+function checkBytes(value: unknown): unknown {
+  const data = ArrayBuffer.isView(value) ? value : (value as { readonly data?: unknown } | null | undefined)?.data;
+  if (!MASK_KINDS.has(kindOf(data))) throw new TypeError(`"mask" expected a Uint8Array (not zero = keep) or a tensor of one, got ${describe(data ?? value)}`);
+  return value;
 }
 
 function isOnGpu(value: unknown): value is object {
@@ -134,11 +129,11 @@ export function parseOutput(
   const flat = ArrayBuffer.isView(value);
   if (flat) {
     const [count, given = 0] = [elementCount(shape), out.shape[0]];
-    if (given !== count) throw new RangeError(`"out" expected ${count} elements for shape [${shape.join(", ")}], got ${given}`);
+    if (given !== count) throw new RangeError(`"out" expected ${count} elements for shape ${describe(shape)}, got ${given}`);
     out = { ...out, shape, strides: contiguousStrides(shape) };
-  } else if (!sameShape(out.shape, shape)) throw new RangeError(`"out" expected shape [${shape.join(", ")}], got [${out.shape.join(", ")}]`);
+  } else if (!sameShape(out.shape, shape)) throw new RangeError(`"out" expected shape ${describe(shape)}, got ${describe(out.shape)}`);
   if (!flat && (value as { strides?: unknown }).strides !== undefined && selfOverlaps(out))
-    throw new RangeError(`"out" expected strides that give every element its own place, got [${out.strides.join(", ")}] for shape [${out.shape.join(", ")}]`);
+    throw new RangeError(`"out" expected strides that give every element its own place, got ${describe(out.strides)} for shape ${describe(out.shape)}`);
   if (inPlace !== undefined && overlaps(out.data, inPlace.data) && !sameView(out, inPlace)) {
     throw new RangeError(`"out" overlaps the input without being the same view of it`);
   }

@@ -21,6 +21,11 @@ export function contiguousStrides(shape: readonly number[]): number[] {
   return strides;
 }
 
+/** Elements from the first to behind the last that a view names. */
+export function extentOf(shape: readonly number[], strides: readonly number[]): number {
+  return elementCount(shape) === 0 ? 0 : shape.reduce((sum, size, d) => sum + (size - 1) * (strides[d] ?? 0), 1);
+}
+
 export function sameShape(a: readonly number[], b: readonly number[]): boolean {
   if (a === b) return true;
   if (a.length !== b.length) return false;
@@ -52,6 +57,6 @@ export function parseAxis(value: unknown, rank: number): number {
 export function broadcastStrides(name: string, shape: readonly number[], strides: readonly number[], target: readonly number[]): number[] {
   const lead = target.length - shape.length;
   const fits = lead >= 0 && shape.every((size, d) => size === 1 || size === target[lead + d]);
-  if (!fits) throw new RangeError(`"${name}" expected a shape that broadcasts to [${target.join(", ")}], got [${shape.join(", ")}]`);
+  if (!fits) throw new RangeError(`"${name}" expected a shape that broadcasts to ${describe(target)}, got ${describe(shape)}`);
   return target.map((_, d) => (d < lead || shape[d - lead] === 1 ? 0 : (strides[d - lead] ?? 0)));
 }

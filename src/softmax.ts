@@ -4,7 +4,7 @@ import { checkOptions, parseChoice, parseFlag } from "./options.ts";
 import { computedType, parseInput, parseOutput, parseRowModifiers } from "./row-arguments.ts";
 import type { RowCall } from "./row-call.ts";
 import { parseAxis } from "./shape.ts";
-import type { DTypeOf, Tensor, TensorLike } from "./tensor.ts";
+import type { DTypeData, DTypeOf, ShapedArray, Tensor, TensorLike } from "./tensor.ts";
 
 /**
  * How a row's softmax is computed:
@@ -23,29 +23,24 @@ export interface SoftmaxOptions {
   readonly algorithm?: SoftmaxAlgorithm;
   /** Multiplies the input first; a temperature T is `scale: 1 / T`. Default 1. */
   readonly scale?: number;
-  /** Added after scaling; the input's dtype, broadcast to its shape. */
+  /** Added after scaling; the input's dtype, broadcast right-aligned to its shape. */
   readonly bias?: TensorLike;
-  /** Bytes, not zero = keep, broadcast to the input's shape. Removed elements get probability 0 and are never looked at. */
+  /**
+   * Bytes, not zero = keep, broadcast right-aligned to the input's shape: a bare Uint8Array has one byte for each place of the last
+   * dimension, other shapes come as `tensor(bytes, shape)`. Removed elements get probability 0, whatever they are.
+   */
   readonly mask?: MaskLike;
   /** Gives zeros, not NaN, for a row without any finite element. Default false, as PyTorch, NumPy and ONNX. */
   readonly safe?: boolean;
-  /** Where the result goes: the input's shape and dtype, or a typed array of as many elements. May be the input itself. */
+  /**
+   * Where the result goes: the input's shape and dtype, or a typed array of as many elements. May be the input itself. A tensor is
+   * returned as it is; where this is an array, or has `dims`, a tensor over its numbers is.
+   */
   readonly out?: TensorLike;
 }
 
-/** A mask: bytes, or an object with bytes as `data` and a `shape` (or `dims`). */
-export type MaskLike =
-  | Uint8Array
-  | {
-      /** One byte per element. */
-      readonly data: Uint8Array;
-      /** The size of each dimension. */
-      readonly shape?: readonly number[];
-      /** The same, as ONNX Runtime names it. */
-      readonly dims?: readonly number[];
-      /** In elements; row-major and gapless when absent. */
-      readonly strides?: readonly number[];
-    };
+/** A mask: bytes, or bytes with a shape, as `tensor` gives it. */
+export type MaskLike = DTypeData["u8" | "i8"] | ShapedArray<DTypeData["u8" | "i8"]>;
 
 const KNOWN = new Set(["axis", "algorithm", "scale", "bias", "mask", "safe", "out"]);
 
@@ -54,8 +49,10 @@ const KNOWN = new Set(["axis", "algorithm", "scale", "bias", "mask", "safe", "ou
  *
  * @param x - any shape up to eight dimensions, f32 (computed in f32) or f64 (in f64)
  * @param options - see {@link SoftmaxOptions}
- * @returns a tensor of the input's shape and dtype; `out` when given
- * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit; nothing is written then
+ * @returns a tensor of the input's shape and dtype; over `out` when given
+ * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit, UnsupportedError for what the CPU
+ *   does not compute (f16 and bf16), DisposedError for a tensor after its `dispose()`, BackendError if memory is exhausted; nothing is
+ *   written then
  *
  * @example
  * ```ts
@@ -75,8 +72,9 @@ export function softmaxOn(runtime: Runtime, x: TensorLike, options?: SoftmaxOpti
 /** Checks the arguments of softmax. @internal */
 export function parseSoftmax(input: unknown, options: SoftmaxOptions = {}): RowCall {
   checkOptions(options, KNOWN);
+  const { axis: given = -1 } = options;
   const x = parseInput("x", input);
-  const axis = parseAxis(options.axis ?? -1, x.shape.length);
+  const axis = parseAxis(given, x.shape.length);
   const algorithm = parseChoice("algorithm", options.algorithm, ["auto", "standard", "safe", "online"]);
   const safe = parseFlag("safe", options.safe);
   const { scale, bias, mask } = parseRowModifiers(options, x);

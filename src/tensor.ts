@@ -1,24 +1,50 @@
 import { describe } from "./errors.ts";
 import type { GPUBufferLike } from "./gpu-types.ts";
 import { checkOptions } from "./options.ts";
-import { contiguousStrides, elementCount, parseShape } from "./shape.ts";
+import { MAX_RANK, contiguousStrides, elementCount, extentOf, parseShape } from "./shape.ts";
 
-/** Storage types. Arithmetic on `f16`, `bf16` and `i8` is f32; `f64` is computed in f64. */
-export type DType = "f32" | "f64" | "f16" | "bf16" | "i8";
+/**
+ * Storage types. Every operation computes `f32`; softmax, logSoftmax and logSumExp also `f64`, on the CPU and in f64. An engine's GPU
+ * takes `f16` inputs, with f32 arithmetic and results. `u8` and `i8` are the bytes of masks. No operation takes `bf16` yet.
+ */
+export type DType = "f32" | "f64" | "f16" | "bf16" | "u8" | "i8";
 
-/** The typed array that holds each dtype; `f16` and `bf16` are raw 16-bit patterns. */
+/** A `Float16Array`, by structure: the library that a project compiles with may lack it. */
+export interface Float16ArrayLike extends ArrayBufferView {
+  /** What tells it from other arrays. */
+  readonly [Symbol.toStringTag]: "Float16Array";
+  /** 2. */
+  readonly BYTES_PER_ELEMENT: number;
+  /** Number of elements. */
+  readonly length: number;
+  /** The elements. */
+  [index: number]: number;
+  /** Writes elements. */
+  set(array: ArrayLike<number>, offset?: number): void;
+  /** A view of a part. */
+  subarray(begin?: number, end?: number): Float16ArrayLike;
+  /** A copy of a part. */
+  slice(begin?: number, end?: number): Float16ArrayLike;
+}
+
+/** The typed array that holds each dtype. */
 export interface DTypeData {
   /** IEEE single precision. */
   f32: Float32Array;
   /** IEEE double precision. */
   f64: Float64Array;
-  /** IEEE half precision, as bits. */
-  f16: Uint16Array;
+  /** IEEE half precision, as such or as bits. */
+  f16: Float16ArrayLike | Uint16Array;
   /** The upper half of a single, as bits. */
   bf16: Uint16Array;
+  /** Bytes. */
+  u8: Uint8Array | Uint8ClampedArray;
   /** Signed bytes. */
   i8: Int8Array;
 }
+
+/** The dtypes that a typed array may hold: `f16` or `bf16` for a `Uint16Array`, one for every other. */
+export type DTypeIn<A> = { [D in DType]: A extends DTypeData[D] ? D : never }[DType];
 
 /**
  * A tensor is a plain value: numbers, a shape and, for a view, strides.
@@ -39,27 +65,30 @@ export interface Tensor<D extends DType = DType> {
 /** A float array of either width. */
 export type FloatArray = Float32Array | Float64Array;
 
+/** A typed array with a shape, as a tensor of this package, of ONNX Runtime or of transformers.js is. */
+export interface ShapedArray<A = unknown> {
+  /** A typed array. */
+  readonly data: A;
+  /** The size of each dimension. */
+  readonly shape?: readonly number[];
+  /** The same, as ONNX Runtime names it. */
+  readonly dims?: readonly number[];
+  /** A {@link DType}, where the array does not tell it. */
+  readonly dtype?: string;
+  /** The same in ONNX Runtime's words, such as "float16"; others are ignored. */
+  readonly type?: string;
+  /** In elements; row-major and gapless when absent. */
+  readonly strides?: readonly number[];
+}
+
 /**
  * What every function accepts as a tensor: a typed array (one-dimensional), or any object with `data` and `shape`, or
- * `data` and `dims` as in ONNX Runtime. The dtype follows from the typed array; a `Uint16Array` needs `dtype`.
+ * `data` and `dims` as in ONNX Runtime. The dtype follows from the typed array; a `Uint16Array` needs `dtype` (or `type`).
  */
-export type TensorLike =
-  | FloatArray
-  | {
-      /** A typed array. */
-      readonly data: unknown;
-      /** The size of each dimension. */
-      readonly shape?: readonly number[];
-      /** The same, as ONNX Runtime names it. */
-      readonly dims?: readonly number[];
-      /** A {@link DType}, where the array does not tell it. */
-      readonly dtype?: string;
-      /** In elements; row-major and gapless when absent. */
-      readonly strides?: readonly number[];
-    };
+export type TensorLike = FloatArray | Float16ArrayLike | ShapedArray;
 
-/** A tensor in a GPU buffer, row-major and gapless, as an engine takes and returns it. Bytes of a mask are `u8`. */
-export interface GpuTensor<D extends DType | "u8" = DType | "u8"> {
+/** A tensor in a GPU buffer, row-major and gapless, as an engine takes and returns it. */
+export interface GpuTensor<D extends DType = DType> {
   /** The buffer that holds it. */
   readonly buffer: GPUBufferLike;
   /** The size of each dimension. */
@@ -71,7 +100,7 @@ export interface GpuTensor<D extends DType | "u8" = DType | "u8"> {
 }
 
 /** A tensor in a GPU buffer of an engine's: a result, or made by `upload` or `empty`. */
-export interface ResidentTensor<D extends DType | "u8" = DType | "u8"> extends GpuTensor<D> {
+export interface ResidentTensor<D extends DType = DType> extends GpuTensor<D> {
   readonly offset: number;
   /** Gives the GPU memory back. Using the tensor afterwards is an error; disposing again does nothing. */
   dispose(): void;
@@ -79,8 +108,8 @@ export interface ResidentTensor<D extends DType | "u8" = DType | "u8"> extends G
   [Symbol.dispose](): void;
 }
 
-/** The dtype of what is passed in, so that f32 in gives f32 out. */
-export type DTypeOf<T> = T extends Float64Array | Pick<Tensor<"f64">, "data"> ? "f64" : "f32";
+/** The dtype of a result, so that f32 in gives f32 out; both where the type of what is passed in does not tell. */
+export type DTypeOf<T> = unknown extends T ? "f32" | "f64" : T extends ShapedArray<infer A> ? DTypeOf<A> : T extends Float64Array ? "f64" : "f32";
 
 /** Numbers in a GPU buffer: what stands in a call where a typed array would. */
 export class DeviceArray {
@@ -124,49 +153,62 @@ const TENSOR_OPTIONS = new Set(["strides", "dtype"]);
  * t.dtype; // "f32"
  * ```
  */
-export function tensor<A extends DTypeData[DType]>(
+export function tensor<A extends DTypeData[DType], D extends DTypeIn<A> = DTypeIn<A>>(
   data: A,
   shape?: readonly number[],
-  options: { readonly strides?: readonly number[]; readonly dtype?: DType } = {},
-): Tensor<A extends Float32Array ? "f32" : A extends Float64Array ? "f64" : A extends Int8Array ? "i8" : "f16" | "bf16"> {
+  options: { readonly strides?: readonly number[]; readonly dtype?: D } = {},
+): Tensor<D> {
   checkOptions(options, TENSOR_OPTIONS);
-  const view = toView("data", { data, shape: shape ?? [(data as { length?: number }).length ?? 0], dtype: options.dtype, strides: options.strides });
-  if (options.strides === undefined && elementCount(view.shape) !== data.length) {
-    throw new RangeError(`"shape" [${view.shape.join(", ")}] has ${elementCount(view.shape)} elements, but "data" has ${data.length}`);
+  if (!ArrayBuffer.isView(data)) throw new TypeError(`"data" expected a typed array, got ${describe(data)}${hintFor(data)}`);
+  const dtype = dtypeOf("data", data, options.dtype);
+  const sizes = shape === undefined ? [data.length] : parseShape("shape", shape);
+  if (options.strides === undefined) {
+    const count = elementCount(sizes);
+    if (count !== data.length) throw new RangeError(`"shape" ${describe(sizes)} has ${count} elements, but "data" has ${data.length}`);
+    return { data, shape: sizes, dtype } as never;
   }
-  const base = { data, shape: view.shape, dtype: view.dtype };
-  return (options.strides === undefined ? base : { ...base, strides: view.strides }) as never;
+  const strides = parseStrides("strides", options.strides, sizes);
+  const extent = extentOf(sizes, strides);
+  if (extent > data.length)
+    throw new RangeError(`"shape" ${describe(sizes)} with strides ${describe(strides)} reaches element ${extent - 1}, but "data" has ${data.length}`);
+  return { data, shape: sizes, dtype, strides } as never;
 }
 
 /** Checks a tensor argument and fills in what it leaves out. `name` is the argument's, for messages. */
 export function toView(name: string, value: unknown): View {
   if (ArrayBuffer.isView(value)) {
-    const data = value as unknown as DTypeData[DType];
-    return { data, dtype: dtypeOf(name, data, undefined), shape: [data.length], strides: [1] };
+    const dtype = dtypeOf(name, value, undefined);
+    const data = value as DTypeData[DType];
+    return { data, dtype, shape: [data.length], strides: [1] };
   }
   if (typeof value !== "object" || value === null) throw new TypeError(`"${name}" expected a typed array or a tensor, got ${describe(value)}`);
-  const t = value as { data?: unknown; shape?: unknown; dims?: unknown; dtype?: unknown; strides?: unknown };
+  const t = value as { readonly [K in keyof ShapedArray]: unknown };
   const data = t.data;
   if (data === undefined && "buffer" in value) return deviceView(name, value, FLOATS_ON_GPU);
   if (!ArrayBuffer.isView(data)) {
-    const hint = Array.isArray(value) ? "; wrap it: Float32Array.from(…)" : "";
-    throw new TypeError(`"${name}" expected a typed array or a tensor with "data" and "shape", got ${describe(value)}${hint}`);
+    throw new TypeError(`"${name}" expected a typed array or a tensor with "data" and "shape", got ${describe(value)}${hintFor(value)}`);
   }
-  const array = data as unknown as DTypeData[DType];
-  const dtype = dtypeOf(name, array, t.dtype);
+  const dtype = dtypeOf(name, data, t.dtype ?? ONNX_TYPES[t.type as string]);
+  const array = data as DTypeData[DType];
   const shape = parseShape(name, t.shape ?? t.dims);
-  if (t.strides === undefined) {
-    const count = elementCount(shape);
-    if (array.length < count) throw new RangeError(`"${name}" of shape [${shape.join(", ")}] needs ${count} elements, but its data has ${array.length}`);
-    return { data: array, dtype, shape, strides: contiguousStrides(shape) };
+  const strides = t.strides === undefined ? contiguousStrides(shape) : parseStrides(name, t.strides, shape);
+  const extent = extentOf(shape, strides);
+  if (array.length < extent) {
+    const needs = t.strides === undefined ? `needs ${extent} elements` : `with strides ${describe(strides)} reaches element ${extent - 1}`;
+    throw new RangeError(`"${name}" of shape ${describe(shape)} ${needs}, but its data has ${array.length}`);
   }
-  const strides = parseStrides(name, t.strides, shape);
-  const extent = elementCount(shape) === 0 ? 0 : 1 + shape.reduce((sum, size, d) => sum + (size - 1) * (strides[d] ?? 0), 0);
-  if (array.length < extent)
-    throw new RangeError(
-      `"${name}" of shape [${shape.join(", ")}] with strides [${strides.join(", ")}] reaches element ${extent - 1}, but its data has ${array.length}`,
-    );
-  return { data: array, dtype, shape, strides };
+  // What lies behind may be written while this is read.
+  return { data: array.length > extent ? array.subarray(0, extent) : array, dtype, shape, strides };
+}
+
+/** How to make a tensor of a plain array of numbers, or of rows of them. */
+function hintFor(value: unknown): string {
+  const shape: number[] = [];
+  let inner = value;
+  for (; Array.isArray(inner) && shape.length < MAX_RANK; inner = (inner as unknown[])[0]) shape.push(inner.length);
+  if (typeof inner !== "number" || shape.length === 0) return "";
+  if (shape.length === 1) return "; wrap it: Float32Array.from(…)";
+  return `; wrap it: tensor(Float32Array.from(rows.flat(${shape.length === 2 ? "" : shape.length - 1})), ${describe(shape)})`;
 }
 
 /** Bytes per element of what GPU buffers may hold. */
@@ -209,15 +251,22 @@ const DTYPES_OF: Readonly<Record<string, readonly DType[]>> = {
   Float64Array: ["f64"],
   Float16Array: ["f16"],
   Uint16Array: ["f16", "bf16"],
+  Uint8Array: ["u8"],
+  Uint8ClampedArray: ["u8"],
   Int8Array: ["i8"],
 };
+
+/** ONNX Runtime's names of dtypes. */
+const ONNX_TYPES: Readonly<Record<string, DType>> = { float32: "f32", float64: "f64", float16: "f16", bool: "u8", uint8: "u8", int8: "i8" };
 
 /** The name of a value's class by its tag, so that arrays of another realm, and Float16Array where it is missing, are recognised. */
 export function kindOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice(8, -1);
 }
 
+/** Checks that a typed array has its memory, and what it holds. */
 function dtypeOf(name: string, data: ArrayBufferView, stated: unknown): DType {
+  if (data.byteLength === 0) checkAttached(name, data);
   if (stated === undefined && data instanceof Float32Array) return "f32";
   const kind = kindOf(data);
   const known = DTYPES_OF[kind] ?? [];
@@ -230,4 +279,13 @@ function dtypeOf(name: string, data: ArrayBufferView, stated: unknown): DType {
   const match = known.find((d) => d === stated);
   if (match === undefined) throw new TypeError(`"${name}" expected dtype ${known.map((d) => `"${d}"`).join(" or ")} for a ${kind}, got ${describe(stated)}`);
   return match;
+}
+
+/** A view of memory that was detached looks like one of no elements: only another attempt to view that memory tells. */
+function checkAttached(name: string, { buffer }: ArrayBufferView): void {
+  try {
+    new Uint8Array(buffer);
+  } catch {
+    throw new TypeError(`"${name}" is detached, as views of module memory are when it grows: take tensor.data again`);
+  }
 }

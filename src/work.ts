@@ -1,4 +1,4 @@
-import type { AttentionCall, HeadView, ScoreCall, Sequence } from "./attention-arguments.ts";
+import type { AttentionCall, HeadView, ScoreCall, Sequence } from "./attention-call.ts";
 import type { ScoresCall } from "./attention-scores.ts";
 import { BLOCK_ROWS } from "./backend/wasm/attention-layout.ts";
 import { type KeyRangeRule, visibleKeys } from "./key-range.ts";

@@ -94,15 +94,7 @@ async function resident(gpu: GpuEngines, call: EngineCall): Promise<Runner> {
     await device.queue.onSubmittedWorkDone();
     return performance.now() - before;
   };
-  let calls: number | undefined;
-  return {
-    ...rest,
-    run: () => run(1),
-    async time() {
-      calls ??= batchOf(await run(1));
-      return (await run(calls)) / calls;
-    },
-  };
+  return { ...rest, ...inBatches(run) };
 }
 
 /** Calls recorded into one encoder: what the GPU takes, whatever JavaScript does meanwhile. */
@@ -119,9 +111,13 @@ async function recorded(gpu: GpuEngines, call: EngineCall): Promise<Runner> {
     for (const recording of recordings) recording.dispose();
     return ms;
   };
+  return { ...rest, ...inBatches(run) };
+}
+
+/** Times calls that are too short to be timed alone; `run` says how long a number of them took, in ms. */
+function inBatches(run: (calls: number) => Promise<number>): Pick<Runner, "run" | "time"> {
   let calls: number | undefined;
   return {
-    ...rest,
     run: () => run(1),
     async time() {
       calls ??= batchOf(await run(1));

@@ -15,12 +15,10 @@ import {
   tensor,
 } from "../../src/index.ts";
 import { createInstance } from "../../src/testing.ts";
+import { type BadInput, type ErrorType, expectThrown as expectError, thrown } from "../support/thrown.ts";
 
 // Bad input: the type of error, and the message in full, which starts with the quoted name of the argument. What TypeScript
 // would refuse comes from JavaScript, so most of this is cast.
-
-type ErrorType = new (message: string) => Error;
-type Row = readonly [what: string, value: unknown, error: ErrorType, message: string];
 
 const instance = createInstance();
 const zeros = (...shape: number[]) => tensor(new Float32Array(shape.reduce((a, b) => a * b, 1)), shape);
@@ -28,31 +26,18 @@ const zeros = (...shape: number[]) => tensor(new Float32Array(shape.reduce((a, b
 /** B = 2, Hq = 4, Hkv = 2, L = 3, S = 5, E = 8, Ev = 6. */
 const [q, k, v] = [zeros(2, 4, 3, 8), zeros(2, 2, 5, 8), zeros(2, 2, 5, 6)];
 
-function thrown(run: () => unknown): Error {
-  try {
-    run();
-  } catch (error) {
-    expect(error).toBeInstanceOf(Error);
-    return error as Error;
-  }
-  return expect.fail("nothing was thrown");
-}
-
 /** The error, its message, and that memory is as it was. */
 function expectThrown(run: () => unknown, type: ErrorType, message: string): void {
   const { memory } = instance;
   const before = [memory.byteLength, memory.usedBytes];
-  const error = thrown(run);
-  expect(error.message).toBe(message);
-  expect(error).toBeInstanceOf(type);
-  expect(error.message).toMatch(/^"[\w[\].]+" /);
+  expectError(run, type, message);
   expect([memory.byteLength, memory.usedBytes]).toEqual(before);
 }
 
 /** Inputs that replace one of q, k and v; the others are right for it. */
-const OPERANDS: readonly (readonly [what: string, operands: Partial<Record<"q" | "k" | "v", unknown>>, error: ErrorType, message: string])[] = [
+const OPERANDS: readonly BadInput<Partial<Record<"q" | "k" | "v", unknown>>>[] = [
   ["a q that is undefined", { q: undefined }, TypeError, '"q" expected a typed array or a tensor, got undefined'],
-  ["a k of numbers", { k: [[1]] }, TypeError, '"k" expected a typed array or a tensor with "data" and "shape", got [[1]]; wrap it: Float32Array.from(…)'],
+  ["a k of numbers", { k: [1] }, TypeError, '"k" expected a typed array or a tensor with "data" and "shape", got [1]; wrap it: Float32Array.from(…)'],
   ["a v without data", { v: {} }, TypeError, '"v" expected a typed array or a tensor with "data" and "shape", got Object'],
   ["a q of f64", { q: tensor(new Float64Array(192), [2, 4, 3, 8]) }, TypeError, '"q" expected dtype f32, got f64; attention computes f32'],
   ["a k of f64", { k: tensor(new Float64Array(160), [2, 2, 5, 8]) }, TypeError, '"k" expected dtype f32, got f64; attention computes f32'],
@@ -78,7 +63,7 @@ const OPERANDS: readonly (readonly [what: string, operands: Partial<Record<"q" |
   ["a value dimension of 0", { v: zeros(2, 2, 5, 0) }, RangeError, '"v" expected a last dimension of at least 1, got 0'],
 ];
 
-const OPTIONS: readonly Row[] = [
+const OPTIONS: readonly BadInput[] = [
   ["options that are null", null, TypeError, '"options" expected an object, got null'],
   ["options that are an array", [], TypeError, '"options" expected an object, got []'],
   ["a layout of another name", { layout: "bshd" }, RangeError, '"layout" expected "bhld" | "blhd", got "bshd"'],
@@ -93,10 +78,10 @@ const OPTIONS: readonly Row[] = [
   ["a window of -1, which is not open here", { windowSize: [-1, 0] }, RangeError, '"windowSize" expected non-negative integers or Infinity, got [-1, 0]'],
   ["half a window", { windowSize: [1, 0.5] }, RangeError, '"windowSize" expected non-negative integers or Infinity, got [1, 0.5]'],
   ["a window of NaN", { windowSize: [NaN, 0] }, RangeError, '"windowSize" expected non-negative integers or Infinity, got [NaN, 0]'],
-  ["half an offset", { queryOffset: 0.5 }, RangeError, '"queryOffset" expected an integer, got 0.5'],
-  ["an offset of NaN", { queryOffset: NaN }, RangeError, '"queryOffset" expected an integer, got NaN'],
-  ["an offset that is a string", { queryOffset: "1" }, TypeError, '"queryOffset" expected an Int32Array or an array of integers, got "1"'],
-  ["too few offsets", { queryOffset: [1] }, RangeError, '"queryOffset" expected one offset per batch (2), got 1'],
+  ["half an offset", { queryOffset: 0.5 }, RangeError, '"queryOffset" expected integers, got 0.5'],
+  ["an offset of NaN", { queryOffset: NaN }, RangeError, '"queryOffset" expected integers, got NaN'],
+  ["an offset that is a string", { queryOffset: "1" }, TypeError, '"queryOffset" expected an integer, an Int32Array or an array of integers, got "1"'],
+  ["too few offsets", { queryOffset: [1] }, RangeError, '"queryOffset" expected one number for all or one per batch (2), got 1'],
   ["an offset that is infinite", { queryOffset: [0, Infinity] }, RangeError, '"queryOffset" expected integers, got Infinity'],
   ["a negative softcap", { softcap: -1 }, RangeError, '"softcap" expected a number that is not negative, got -1'],
   ["an infinite softcap", { softcap: Infinity }, RangeError, '"softcap" expected a finite number, got Infinity'],
@@ -105,18 +90,31 @@ const OPTIONS: readonly Row[] = [
   ["a slope per key head", { alibiSlopes: [0.5, 0.25] }, RangeError, '"alibiSlopes" expected one number per query head (4), got 2'],
   ["a slope of NaN", { alibiSlopes: [1, 1, NaN, 1] }, RangeError, '"alibiSlopes" expected finite numbers, got NaN'],
   ["a slope of -inf", { alibiSlopes: [1, 1, 1, -Infinity] }, RangeError, '"alibiSlopes" expected finite numbers, got -Infinity'],
+  ["slopes that are strings", { alibiSlopes: ["1", "2", "3", "4"] }, RangeError, '"alibiSlopes" expected finite numbers, got "1"'],
+  ["slopes that are bigints", { alibiSlopes: [1n, 2n, 3n, 4n] }, RangeError, '"alibiSlopes" expected finite numbers, got 1n'],
+  ["a slope beyond f32", { alibiSlopes: [1, 1, 1, 1e39] }, RangeError, '"alibiSlopes" expected finite numbers, got 1e+39'],
+  ["a sink of null", { sinks: [null, 1, 1, 1] }, RangeError, '"sinks" expected finite numbers or −Infinity, got null'],
+  ["a sink of true", { sinks: [1, 1, 1, true] }, RangeError, '"sinks" expected finite numbers or −Infinity, got true'],
   ["sinks in f64", { sinks: new Float64Array(4) }, TypeError, '"sinks" expected a Float32Array or an array of numbers, got Float64Array'],
   ["a sink per key head", { sinks: new Float32Array(2) }, RangeError, '"sinks" expected one number per query head (4), got 2'],
   ["a sink of +inf", { sinks: [0, Infinity, 0, 0] }, RangeError, '"sinks" expected finite numbers or −Infinity, got Infinity'],
   ["a sink of NaN", { sinks: [0, NaN, 0, 0] }, RangeError, '"sinks" expected finite numbers or −Infinity, got NaN'],
-  ["one length for all", { kvLengths: 5 }, TypeError, '"kvLengths" expected an Int32Array or an array of integers, got 5'],
-  ["too many lengths", { kvLengths: [5, 5, 5] }, RangeError, '"kvLengths" expected one length per batch (2), got 3'],
+  ["a length that is a string", { kvLengths: "5" }, TypeError, '"kvLengths" expected an integer, an Int32Array or an array of integers, got "5"'],
+  ["one length for all that is not whole", { kvLengths: 1.5 }, RangeError, '"kvLengths" expected integers, got 1.5'],
+  ["one length for all beyond the keys", { kvLengths: 6 }, RangeError, '"kvLengths" expected lengths from 0 to 5, got 6'],
+  ["lengths that are bigints", { kvLengths: [5n, 6n] }, RangeError, '"kvLengths" expected integers, got 5n'],
+  ["too many lengths", { kvLengths: [5, 5, 5] }, RangeError, '"kvLengths" expected one number for all or one per batch (2), got 3'],
   ["a length beyond the keys", { kvLengths: [5, 6] }, RangeError, '"kvLengths" expected lengths from 0 to 5, got 6'],
   ["a negative length", { kvLengths: [-1, 5] }, RangeError, '"kvLengths" expected lengths from 0 to 5, got -1'],
   ["half a length", { kvLengths: [1.5, 5] }, RangeError, '"kvLengths" expected integers, got 1.5'],
-  ["lengths in 64 bits", { kvLengths: new BigInt64Array(2) }, TypeError, '"kvLengths" expected an Int32Array or an array of integers, got BigInt64Array'],
+  [
+    "lengths in 64 bits",
+    { kvLengths: new BigInt64Array(2) },
+    TypeError,
+    '"kvLengths" expected an integer, an Int32Array or an array of integers, got BigInt64Array',
+  ],
   ["a length beyond the queries", { qLengths: [3, 4] }, RangeError, '"qLengths" expected lengths from 0 to 3, got 4'],
-  ["too few lengths of queries", { qLengths: new Int32Array(1) }, RangeError, '"qLengths" expected one length per batch (2), got 1'],
+  ["too few lengths of queries", { qLengths: new Int32Array(1) }, RangeError, '"qLengths" expected one number for all or one per batch (2), got 1'],
   ["a bias that is a number", { bias: 1 }, TypeError, '"bias" expected a typed array or a tensor, got 1'],
   ["a bias in f64", { bias: new Float64Array(5) }, TypeError, '"bias" expected dtype f32, got f64'],
   ["a bias of another length", { bias: new Float32Array(4) }, RangeError, '"bias" expected a shape that broadcasts to [2, 4, 3, 5], got [4]'],
@@ -140,7 +138,7 @@ const OPTIONS: readonly Row[] = [
   ],
 ];
 
-const OUTS: readonly Row[] = [
+const OUTS: readonly BadInput[] = [
   ["an array", [0], TypeError, '"out" expected a typed array or a tensor with "data" and "shape", got [0]; wrap it: Float32Array.from(…)'],
   ["f64", new Float64Array(144), TypeError, '"out" expected dtype f32, got f64'],
   ["as many elements as q", new Float32Array(192), RangeError, '"out" expected 144 elements for shape [2, 4, 3, 6], got 192'],
@@ -295,12 +293,18 @@ describe("attentionVarlen refuses", () => {
     ["starts that fall", { cuSeqlensK: [0, 5, 1, 7] }, RangeError, '"cuSeqlensK" expected integers that rise from 0 to 7, got [0, 5, 1, 7]'],
     ["starts that are not whole", { cuSeqlensK: [0, 1.5, 5, 7] }, RangeError, '"cuSeqlensK" expected integers, got 1.5'],
     ["no starts", { cuSeqlensQ: [] }, RangeError, '"cuSeqlensQ" expected integers that rise from 0 to 5, got []'],
+    [
+      "starts that are many",
+      { cuSeqlensQ: new Int32Array(100_000) },
+      RangeError,
+      '"cuSeqlensQ" expected integers that rise from 0 to 5, got [0, 0, 0, 0, 0, 0, 0, 0, … (100000)]',
+    ],
     ["starts of another batch", { cuSeqlensK: [0, 7] }, RangeError, '"cuSeqlensK" expected 4 entries as "cuSeqlensQ", got 2'],
     ["keys that are not cut like queries", { cuSeqlensK: undefined }, RangeError, '"cuSeqlensQ" expected integers that rise from 0 to 7, got [0, 2, 2, 5]'],
-    ["offsets of another batch", { queryOffset: [1, 2] }, RangeError, '"queryOffset" expected one offset per sequence (3), got 2'],
-    ["half an offset", { queryOffset: 0.5 }, RangeError, '"queryOffset" expected an integer, got 0.5'],
-    ["an offset of null", { queryOffset: null }, TypeError, '"queryOffset" expected an Int32Array or an array of integers, got null'],
-    ["an offset that is a string", { queryOffset: "123" }, TypeError, '"queryOffset" expected an Int32Array or an array of integers, got "123"'],
+    ["offsets of another batch", { queryOffset: [1, 2] }, RangeError, '"queryOffset" expected one number for all or one per sequence (3), got 2'],
+    ["half an offset", { queryOffset: 0.5 }, RangeError, '"queryOffset" expected integers, got 0.5'],
+    ["an offset of null", { queryOffset: null }, TypeError, '"queryOffset" expected an integer, an Int32Array or an array of integers, got null'],
+    ["an offset that is a string", { queryOffset: "123" }, TypeError, '"queryOffset" expected an integer, an Int32Array or an array of integers, got "123"'],
     ["a slope per key head", { alibiSlopes: [1, 2] }, RangeError, '"alibiSlopes" expected one number per query head (4), got 2'],
     ["a sink of NaN", { sinks: [0, 0, 0, NaN] }, RangeError, '"sinks" expected finite numbers or −Infinity, got NaN'],
     ["a negative window", { windowSize: [0, -1] }, RangeError, '"windowSize" expected non-negative integers or Infinity, got [0, -1]'],
@@ -390,6 +394,19 @@ describe("the plain functions", () => {
     const packed = tensor(data, [6, 2, 2]);
     const options = { cuSeqlensQ: [0, 2, 6] };
     expect(attentionVarlen(packed, packed, packed, options)).toEqual(instance.attentionVarlen(packed, packed, packed, options));
+  });
+
+  test("write behind what they read, in one array", () => {
+    const all = new Float32Array(600).fill(1);
+    const [keys, out] = [{ data: all, shape: [5, 8] }, all.subarray(40, 40 + 3 * 8)];
+    expect(attention(zeros(3, 8), keys, keys, { out }).data).toEqual(new Float32Array(24).fill(1));
+  });
+
+  test("take one length or offset for all batches", () => {
+    const each = { kvLengths: [4, 4], qLengths: [2, 2], queryOffset: [1, 1], causal: true };
+    const all = { kvLengths: 4, qLengths: 2, queryOffset: 1, causal: true };
+    expect(attention(q, k, v, all)).toEqual(attention(q, k, v, each));
+    expect(attention(q, k, v, { kvLengths: 0 }).data.every((x) => x === 0)).toBe(true);
   });
 
   test("read their inputs and leave them as they are", () => {

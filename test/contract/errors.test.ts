@@ -12,40 +12,41 @@ import {
   type SoftmaxOptions,
   type TensorLike,
 } from "../../src/index.ts";
+import { type BadInput, expectThrown, thrown } from "../support/thrown.ts";
 
 // Bad input: the type of error, and the message in full, which starts with the quoted name of the argument. What TypeScript
 // would refuse comes from JavaScript, so most of this is cast.
 
-type ErrorType = new (message: string) => Error;
-type Row = readonly [what: string, value: unknown, error: ErrorType, message: string];
-
 const f32 = (...values: number[]): Float32Array => Float32Array.from(values);
 const x23 = tensor(new Float32Array(6), [2, 3]);
 
-/** Runs what must throw and returns what it threw. */
-function thrown(run: () => unknown): Error {
-  try {
-    run();
-  } catch (error) {
-    expect(error).toBeInstanceOf(Error);
-    return error as Error;
-  }
-  return expect.fail("nothing was thrown");
-}
-
-function expectThrown(run: () => unknown, type: ErrorType, message: string): void {
-  const error = thrown(run);
-  expect(error.message).toBe(message);
-  expect(error).toBeInstanceOf(type);
-  expect(error.message).toMatch(/^"\w+" /);
-}
-
-const TENSORS: readonly Row[] = [
+const TENSORS: readonly BadInput[] = [
   ["undefined", undefined, TypeError, '"x" expected a typed array or a tensor, got undefined'],
   ["null", null, TypeError, '"x" expected a typed array or a tensor, got null'],
   ["a number", 5, TypeError, '"x" expected a typed array or a tensor, got 5'],
   ["a string", "abc", TypeError, '"x" expected a typed array or a tensor, got "abc"'],
   ["an array of numbers", [1, 2], TypeError, '"x" expected a typed array or a tensor with "data" and "shape", got [1, 2]; wrap it: Float32Array.from(…)'],
+  [
+    "rows of numbers",
+    [
+      [1, 2, 3],
+      [4, 5, 6],
+    ],
+    TypeError,
+    '"x" expected a typed array or a tensor with "data" and "shape", got [[1, 2, 3], [4, 5, 6]]; wrap it: tensor(Float32Array.from(rows.flat()), [2, 3])',
+  ],
+  [
+    "matrices of numbers",
+    [[[1], [2]]],
+    TypeError,
+    '"x" expected a typed array or a tensor with "data" and "shape", got [[[…], […]]]; wrap it: tensor(Float32Array.from(rows.flat(2)), [1, 2, 1])',
+  ],
+  [
+    "rows that are typed arrays",
+    [f32(1, 2), f32(3, 4)],
+    TypeError,
+    '"x" expected a typed array or a tensor with "data" and "shape", got [Float32Array, Float32Array]',
+  ],
   ["an object without data", {}, TypeError, '"x" expected a typed array or a tensor with "data" and "shape", got Object'],
   ["an array as data", { data: [1], shape: [1] }, TypeError, '"x" expected a typed array or a tensor with "data" and "shape", got Object'],
   ["an ArrayBuffer", new ArrayBuffer(8), TypeError, '"x" expected a typed array or a tensor with "data" and "shape", got ArrayBuffer'],
@@ -84,7 +85,7 @@ describe.each([
 
   test.each(TENSORS)("%s as input", (_, value, error, message) => expectThrown(() => run(value), error, message));
 
-  const OPTIONS: readonly Row[] = [
+  const OPTIONS: readonly BadInput[] = [
     ["options that are null", null, TypeError, '"options" expected an object, got null'],
     ["options that are a number", 1, TypeError, '"options" expected an object, got 1'],
     ["options that are an array", [-1], TypeError, '"options" expected an object, got [-1]'],
@@ -92,6 +93,7 @@ describe.each([
     ["an axis before the first", { axis: -3 }, RangeError, '"axis" expected an integer from -2 to 1 for 2 dimensions, got -3'],
     ["half an axis", { axis: 0.5 }, RangeError, '"axis" expected an integer from -2 to 1 for 2 dimensions, got 0.5'],
     ["an axis of NaN", { axis: NaN }, RangeError, '"axis" expected an integer from -2 to 1 for 2 dimensions, got NaN'],
+    ["an axis of null", { axis: null }, TypeError, '"axis" expected an integer, got null'],
     ["an axis that is a string", { axis: "0" }, TypeError, '"axis" expected an integer, got "0"'],
     ["a scale of NaN", { scale: NaN }, RangeError, '"scale" expected a finite number, got NaN'],
     ["an infinite scale", { scale: Infinity }, RangeError, '"scale" expected a finite number, got Infinity'],
@@ -174,6 +176,7 @@ describe("options of one operation", () => {
     [logSumExp, { safe: true }, TypeError, '"safe" is not an option here; expected one of axis, keepDims, scale, bias, mask, out'],
     [logSumExp, { axis: [0, 0] }, RangeError, '"axis" expected distinct dimensions, got [0, 0]'],
     [logSumExp, { axis: [1, -1] }, RangeError, '"axis" expected distinct dimensions, got [1, 1]'],
+    [logSumExp, { axis: new Array(20).fill(0) }, RangeError, '"axis" expected distinct dimensions, got [0, 0, 0, 0, 0, 0, 0, 0, … (20)]'],
     [logSumExp, { axis: [0, 2] }, RangeError, '"axis" expected an integer from -2 to 1 for 2 dimensions, got 2'],
     [logSumExp, { axis: [0, "1"] }, TypeError, '"axis" expected an integer, got "1"'],
   ] as const)("%o %o", (operation, options, error, message) => expectThrown(() => run(operation, options), error, message));
@@ -221,17 +224,31 @@ describe("tensor and empty", () => {
   const cast = (value: unknown): never => value as never;
 
   test.each([
-    ["an array of numbers", () => tensor(cast([1])), TypeError, '"data" expected a typed array or a tensor with "data" and "shape", got Object'],
+    ["undefined", () => tensor(cast(undefined)), TypeError, '"data" expected a typed array, got undefined'],
+    ["null", () => tensor(cast(null), [2]), TypeError, '"data" expected a typed array, got null'],
+    ["a tensor", () => tensor(cast(x23), [6]), TypeError, '"data" expected a typed array, got Object'],
+    ["an array of numbers", () => tensor(cast([1, 2, 3]), [3]), TypeError, '"data" expected a typed array, got [1, 2, 3]; wrap it: Float32Array.from(…)'],
+    [
+      "rows of numbers",
+      () => tensor(cast([[1, 2]]), [1, 2]),
+      TypeError,
+      '"data" expected a typed array, got [[1, 2]]; wrap it: tensor(Float32Array.from(rows.flat()), [1, 2])',
+    ],
+    ["a shape of null", () => tensor(f32(1), cast(null)), TypeError, '"shape" expected a shape (an array of sizes), got null'],
+    ["half a size", () => tensor(f32(1), [0.5]), RangeError, '"shape" expected sizes that are non-negative integers, got [0.5]'],
+    ["too few strides", () => tensor(f32(1), [1, 1], { strides: [1] }), RangeError, '"strides" expected one stride per dimension (2), got [1]'],
+    ["negative strides", () => tensor(f32(1, 2), [2], { strides: [-1] }), RangeError, '"strides" expected strides that are non-negative integers, got -1'],
+    ["options of null", () => tensor(f32(1), [1], cast(null)), TypeError, '"options" expected an object, got null'],
     ["a shape of other size", () => tensor(new Float32Array(6), [2, 2]), RangeError, '"shape" [2, 2] has 4 elements, but "data" has 6'],
-    ["a shape that is too large", () => tensor(new Float32Array(6), [7]), RangeError, '"data" of shape [7] needs 7 elements, but its data has 6'],
+    ["a shape that is too large", () => tensor(new Float32Array(6), [7]), RangeError, '"shape" [7] has 7 elements, but "data" has 6'],
     [
       "strides that reach too far",
       () => tensor(new Float32Array(6), [7], { strides: [1] }),
       RangeError,
-      '"data" of shape [7] with strides [1] reaches element 6, but its data has 6',
+      '"shape" [7] with strides [1] reaches element 6, but "data" has 6',
     ],
     ["16 bits without a dtype", () => tensor(new Uint16Array(1)), TypeError, '"data" is a Uint16Array: say dtype "f16" or "bf16"'],
-    ["another dtype", () => tensor(new Float32Array(1), [1], { dtype: "f16" }), TypeError, '"data" expected dtype "f32" for a Float32Array, got "f16"'],
+    ["another dtype", () => tensor(new Float32Array(1), [1], { dtype: cast("f16") }), TypeError, '"data" expected dtype "f32" for a Float32Array, got "f16"'],
     ["a size instead of a shape", () => empty(cast(3)), TypeError, '"shape" expected a shape (an array of sizes), got 3'],
     ["a negative size", () => empty([-3]), RangeError, '"shape" expected sizes that are non-negative integers, got [-3]'],
     ["a dtype it does not keep", () => empty([3], { dtype: cast("f16") }), RangeError, '"dtype" expected "f32" | "f64", got "f16"'],
@@ -257,5 +274,28 @@ describe("tensor and empty", () => {
 
   test("errors have names", () => {
     expect([new BackendError(""), new DisposedError(""), new UnsupportedError("")].map(String)).toEqual(["BackendError", "DisposedError", "UnsupportedError"]);
+  });
+});
+
+describe("messages show", () => {
+  const messageFor = (value: unknown): string => thrown(() => softmax(value as TensorLike)).message;
+
+  test("the beginning of a long array, and how long it is", () => {
+    expect(messageFor(Array.from({ length: 1_000_000 }, (_, i) => i))).toContain("got [0, 1, 2, 3, 4, 5, 6, 7, … (1000000)]; wrap it");
+    expect(messageFor(new Array(1000).fill(new Array(1000).fill(0.5))).length).toBeLessThan(1000);
+  });
+
+  test("two levels of an array, which may contain itself", () => {
+    const cyclic: unknown[] = [];
+    cyclic.push(cyclic);
+    expect(messageFor(cyclic)).toMatch(/got \[\[\[…\]\]\]$/);
+  });
+
+  test("the beginning of a long text", () => {
+    expect(thrown(() => softmax(x23, { algorithm: "x".repeat(1_000_000) as "safe" })).message).toMatch(/got "x{60}…"$/);
+  });
+
+  test("bigints as such", () => {
+    expect(messageFor(6n)).toBe('"x" expected a typed array or a tensor, got 6n');
   });
 });

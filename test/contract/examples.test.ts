@@ -1,9 +1,9 @@
 import { readFileSync, readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import * as onepass from "../../src/index.ts";
+import { readmeBlocks, readmeScope, runExample, withChecks } from "../support/examples.ts";
 
-// The examples in the documentation of the sources run, and every value that a line ends with as a comment is what that
-// line gives: `softmax(x).data; // [0.2689, 0.7311]`. Numbers are compared to the digits that are written.
+// The examples in the documentation of the sources and in README.md run.
 
 const source = new URL("../../src/", import.meta.url);
 
@@ -29,61 +29,13 @@ function examplesOf(file: string): Example[] {
   );
 }
 
-/** The names are at hand already. Imports of anything else are left to fail: an example shows this package. */
-function withoutImport(code: string): string {
-  return code.replaceAll(/^import \{[^}]*\} from "onepass";\n+/gm, "");
-}
-
-/** Statements that end with a value become calls that compare with it. Other comments stay comments. */
-function withChecks(code: string): { code: string; checks: number } {
-  let checks = 0;
-  const lines = code.split("\n").map((line) => {
-    const [, statement, comment] = /^(\S.*);\s*\/\/ (.*)$/.exec(line) ?? [];
-    if (statement === undefined || comment === undefined || !isJson(comment) || /^(const|let) /.test(statement)) return line;
-    checks++;
-    return `__check(${statement}, ${JSON.stringify(comment)});`;
-  });
-  return { code: lines.join("\n"), checks };
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Compares with what the comment says; its numbers are rounded to their last digit. */
-function check(actual: unknown, comment: string): void {
-  if (typeof JSON.parse(comment) === "string") {
-    expect(actual).toBe(JSON.parse(comment));
-    return;
-  }
-  const written = [...comment.matchAll(/-?\d+(?:\.(\d+))?(?:e-?\d+)?/g)];
-  const values = typeof actual === "number" ? [actual] : [...(actual as Iterable<number>)];
-  expect(values.length, comment).toBe(written.length);
-  written.forEach((match, i) => {
-    const value = values[i] ?? NaN;
-    // Half of the last digit, and the rounding to f32.
-    const allowed = 0.5 * 10 ** -(match[1]?.length ?? 0) + Math.abs(value) * 2 ** -24;
-    expect(Math.abs(value - Number(match[0])), `${comment}: ${value}`).toBeLessThanOrEqual(allowed);
-  });
-}
-
 const examples = readdirSync(source)
   .filter((file) => file.endsWith(".ts"))
   .flatMap(examplesOf);
 
-// It has no name of its own.
-const AsyncFunction = (async () => Promise.resolve()).constructor as new (...text: string[]) => (...values: unknown[]) => Promise<void>;
-
 describe("examples in the documentation", () => {
   test.each(examples.map((example) => [`${example.of} (${example.file}:${example.line})`, example] as const))("%s", async (_, example) => {
-    const { code } = withChecks(withoutImport(example.code));
-    const run = new AsyncFunction("__check", ...Object.keys(onepass), `"use strict";\n${code}`);
-    await run(check, ...Object.values(onepass));
+    await runExample(example.code);
   });
 
   test("every function and class has one, but for errors", () => {
@@ -103,5 +55,19 @@ describe("examples in the documentation", () => {
       .map((file) => readFileSync(new URL(file, source), "utf8").split("@example").length - 1)
       .reduce((a, b) => a + b);
     expect(examples.length).toBe(written);
+  });
+});
+
+describe("README.md", () => {
+  const blocks = readmeBlocks();
+
+  test.each(blocks.filter(({ language }) => language === "ts").map((block) => [`${block.heading}, line ${block.line}`, block] as const))(
+    "%s",
+    async (_, { code }) => runExample(code, readmeScope()),
+  );
+
+  test("has no code that runs nowhere", () => {
+    // Those that need a GPU run in test/webgpu.
+    expect(new Set(blocks.map(({ language }) => language))).toEqual(new Set(["sh", "ts", "ts webgpu", "text"]));
   });
 });

@@ -112,6 +112,29 @@ describeVariants("out", (instance) => {
     expect(buffer.slice(0, 24)).toEqual(x.data);
   });
 
+  test("what lies behind a shape in its array is no part of it", () => {
+    const buffer = new Float32Array(80);
+    const [rest, whole] = [buffer.subarray(24, 48), { data: buffer, shape }];
+    buffer.set(x.data);
+    expect(instance.softmax(whole, { out: rest }).data).toEqual(y);
+    rest.set(x.data);
+    expect(instance.softmax(tensor(rest, shape), { out: whole })).toMatchObject({ shape, dtype: "f32" });
+    expect(buffer.slice(0, 24)).toEqual(y);
+    const bias = { data: buffer.fill(0), shape: [6] };
+    expect(instance.softmax(x, { bias, out: buffer.subarray(6, 30) }).data).toEqual(y);
+    const mask = { data: new Uint8Array(buffer.buffer).fill(1), shape };
+    expect(instance.softmax(x, { mask, out: buffer.subarray(6, 30) }).data).toEqual(y);
+    const strided = { data: buffer.fill(0), shape: [4, 6], strides: [0, 1] };
+    expect(instance.logSumExp(strided, { out: buffer.subarray(6, 10) }).data.length).toBe(4);
+  });
+
+  test("is returned where it is a tensor, and else one over its numbers", () => {
+    const out = { data: new Float32Array(24), dims: shape };
+    const result = instance.softmax(x, { out });
+    expect(result).toEqual({ data: y, shape, dtype: "f32", strides: [6, 1] });
+    expect(result.data).toBe(out.data);
+  });
+
   test("any other option that is wrong leaves it alone", () => {
     const out = new Float32Array(24).fill(7);
     const wrong = [{ axis: 2 }, { scale: NaN }, { bias: new Float32Array(5) }, { mask: new Uint8Array(5) }, { safe: 1 }, { algorithm: "fast" }, { sclae: 1 }];

@@ -4,6 +4,7 @@ import { type DispatchState, FAMILIES, crossover, decide, duration, estimateCpu,
 import { BackendError, UnsupportedError } from "../../src/errors.ts";
 import { type Work, attentionWorkOf, rowWorkOf } from "../../src/work.ts";
 import { fc } from "../support/property.ts";
+import { thrown } from "../support/thrown.ts";
 
 /** Round figures, so that times can be worked out by hand. */
 const ROUND: Calibration = {
@@ -30,15 +31,6 @@ const AUTO: DispatchState = { device: "auto", gpu: USABLE, calibration: ROUND };
 
 const NOTHING = rowWorkOf("softmax", [0, 1], "host");
 const work = (changes: Partial<Work>): Work => ({ ...NOTHING, ...changes });
-
-function thrown(run: () => unknown): Error {
-  try {
-    run();
-  } catch (error) {
-    return error as Error;
-  }
-  return expect.fail("nothing was thrown");
-}
 
 describe("time on the CPU", () => {
   test("a small call runs on one thread", () => {

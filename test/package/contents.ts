@@ -8,6 +8,8 @@ import { VARIANTS, type Variant } from "./report.ts";
 
 /** What a package holds besides dist/. */
 const TOP_FILES = ["CHANGELOG.md", "LICENSE", "README.md", "package.json"];
+/** Links and pictures of a Markdown file that are no addresses. */
+const RELATIVE_LINK = /\]\((?!https?:|#)([^)]+)\)/g;
 /** What only the TypeScript of attention says; a program without attention has no use for it. */
 const ATTENTION_MARKER = "windowSize";
 
@@ -23,10 +25,12 @@ export function checkContents(installed: string): string {
   const files = filesUnder(installed);
   const { exports } = JSON.parse(readFileSync(join(installed, "package.json"), "utf8")) as { exports: Record<string, string | Record<string, string>> };
   const named = Object.values(exports).flatMap((target) => (typeof target === "string" ? [target] : Object.values(target)));
-  for (const file of [...TOP_FILES, ...named.map((path) => path.replace("./", ""))]) assert.ok(files.includes(file), `${file} is missing`);
-  const odd = files.filter((file) => !TOP_FILES.includes(file) && !/^dist\/[\w./-]+\.(js|js\.map|d\.ts|wasm)$/.test(file));
+  const linked = [...readFileSync(join(installed, "README.md"), "utf8").matchAll(RELATIVE_LINK)].map(([, path = ""]) => path);
+  const wanted = [...TOP_FILES, ...linked, ...named.map((path) => path.replace("./", ""))];
+  for (const file of wanted) assert.ok(files.includes(file), `${file} is missing`);
+  const odd = files.filter((file) => !wanted.includes(file) && !/^dist\/[\w./-]+\.(js|js\.map|d\.ts|wasm)$/.test(file));
   assert.deepEqual(odd, [], "files that do not belong into the package");
-  const tests = files.filter((file) => /(^|\/)(test|tests|bench|reference)\/|\.(test|bench)\./.test(file));
+  const tests = files.filter((file) => !linked.includes(file) && /(^|\/)(test|tests|bench|reference)\/|\.(test|bench)\./.test(file));
   assert.deepEqual(tests, [], "tests in the package");
   const bytes = files.reduce((sum, file) => sum + statSync(join(installed, file)).size, 0);
   return `${files.length} files, ${(bytes / 1024).toFixed(0)} KB unpacked`;

@@ -23,12 +23,20 @@ export async function checkAttw(tarball: string): Promise<void> {
   await runScript(join(ROOT, "node_modules/@arethetypeswrong/cli/dist/index.js"), [tarball, ...options, "--exclude-entrypoints", ...untyped]);
 }
 
-/** A strict project, with no library beyond the language's own and with the declarations checked as well. */
-export async function checkTypes(project: string, module: string, moduleResolution: string): Promise<void> {
-  const directory = join(project, `types-${moduleResolution}`);
+/** How a project reads the declarations. */
+export interface Reading {
+  readonly module: "NodeNext" | "ESNext";
+  readonly moduleResolution: "nodenext" | "bundler";
+  /** The language's own library, and no other. */
+  readonly lib: "ES2022" | "ESNext";
+}
+
+/** A strict project, with the declarations checked as well; `programs` are those of apps/ that it compiles. */
+export async function checkTypes(project: string, { lib, ...reading }: Reading, programs: readonly string[]): Promise<void> {
+  const directory = join(project, `types-${reading.moduleResolution}-${lib}`);
   mkdirSync(directory);
-  cpSync(join(project, "apps/consumer.txt"), join(directory, "consumer.ts"));
-  const compilerOptions = { strict: true, noEmit: true, target: "ES2022", lib: ["ES2022"], types: [], skipLibCheck: false, module, moduleResolution };
-  writeFileSync(join(directory, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["consumer.ts"] }));
+  for (const program of programs) cpSync(join(project, `apps/${program}.txt`), join(directory, `${program}.ts`));
+  const compilerOptions = { strict: true, noEmit: true, target: "ES2022", lib: [lib], types: [], skipLibCheck: false, ...reading };
+  writeFileSync(join(directory, "tsconfig.json"), JSON.stringify({ compilerOptions, files: programs.map((program) => `${program}.ts`) }));
   await runScript(join(ROOT, "node_modules/typescript/bin/tsc"), ["-p", directory]);
 }

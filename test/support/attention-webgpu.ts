@@ -1,7 +1,7 @@
 import { parseAttentionScores } from "../../src/attention-scores.ts";
 import { parseAttentionVarlen } from "../../src/attention-varlen.ts";
 import { parseAttention } from "../../src/attention.ts";
-import type { AttentionCall } from "../../src/attention-arguments.ts";
+import type { AttentionCall } from "../../src/attention-call.ts";
 import { recordAttentionScores } from "../../src/backend/webgpu/attention-scores.ts";
 import { recordAttention } from "../../src/backend/webgpu/attention.ts";
 import { BufferPool, READBACK } from "../../src/backend/webgpu/buffers.ts";

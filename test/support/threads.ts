@@ -1,7 +1,7 @@
 import { parseAttention } from "../../src/attention.ts";
 import { parseAttentionScores, runScoresCall } from "../../src/attention-scores.ts";
 import { parseAttentionVarlen } from "../../src/attention-varlen.ts";
-import { hostScoreCall } from "../../src/attention-arguments.ts";
+import { hostScoreCall } from "../../src/attention-call.ts";
 import { type Cpu, type CpuOptions, createCpu } from "../../src/backend/wasm/cpu.ts";
 import type { Tuning } from "../../src/backend/wasm/schedule.ts";
 import { emptyOn } from "../../src/empty.ts";

@@ -1,10 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
 import { ResidentTensor } from "../../src/backend/webgpu/resident-tensor.ts";
 import { DisposedError, UnsupportedError } from "../../src/errors.ts";
 import { DeviceArray, type GpuTensor, deviceView } from "../../src/tensor.ts";
 import { unavailable } from "../support/variants.ts";
-import { numbersOf, openOn, runToy, someGpu, toyJob, toyProgram } from "./toy.ts";
+import { numbersOf, openForSuite, openOn, runToy, someGpu, toyJob, toyProgram } from "./toy.ts";
 
 const gpu = await someGpu();
 
@@ -15,17 +15,7 @@ function suite(gpu: GPU): void {
   let backend: WebGpuBackend;
   let device: GPUDevice;
 
-  beforeAll(async () => {
-    const adapter = await gpu.requestAdapter();
-    if (adapter === null) throw new Error("there was an adapter a moment ago");
-    device = await adapter.requestDevice();
-    backend = await openOn(device);
-  });
-
-  afterAll(() => {
-    backend.dispose();
-    device.destroy();
-  });
+  openForSuite(gpu, (opened) => ({ backend, device } = opened));
 
   const STORAGE_ALL = 0x80 | 0x4 | 0x8;
 

@@ -1,10 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
 import type { Recording } from "../../src/backend/webgpu/recording.ts";
 import { ResidentTensor } from "../../src/backend/webgpu/resident-tensor.ts";
 import { BackendError, DisposedError } from "../../src/errors.ts";
 import { unavailable } from "../support/variants.ts";
-import { type Operand, type ToyOptions, numbersOf, openOn, runToy, someGpu, toyJob, toyProgram } from "./toy.ts";
+import { type Operand, type ToyOptions, numbersOf, openForSuite, openOn, runToy, someGpu, toyJob, toyProgram } from "./toy.ts";
 
 const gpu = await someGpu();
 if (typeof gpu === "string") test("calls in an encoder of the caller's", ({ skip }) => unavailable(skip, gpu));
@@ -15,17 +15,7 @@ function suite(gpu: GPU): void {
     let device: GPUDevice;
     let backend: WebGpuBackend;
 
-    beforeAll(async () => {
-      const adapter = await gpu.requestAdapter();
-      if (adapter === null) throw new Error("there was an adapter a moment ago");
-      device = await adapter.requestDevice();
-      backend = await openOn(device);
-    });
-
-    afterAll(() => {
-      backend.dispose();
-      device.destroy();
-    });
+    openForSuite(gpu, (opened) => ({ backend, device } = opened));
 
     function record(recording: Recording, x: Operand, options?: ToyOptions): ResidentTensor<"f32"> {
       const [y] = recording.run(toyJob(x, options));

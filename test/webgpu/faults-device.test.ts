@@ -7,7 +7,7 @@ import type { Job } from "../../src/backend/webgpu/job.ts";
 import { BackendError, DisposedError } from "../../src/errors.ts";
 import type { GpuTensor } from "../../src/tensor.ts";
 import { unavailable } from "../support/variants.ts";
-import { numbersOf, openOn, runToy, someGpu, toyProgram } from "./toy.ts";
+import { numbersOf, openOn, runToy, someDevice, someGpu, toyProgram } from "./toy.ts";
 
 const gpu = await someGpu();
 if (typeof gpu === "string") test("faults of a GPU", ({ skip }) => unavailable(skip, gpu));
@@ -16,9 +16,7 @@ else suite(gpu);
 function suite(gpu: GPU): void {
   /** A backend on a device of the test's own, what the device complained of, and the number of its submissions. */
   async function start() {
-    const adapter = await gpu.requestAdapter();
-    if (adapter === null) throw new Error("there was an adapter a moment ago");
-    const device = await adapter.requestDevice();
+    const device = await someDevice(gpu);
     const uncaptured: string[] = [];
     device.addEventListener("uncapturederror", (event) => uncaptured.push(event.error.message));
     let submissions = 0;

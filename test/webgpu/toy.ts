@@ -1,3 +1,4 @@
+import { afterAll, beforeAll } from "vitest";
 import { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
 import type { Job, ResultTensor } from "../../src/backend/webgpu/job.ts";
 import type { Program } from "../../src/backend/webgpu/program.ts";
@@ -95,4 +96,26 @@ export async function openOn(gpu: GPU | GPUDevice): Promise<WebGpuBackend> {
   const backend = await WebGpuBackend.open(gpu);
   if ("reason" in backend) throw new Error(backend.reason);
   return backend;
+}
+
+/** A device of the caller's. */
+export async function someDevice(gpu: GPU): Promise<GPUDevice> {
+  const adapter = await gpu.requestAdapter();
+  if (adapter === null) throw new Error("there was an adapter a moment ago");
+  return adapter.requestDevice();
+}
+
+/** Opens a backend on a device of the caller's before the tests of a suite, and ends both after them. */
+export function openForSuite(gpu: GPU, use: (opened: { readonly backend: WebGpuBackend; readonly device: GPUDevice }) => void): void {
+  let end: (() => void) | undefined;
+  beforeAll(async () => {
+    const device = await someDevice(gpu);
+    const backend = await openOn(device);
+    end = () => {
+      backend.dispose();
+      device.destroy();
+    };
+    use({ backend, device });
+  });
+  afterAll(() => end?.());
 }

@@ -1,4 +1,4 @@
-import type { ScoreCall, Sequence } from "../../attention-arguments.ts";
+import type { ScoreCall, Sequence } from "../../attention-call.ts";
 import { usesDecode } from "../../decode-rule.ts";
 import { BLOCK_ROWS } from "./attention-layout.ts";
 

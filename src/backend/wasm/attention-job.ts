@@ -1,4 +1,4 @@
-import type { HeadView, HostAttentionCall, ScoreView, Sequence } from "../../attention-arguments.ts";
+import type { HeadView, HostAttentionCall, ScoreView, Sequence } from "../../attention-call.ts";
 import { TILE_EMPTY, TILE_PARTIAL } from "../../block-mask.ts";
 import { keyRange, visibleKeys } from "../../key-range.ts";
 import type { AttentionResult } from "./attention.ts";

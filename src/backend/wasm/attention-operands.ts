@@ -1,4 +1,4 @@
-import type { HeadView, HostScoreCall, ScoreCall, ScoreView, Sequence } from "../../attention-arguments.ts";
+import type { HeadView, HostScoreCall, ScoreCall, ScoreView, Sequence } from "../../attention-call.ts";
 import { TILE_EMPTY, TILE_PARTIAL } from "../../block-mask.ts";
 import { keyRange } from "../../key-range.ts";
 import type { Row } from "./attention-blocks.ts";

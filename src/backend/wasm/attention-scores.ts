@@ -1,4 +1,4 @@
-import type { HostScoreCall } from "../../attention-arguments.ts";
+import type { HostScoreCall } from "../../attention-call.ts";
 import type { Row } from "./attention-blocks.ts";
 import { BLOCK_ROWS } from "./attention-layout.ts";
 import { BlockOperands, STAGED_KEYS, copyOut, holdCall } from "./attention-operands.ts";

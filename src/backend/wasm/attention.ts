@@ -1,4 +1,4 @@
-import { type AttentionCall, type HeadView, type HostAttentionCall, type Sequence, hostAttentionCall, outputView } from "../../attention-arguments.ts";
+import { type AttentionCall, type HeadView, type HostAttentionCall, type Sequence, hostAttentionCall, outputView } from "../../attention-call.ts";
 import { visibleKeys } from "../../key-range.ts";
 import { newOutput } from "../../row-arguments.ts";
 import { elementCount } from "../../shape.ts";

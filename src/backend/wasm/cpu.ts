@@ -1,4 +1,4 @@
-import { type AttentionCall, type HostAttentionCall, type HostScoreCall, type ScoreCall, hostAttentionCall, outputView } from "../../attention-arguments.ts";
+import { type AttentionCall, type HostAttentionCall, type HostScoreCall, type ScoreCall, hostAttentionCall, outputView } from "../../attention-call.ts";
 import { BackendError, DisposedError, describe } from "../../errors.ts";
 import { newOutput } from "../../row-arguments.ts";
 import { type RowCall, hostRowCall } from "../../row-call.ts";

@@ -1,4 +1,4 @@
-import type { HeadView, ScoreCall, ScoreView, Sequence } from "../../attention-arguments.ts";
+import type { HeadView, ScoreCall, ScoreView, Sequence } from "../../attention-call.ts";
 import { type BlockMask, TILE_EMPTY, TILE_PARTIAL } from "../../block-mask.ts";
 import { BackendError } from "../../errors.ts";
 import { contiguousStrides, elementCount } from "../../shape.ts";

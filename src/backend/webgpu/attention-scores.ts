@@ -1,4 +1,4 @@
-import type { AttentionCall, Sequence } from "../../attention-arguments.ts";
+import type { AttentionCall, Sequence } from "../../attention-call.ts";
 import type { ScoresCall } from "../../attention-scores.ts";
 import { contiguousStrides, elementCount } from "../../shape.ts";
 import { AttentionOperands, type Operand, type Part, allBound, cutParts, gridOf } from "./attention-operands.ts";

@@ -1,4 +1,4 @@
-import { type AttentionCall, type Sequence, outputStrides } from "../../attention-arguments.ts";
+import { type AttentionCall, type Sequence, outputStrides } from "../../attention-call.ts";
 import { usesDecode } from "../../decode-rule.ts";
 import { visibleKeys } from "../../key-range.ts";
 import { AttentionOperands, type Binding, type Operand, type Part, allBound, cutParts, gridOf } from "./attention-operands.ts";

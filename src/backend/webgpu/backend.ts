@@ -164,7 +164,7 @@ export class WebGpuBackend {
 
   /** Ends everything: calls that are under way reject, tensors lose their memory. A device that was given stays as it is. */
   dispose(): void {
-    this.#end(new DisposedError("this engine has been disposed of"));
+    this.#end(new DisposedError("this engine has been disposed"));
     if (this.#found.owned) this.#device.destroy();
   }
 

@@ -1,4 +1,4 @@
-import type { AttentionCall } from "../../attention-arguments.ts";
+import type { AttentionCall } from "../../attention-call.ts";
 import type { ScoresCall } from "../../attention-scores.ts";
 import { BackendError } from "../../errors.ts";
 import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike, GpuInfo } from "../../gpu-types.ts";
@@ -89,7 +89,7 @@ export class Gpu {
   /** Copies a tensor from the GPU. */
   async download(x: unknown): Promise<Tensor> {
     if (typeof x !== "object" || x === null) throw new TypeError(`"x" expected a tensor in a GPU buffer`);
-    return (await this.#backend.download(deviceView("x", x, ["f32", "f16", "u8", "i8"]))) as Tensor;
+    return await this.#backend.download(deviceView("x", x, ["f32", "f16", "u8", "i8"]));
   }
 
   empty(shape: readonly number[]): ResidentTensor<"f32"> {

@@ -22,7 +22,7 @@ export class ResidentTensor<D extends DType | "u8" = DType | "u8"> implements Gp
 
   /** @throws DisposedError after `dispose()`, when someone else's numbers may be there */
   get buffer(): GPUBufferLike {
-    if (this.#buffer === undefined) throw new DisposedError("this GPU tensor has been disposed of");
+    if (this.#buffer === undefined) throw new DisposedError("this GPU tensor has been disposed");
     return this.#buffer;
   }
 

@@ -1,0 +1,111 @@
+import { describe, expect, test } from "vitest";
+import { type Tensor, type TensorLike, UnsupportedError, attention, empty, logSumExp, mergeStates, softmax, tensor } from "../../src/index.ts";
+import { expectThrown } from "../support/thrown.ts";
+import { unavailable } from "../support/variants.ts";
+
+// What is taken as a tensor, whoever made it.
+
+const numbers = Float32Array.of(0.5, -1, 2, 0.25, 3, -2);
+
+describe("masks", () => {
+  const bytes = [1, 0, 1, 0, 1, 1];
+  const expected = softmax(tensor(numbers, [2, 3]), { mask: { data: Uint8Array.from(bytes), shape: [2, 3] } });
+
+  test.each([
+    ["a tensor of a Uint8Array", tensor(Uint8Array.from(bytes), [2, 3]), "u8"],
+    ["a tensor of a Uint8ClampedArray", tensor(Uint8ClampedArray.from(bytes), [2, 3]), "u8"],
+    [
+      "a tensor of an Int8Array, where −1 keeps as well",
+      tensor(
+        Int8Array.from(bytes, (b) => -b),
+        [2, 3],
+      ),
+      "i8",
+    ],
+    ["a view with strides", tensor(Uint8Array.of(1, 0, 0, 1, 1, 1), [2, 3], { strides: [1, 2] }), "u8"],
+  ] as const)("may be %s", (_, mask, dtype) => {
+    expect(mask.dtype).toBe(dtype);
+    expect(softmax(tensor(numbers, [2, 3]), { mask })).toEqual(expected);
+  });
+
+  test.each(["bool", "uint8"])("may be what ONNX Runtime calls %s", (type) => {
+    expect(softmax(tensor(numbers, [2, 3]), { mask: { data: Uint8Array.from(bytes), dims: [2, 3], type } })).toEqual(expected);
+  });
+
+  test("are no numbers to compute with", () => {
+    expectThrown(() => softmax(new Uint8Array(2) as never), UnsupportedError, '"x" has dtype u8; computed are f32 and f64, and f16 on a GPU');
+  });
+});
+
+describe("tensors of ONNX Runtime", () => {
+  const asOnnx = (data: unknown, type: string): TensorLike => ({ data, dims: [2, 3], type });
+
+  test.each([
+    ["float32", numbers],
+    ["float64", Float64Array.from(numbers)],
+  ])("%s", (type, data) => {
+    expect(softmax(asOnnx(data, type))).toEqual(softmax(tensor(data, [2, 3])));
+  });
+
+  test("float16, which they say in their type", () => {
+    const halves = asOnnx(new Uint16Array(6), "float16");
+    expectThrown(() => softmax(halves), UnsupportedError, '"x" has dtype f16; the CPU computes f32 and f64');
+    expectThrown(() => attention(halves, halves, halves), UnsupportedError, '"q" has dtype f16; the CPU computes f32 and f64');
+  });
+
+  test("of integers are refused, whatever their type says", () => {
+    expectThrown(() => softmax(asOnnx(new BigInt64Array(6), "int64")), TypeError, '"x" expected float data (Float32Array, Float64Array), got BigInt64Array');
+    expectThrown(() => softmax(asOnnx(numbers, "float64")), TypeError, '"x" expected dtype "f32" for a Float32Array, got "f64"');
+  });
+
+  test("a type of other words than theirs says nothing", () => {
+    expect(softmax(asOnnx(numbers, "logits"))).toEqual(softmax(tensor(numbers, [2, 3])));
+  });
+});
+
+describe("a Float16Array", () => {
+  test("is f16", ({ skip }) => {
+    const Halves = (globalThis as { Float16Array?: new (count: number) => Tensor<"f16">["data"] }).Float16Array;
+    if (Halves === undefined) {
+      unavailable(skip, "this engine has no Float16Array");
+      return;
+    }
+    const data = new Halves(4);
+    expect(tensor(data, [2, 2])).toEqual({ data, shape: [2, 2], dtype: "f16" });
+    expectThrown(() => softmax(data as never), UnsupportedError, '"x" has dtype f16; the CPU computes f32 and f64');
+  });
+});
+
+describe("views that were detached", () => {
+  const detached = (array: Float32Array | Uint8Array): never => {
+    structuredClone(array.buffer, { transfer: [array.buffer] });
+    return array as never;
+  };
+  const message = (name: string): string => `"${name}" is detached, as views of module memory are when it grows: take tensor.data again`;
+
+  test("are refused, not taken for empty ones", () => {
+    expectThrown(() => softmax(detached(new Float32Array(3))), TypeError, message("x"));
+    expectThrown(() => softmax({ data: detached(new Float32Array(3)), shape: [3] }), TypeError, message("x"));
+    expectThrown(() => tensor(detached(new Float32Array(3))), TypeError, message("data"));
+    expectThrown(() => softmax(numbers, { out: detached(new Float32Array(6)) }), TypeError, message("out"));
+    expectThrown(() => softmax(numbers, { bias: detached(new Float32Array(6)) }), TypeError, message("bias"));
+    expectThrown(() => softmax(numbers, { mask: detached(new Uint8Array(6)) }), TypeError, message("mask"));
+    const lse = detached(new Float32Array(1));
+    expectThrown(() => mergeStates([{ out: tensor(numbers, [1, 6]), lse }]), TypeError, message("parts[0].lse"));
+  });
+
+  test("also those of a tensor in module memory, when that has grown", () => {
+    const kept = empty([4]);
+    const before = kept.data.fill(1);
+    const large = empty([4 * 2 ** 20]);
+    expectThrown(() => softmax(before, { out: before }), TypeError, message("x"));
+    expect([...softmax(kept.data).data]).toEqual([0.25, 0.25, 0.25, 0.25]);
+    large.dispose();
+    kept.dispose();
+  });
+
+  test("but not arrays that are empty", () => {
+    expect(softmax(new Float32Array(0)).shape).toEqual([0]);
+    expect([...logSumExp(new Float32Array(new ArrayBuffer(8), 8)).data]).toEqual([-Infinity]);
+  });
+});
