@@ -5,15 +5,15 @@ import { type RowCall, hostRowCall } from "../../row-call.ts";
 import { elementCount } from "../../shape.ts";
 import type { Tensor } from "../../tensor.ts";
 import { type AttentionResult, runAttention } from "./attention.ts";
-import { attentionJob, attentionWork } from "./attention-job.ts";
+import { attentionJob, attentionCost } from "./attention-job.ts";
 import type { Variant } from "./features.ts";
 import { type Job, Lease, writeJob } from "./job.ts";
 import { WorkerPool } from "./pool.ts";
 import { rowOperation } from "./row-calls.ts";
 import { type RowOperation, runRows } from "./rows.ts";
-import { rowsJob, rowsWork } from "./rows-job.ts";
+import { rowsJob, rowsCost } from "./rows-job.ts";
 import { type Runtime, chooseVariant, createRuntime } from "./runtime.ts";
-import { TUNING, type Tuning, type Work, threadsFor } from "./schedule.ts";
+import { type Cost, TUNING, type Tuning, threadsFor } from "./schedule.ts";
 import { DEFAULT_MAXIMUM_BYTES, SharedMemory } from "./shared-memory.ts";
 import { type SharedRuntime, createSharedRuntime } from "./shared-runtime.ts";
 
@@ -138,7 +138,7 @@ interface Turn<T> {
 
 /** What a call is to the queue. */
 interface Operation<T> {
-  readonly work: Work;
+  readonly cost: Cost;
   /** Whether any operand lies in the runtime's memory, so that only this runtime can run it. */
   readonly inModule: boolean;
   /** Runs it on the calling thread at once. */
@@ -199,9 +199,9 @@ export class Cpu {
 
   /** How many threads a call would be shared by. */
   threadsFor(given: RowCall | AttentionCall): number {
-    if ("sequences" in given) return this.#worth(attentionWork(this.runtime.memory, hostAttentionCall(given)));
+    if ("sequences" in given) return this.#worth(attentionCost(this.runtime.memory, hostAttentionCall(given)));
     const call = hostRowCall(given);
-    return this.#worth(rowsWork(this.runtime, rowOperation(call, call.out ?? newOutput([], call.x.dtype))));
+    return this.#worth(rowsCost(this.runtime, rowOperation(call, call.out ?? newOutput([], call.x.dtype))));
   }
 
   /** Runs a row operation. */
@@ -218,7 +218,7 @@ export class Cpu {
     };
     return this.#run(
       {
-        work: rowsWork(this.runtime, operation),
+        cost: rowsCost(this.runtime, operation),
         inModule: this.#owns(x, y, bias, mask),
         direct: direct(operation),
         detached: () => direct({ ...operation, x: this.#keep(x), bias: bias && this.#keep(bias), mask: mask && this.#keep(mask) }),
@@ -246,7 +246,7 @@ export class Cpu {
     };
     return this.#run(
       {
-        work: attentionWork(this.runtime.memory, call),
+        cost: attentionCost(this.runtime.memory, call),
         inModule: this.#owns(call.q.data, call.k.data, call.v.data, call.bias?.data, call.mask?.data, output.data),
         direct: direct(call),
         detached: () => direct(this.#keepScores(call)),
@@ -283,8 +283,8 @@ export class Cpu {
     return this.#ended;
   }
 
-  #worth(work: Work): number {
-    return threadsFor(work, this.#pool.threads, this.#tuning);
+  #worth(cost: Cost): number {
+    return threadsFor(cost, this.#pool.threads, this.#tuning);
   }
 
   #check(signal: AbortSignal | undefined): void {
@@ -314,10 +314,10 @@ export class Cpu {
   }
 
   #run<T>(operation: Operation<T>, signal: AbortSignal | undefined): Eventual<T> {
-    const { work, inModule } = operation;
-    const threads = this.#worth(work);
+    const { cost, inModule } = operation;
+    const threads = this.#worth(cost);
     const direct = inModule ? this.runtime : this.#local;
-    const stoppable = signal !== undefined && work.computeNs > STOPPABLE_NS;
+    const stoppable = signal !== undefined && cost.computeNs > STOPPABLE_NS;
     if (this.idle && threads === 1 && !stoppable) return operation.direct(direct);
     const turn = this.#turn(operation, threads, signal);
     if (turn !== undefined) return this.idle ? this.#begin(turn) : this.#enqueue(turn);
