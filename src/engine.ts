@@ -3,16 +3,17 @@ import { type AttentionCall, hostScoreCall } from "./attention-arguments.ts";
 import { type AttentionScoresOptions, type ScoresCall, parseAttentionScores, runScoresCall } from "./attention-scores.ts";
 import { type AttentionVarlenOptions, parseAttentionVarlen } from "./attention-varlen.ts";
 import type { Cpu } from "./backend/wasm/cpu.ts";
-import { createCpu } from "./backend/wasm/create-cpu.ts";
-import type { Variant } from "./backend/wasm/features.ts";
-import type { Gpu, GpuRecording } from "./backend/webgpu/gpu.ts";
+import type { Gpu } from "./backend/webgpu/gpu.ts";
 import { calibrate } from "./calibrate.ts";
-import { type Calibration, parseCalibration } from "./calibration.ts";
+import type { Calibration } from "./calibration.ts";
 import { type Decision, type Device, type GpuState, decide } from "./dispatch.ts";
 import { disposeSymbol } from "./dispose-symbol.ts";
 import { emptyOn, type ModuleTensor } from "./empty.ts";
-import { BackendError, DisposedError, describe } from "./errors.ts";
-import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike, GpuInfo } from "./gpu-types.ts";
+import { EngineRecording } from "./engine-recording.ts";
+import type { EngineAttention, EngineInfo, EngineInput, EngineOp, EngineResult, EngineWithLse, ExplainOptions, Explanation, OnEngine } from "./engine-types.ts";
+import { BackendError, DisposedError } from "./errors.ts";
+import { workOf } from "./explain.ts";
+import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike } from "./gpu-types.ts";
 import { type LogSoftmaxOptions, parseLogSoftmax } from "./log-softmax.ts";
 import { type LogSumExpOptions, parseLogSumExp } from "./log-sum-exp.ts";
 import { type MergeCall, mergeOnHost, parseMergeStates } from "./merge-states.ts";
@@ -23,125 +24,10 @@ import type { RowCall } from "./row-call.ts";
 import { parseShape } from "./shape.ts";
 import { type SoftmaxOptions, parseSoftmax } from "./softmax.ts";
 import { type DTypeOf, DeviceArray, type GpuTensor, type ResidentTensor, type Tensor, type TensorLike } from "./tensor.ts";
-import { type Assumed, type Work, attentionWork, mergeWork, rowWork, scoresWork, standIn } from "./work.ts";
+import { type Work, attentionWork, mergeWork, rowWork, scoresWork } from "./work.ts";
 import { copyOutput, ownsOutput } from "./write-output.ts";
 
-/** Options of {@link createEngine}. */
-export interface EngineOptions {
-  /**
-   * Where calls run: on the CPU, on a GPU (all that a GPU can: f64 stays on the CPU), or, by default, each where it is estimated to
-   * end sooner.
-   */
-  readonly device?: "auto" | "wasm" | "webgpu";
-  /** Threads of the CPU, the calling one included; "auto" (default) is one per core. */
-  readonly threads?: "auto" | number;
-  /**
-   * A GPU (`navigator.gpu`, or that of the npm package `webgpu`) or a device of the caller's, which is never destroyed. In Node keep
-   * the GPU that a device came from as long as the engine lives: Dawn crashes when it is collected.
-   */
-  readonly gpu?: GPULike | GPUDeviceLike;
-  /** Which of the two binaries; the fastest that runs here when absent. */
-  readonly variant?: Variant;
-  /** What `engine.calibration` was on this machine with as many threads: spares a fifth of a second of measuring. */
-  readonly calibration?: Calibration;
-  /** Memory that the CPU's threads may share, in bytes. */
-  readonly maxMemoryBytes?: number;
-  /** Where "onepass/worker" is served, for pages whose policy forbids workers from blobs. */
-  readonly workerUrl?: string | URLLike;
-  /** A compiled module of "onepass/wasm/….wasm" (`WebAssembly.Module`), for pages whose policy forbids compiling here. */
-  readonly module?: object;
-}
-
-/** A `URL`. */
-export interface URLLike {
-  /** The address. */
-  readonly href: string;
-}
-
-const ENGINE_OPTIONS = new Set(["device", "threads", "gpu", "variant", "calibration", "maxMemoryBytes", "workerUrl", "module"]);
-
-/** Options of a plain function as its engine method takes them: tensors may be on the GPU, and a signal may cancel the call. */
-export type OnEngine<O> = { readonly [K in keyof O]: K extends "out" | "bias" | "mask" ? O[K] | GpuTensor : O[K] } & {
-  /** Cancels the call between submissions or chunks; the promise rejects with the signal's reason. */
-  readonly signal?: AbortSignalLike;
-};
-
-/** What an engine's methods take: a tensor of the caller's memory, or one in a GPU buffer. */
-export type EngineInput = TensorLike | GpuTensor;
-
-/** Where a result is: on the GPU when the first argument is, else in a new array (or `out`). */
-export type EngineResult<T, D extends "f32" | "f64" = "f32"> = T extends GpuTensor ? ResidentTensor<"f32"> : Tensor<D>;
-
-/** Output, and with `returnLse: true` the log-sum-exp of every row. */
-export type EngineAttention<Q, O> = O extends ReturnsLse ? EngineWithLse<Q> : EngineResult<Q>;
-
-/** What attention gives with `returnLse: true`, and what merging such results gives. */
-export interface EngineWithLse<Q> {
-  /** The output. */
-  readonly out: EngineResult<Q>;
-  /** The log-sum-exp of every row, heads before length. */
-  readonly lse: EngineResult<Q>;
-}
-
-/** Options that ask for the log-sum-exp. */
-export interface ReturnsLse {
-  /** Returns the log-sum-exp of every row as well. */
-  readonly returnLse: true;
-}
-
-/** What an engine runs on, and why not on more. */
-export interface EngineInfo {
-  /** What the engine was created with. */
-  readonly device: "auto" | Device;
-  /** The CPU: there always is one. */
-  readonly wasm: {
-    /** The binary in use. */
-    readonly variant: Variant;
-    /** Threads that compute, the calling one included where it does. */
-    readonly threads: number;
-    /** Memory of the module, in bytes. */
-    readonly memoryBytes: number;
-  };
-  /** Absent when there is no GPU. */
-  readonly webgpu: GpuInfo | undefined;
-  /** Why something is off: no GPU, fewer threads than asked for, a feature that the adapter lacks. */
-  readonly off: readonly string[];
-}
-
-/** Why a call runs where it does. */
-export interface Explanation extends Decision {
-  /** Which kernel takes it: a row's bits depend on nothing else. */
-  readonly kernel: Work["kernel"];
-}
-
-/** Operations that `explain` knows, by the plain functions' names. */
-export type EngineOp = "softmax" | "logSoftmax" | "logSumExp" | "attention" | "attentionVarlen" | "attentionScores";
-
-/** Options of {@link Engine.explain}: those of the operation, and what there is no data to tell. */
-export type ExplainOptions = Record<string, unknown> & {
-  /** Where the operands are. Default "host". */
-  readonly place?: "host" | "gpu";
-  /** Default "f32". */
-  readonly dtype?: "f32" | "f64" | "f16";
-};
-
-/** Opens an engine. */
-export async function openEngine(options: EngineOptions = {}): Promise<Engine> {
-  checkOptions(options, ENGINE_OPTIONS);
-  const device = parseChoice("device", options.device, ["auto", "wasm", "webgpu"]);
-  const calibration = options.calibration === undefined ? undefined : parseCalibration(options.calibration);
-  if (options.gpu !== undefined && !isGpu(options.gpu)) throw new TypeError(`"gpu" expected a GPU or a GPUDevice, got ${describe(options.gpu)}`);
-  const { variant, threads, maxMemoryBytes, workerUrl, module } = options;
-  const cpu = await createCpu({ variant, threads, maxMemoryBytes, workerUrl, module });
-  const engine = new Engine(device, cpu, options.gpu, calibration);
-  try {
-    await engine.open();
-  } catch (error) {
-    engine.dispose();
-    throw error;
-  }
-  return engine;
-}
+const EMPTY_OPTIONS = new Set(["dtype", "device"]);
 
 /**
  * The operations of the package, asynchronous, each call on the GPU or on the CPU. Made by `createEngine`.
@@ -428,111 +314,5 @@ export class Engine {
         this.#gpuState = { usable: false, lost: true, reason: `the device was lost: ${reason}; another could not be had: ${String(error)}` };
       }
     });
-  }
-}
-
-function isGpu(value: unknown): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  const { requestAdapter, createBuffer } = value as { requestAdapter?: unknown; createBuffer?: unknown };
-  return typeof requestAdapter === "function" || typeof createBuffer === "function";
-}
-
-const EMPTY_OPTIONS = new Set(["dtype", "device"]);
-
-/** A result that stays on the GPU, or two of them with `returnLse: true`. */
-export type RecordedAttention<O> = O extends ReturnsLse ? RecordedWithLse : ResidentTensor<"f32">;
-
-/** The same as {@link EngineWithLse}, on the GPU. */
-export interface RecordedWithLse {
-  /** The output. */
-  readonly out: ResidentTensor<"f32">;
-  /** The log-sum-exp of every row, heads before length. */
-  readonly lse: ResidentTensor<"f32">;
-}
-
-/**
- * Operations recorded into a command encoder of the caller's, by `engine.encode`. Options and errors are those of the engine's methods;
- * operands are read, and results are there, when the GPU runs the commands.
- */
-export class EngineRecording {
-  readonly #recording: GpuRecording;
-
-  /** @internal */
-  constructor(recording: GpuRecording) {
-    this.#recording = recording;
-  }
-
-  /** Softmax along one axis. */
-  softmax(x: EngineInput, options?: OnEngine<SoftmaxOptions>): ResidentTensor<"f32"> {
-    return this.#recording.rows(parseSoftmax(x, options as SoftmaxOptions));
-  }
-
-  /** Log-softmax along one axis. */
-  logSoftmax(x: EngineInput, options?: OnEngine<LogSoftmaxOptions>): ResidentTensor<"f32"> {
-    return this.#recording.rows(parseLogSoftmax(x, options as LogSoftmaxOptions));
-  }
-
-  /** log Σ exp(x) over one or more axes. */
-  logSumExp(x: EngineInput, options?: OnEngine<LogSumExpOptions>): ResidentTensor<"f32"> {
-    return this.#recording.rows(parseLogSumExp(x, options as LogSumExpOptions));
-  }
-
-  /** Scaled dot-product attention. */
-  attention<O extends OnEngine<AttentionOptions>>(q: EngineInput, k: EngineInput, v: EngineInput, options?: O): RecordedAttention<O> {
-    return this.#recording.attention(parseAttention(q, k, v, options as AttentionOptions)) as RecordedAttention<O>;
-  }
-
-  /** Attention over a ragged batch. */
-  attentionVarlen<O extends OnEngine<AttentionVarlenOptions>>(q: EngineInput, k: EngineInput, v: EngineInput, options: O): RecordedAttention<O> {
-    return this.#recording.attention(parseAttentionVarlen(q, k, v, options as unknown as AttentionVarlenOptions)) as RecordedAttention<O>;
-  }
-
-  /** The L × S matrix of scores. */
-  attentionScores(q: EngineInput, k: EngineInput, options?: OnEngine<AttentionScoresOptions>): ResidentTensor<"f32"> {
-    return this.#recording.attentionScores(parseAttentionScores(q, k, options as AttentionScoresOptions));
-  }
-
-  /** Merges attention over disjoint parts of the keys. */
-  mergeStates(parts: readonly { readonly out: EngineInput; readonly lse: EngineInput }[], options?: { readonly layout?: "bhld" | "blhd" }): RecordedWithLse {
-    return this.#recording.mergeStates(parseMergeStates(parts, options));
-  }
-
-  /** Resolves when all shaders recorded so far are known to compile; rejects with BackendError if one does not. */
-  check(): Promise<void> {
-    return this.#recording.check();
-  }
-
-  /** Frees what the calls needed in between; after the commands were submitted. Results stay. */
-  dispose(): void {
-    this.#recording.dispose();
-  }
-
-  /** The same as {@link EngineRecording.dispose}, for `using`. */
-  [disposeSymbol](): void {
-    this.dispose();
-  }
-}
-
-/** The work of a call without data: stand-ins go through the checks of a real one. */
-function workOf(op: EngineOp, shapes: Readonly<Record<string, readonly number[]>>, options: Record<string, unknown>, assumed: Assumed): Work {
-  const of = (name: string): GpuTensor => standIn(parseShape(name, shapes[name]), "f32");
-  const extra: Record<string, unknown> = { ...options };
-  if (shapes["bias"] !== undefined) extra["bias"] = of("bias");
-  if (shapes["mask"] !== undefined) extra["mask"] = standIn(parseShape("mask", shapes["mask"]), "u8");
-  switch (op) {
-    case "softmax":
-      return rowWork(parseSoftmax(of("x"), extra), assumed);
-    case "logSoftmax":
-      return rowWork(parseLogSoftmax(of("x"), extra), assumed);
-    case "logSumExp":
-      return rowWork(parseLogSumExp(of("x"), extra), assumed);
-    case "attention":
-      return attentionWork(parseAttention(of("q"), of("k"), of("v"), extra), assumed);
-    case "attentionVarlen":
-      return attentionWork(parseAttentionVarlen(of("q"), of("k"), of("v"), extra as unknown as AttentionVarlenOptions), assumed);
-    case "attentionScores":
-      return scoresWork(parseAttentionScores(of("q"), of("k"), extra), assumed);
-    default:
-      throw new RangeError(`"op" expected the name of an operation, got ${describe(op satisfies never)}`);
   }
 }
