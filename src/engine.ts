@@ -1,14 +1,15 @@
 import { type AttentionOptions, parseAttention } from "./attention.ts";
-import { type AttentionCall, hostScoreCall } from "./attention-arguments.ts";
-import { type AttentionScoresOptions, type ScoresCall, parseAttentionScores, runScoresCall } from "./attention-scores.ts";
+import { type AttentionScoresOptions, parseAttentionScores } from "./attention-scores.ts";
 import { type AttentionVarlenOptions, parseAttentionVarlen } from "./attention-varlen.ts";
 import type { Cpu } from "./backend/wasm/cpu.ts";
+import { keepIn } from "./backend/wasm/held-tensors.ts";
 import type { Gpu } from "./backend/webgpu/gpu.ts";
 import { calibrate } from "./calibrate.ts";
 import type { Calibration } from "./calibration.ts";
 import { type Decision, type Device, type GpuState, decide } from "./dispatch.ts";
 import { disposeSymbol } from "./dispose-symbol.ts";
 import { emptyOn, type ModuleTensor } from "./empty.ts";
+import { ATTENTION, MERGE, ROWS, SCORES, type Operation } from "./engine-operations.ts";
 import { EngineRecording } from "./engine-recording.ts";
 import type { EngineAttention, EngineInfo, EngineInput, EngineOp, EngineResult, EngineWithLse, ExplainOptions, Explanation, OnEngine } from "./engine-types.ts";
 import { BackendError, DisposedError } from "./errors.ts";
@@ -16,16 +17,16 @@ import { workOf } from "./explain.ts";
 import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike } from "./gpu-types.ts";
 import { type LogSoftmaxOptions, parseLogSoftmax } from "./log-softmax.ts";
 import { type LogSumExpOptions, parseLogSumExp } from "./log-sum-exp.ts";
-import { type MergeCall, mergeOnHost, parseMergeStates } from "./merge-states.ts";
+import type { ReplaceOutput } from "./map-call.ts";
+import { parseMergeStates } from "./merge-states.ts";
 import { checkOptions, parseChoice } from "./options.ts";
 import { prepareProbe } from "./prepare-probe.ts";
-import type { FloatView } from "./row-arguments.ts";
-import type { RowCall } from "./row-call.ts";
 import { parseShape } from "./shape.ts";
 import { type SoftmaxOptions, parseSoftmax } from "./softmax.ts";
-import { type DTypeOf, DeviceArray, type GpuTensor, type ResidentTensor, type Tensor, type TensorLike } from "./tensor.ts";
-import { type Work, attentionWork, mergeWork, rowWork, scoresWork } from "./work.ts";
-import { copyOutput, ownsOutput } from "./write-output.ts";
+import { type InPlace, SideOrder, usedInPlace, waitForTurn } from "./side-order.ts";
+import type { DTypeOf, GpuTensor, ResidentTensor, Tensor, TensorLike } from "./tensor.ts";
+import type { Work } from "./work.ts";
+import { holdOutput } from "./write-output.ts";
 
 const EMPTY_OPTIONS = new Set(["dtype", "device"]);
 
@@ -43,6 +44,7 @@ export class Engine {
   #calibration: Calibration | undefined;
   #gpu: Gpu | undefined;
   #gpuState: GpuState;
+  readonly #order = new SideOrder();
   #disposed = false;
 
   /** @internal */
@@ -74,19 +76,19 @@ export class Engine {
   /** Softmax along one axis; as the plain `softmax`. */
   async softmax<T extends EngineInput>(x: T, options: OnEngine<SoftmaxOptions> = {}): Promise<EngineResult<T, DTypeOf<T>>> {
     const { signal, ...rest } = options;
-    return (await this.#rows(parseSoftmax(x, rest as SoftmaxOptions), signal)) as EngineResult<T, DTypeOf<T>>;
+    return (await this.#run(ROWS, parseSoftmax(x, rest as SoftmaxOptions), signal)) as EngineResult<T, DTypeOf<T>>;
   }
 
   /** Log-softmax along one axis; as the plain `logSoftmax`. */
   async logSoftmax<T extends EngineInput>(x: T, options: OnEngine<LogSoftmaxOptions> = {}): Promise<EngineResult<T, DTypeOf<T>>> {
     const { signal, ...rest } = options;
-    return (await this.#rows(parseLogSoftmax(x, rest as LogSoftmaxOptions), signal)) as EngineResult<T, DTypeOf<T>>;
+    return (await this.#run(ROWS, parseLogSoftmax(x, rest as LogSoftmaxOptions), signal)) as EngineResult<T, DTypeOf<T>>;
   }
 
   /** log Σ exp(x) over one or more axes; as the plain `logSumExp`. */
   async logSumExp<T extends EngineInput>(x: T, options: OnEngine<LogSumExpOptions> = {}): Promise<EngineResult<T, DTypeOf<T>>> {
     const { signal, ...rest } = options;
-    return (await this.#rows(parseLogSumExp(x, rest as LogSumExpOptions), signal)) as EngineResult<T, DTypeOf<T>>;
+    return (await this.#run(ROWS, parseLogSumExp(x, rest as LogSumExpOptions), signal)) as EngineResult<T, DTypeOf<T>>;
   }
 
   /** Scaled dot-product attention; as the plain `attention`. */
@@ -97,7 +99,7 @@ export class Engine {
     options?: O,
   ): Promise<EngineAttention<Q, O>> {
     const { signal, ...rest } = options ?? ({} as OnEngine<AttentionOptions>);
-    return (await this.#attention(parseAttention(q, k, v, rest as AttentionOptions), signal)) as EngineAttention<Q, O>;
+    return (await this.#run(ATTENTION, parseAttention(q, k, v, rest as AttentionOptions), signal)) as EngineAttention<Q, O>;
   }
 
   /** Attention over a ragged batch; as the plain `attentionVarlen`. */
@@ -108,13 +110,13 @@ export class Engine {
     options: O,
   ): Promise<EngineAttention<Q, O>> {
     const { signal, ...rest } = options;
-    return (await this.#attention(parseAttentionVarlen(q, k, v, rest as unknown as AttentionVarlenOptions), signal)) as EngineAttention<Q, O>;
+    return (await this.#run(ATTENTION, parseAttentionVarlen(q, k, v, rest as unknown as AttentionVarlenOptions), signal)) as EngineAttention<Q, O>;
   }
 
   /** The L × S matrix of scores; as the plain `attentionScores`. */
   async attentionScores<Q extends EngineInput>(q: Q, k: EngineInput, options: OnEngine<AttentionScoresOptions> = {}): Promise<EngineResult<Q>> {
     const { signal, ...rest } = options;
-    return (await this.#scores(parseAttentionScores(q, k, rest as AttentionScoresOptions), signal)) as EngineResult<Q>;
+    return (await this.#run(SCORES, parseAttentionScores(q, k, rest as AttentionScoresOptions), signal)) as EngineResult<Q>;
   }
 
   /** Merges attention over disjoint parts of the keys; as the plain `mergeStates`. */
@@ -123,7 +125,7 @@ export class Engine {
     options: { readonly layout?: "bhld" | "blhd"; readonly signal?: AbortSignalLike } = {},
   ): Promise<EngineWithLse<T>> {
     const { signal, ...rest } = options;
-    return (await this.#merge(parseMergeStates(parts, rest), signal)) as EngineWithLse<T>;
+    return (await this.#run(MERGE, parseMergeStates(parts, rest), signal)) as EngineWithLse<T>;
   }
 
   /**
@@ -153,13 +155,27 @@ export class Engine {
    */
   async upload(x: TensorLike | Uint8Array | { readonly data: Uint8Array; readonly shape: readonly number[] }): Promise<ResidentTensor> {
     this.#check();
-    return this.#needGpu().upload(x);
+    const gpu = this.#needGpu();
+    const { memory } = this.#cpu.runtime;
+    const data: unknown = ArrayBuffer.isView(x) ? x : (x as { readonly data?: unknown } | null | undefined)?.data;
+    const module = ArrayBuffer.isView(data) && memory.addressOf(data) >= 0;
+    if (!module) return gpu.upload(x);
+    const held = memory.hold(data as Float32Array);
+    const start = (): Promise<ResidentTensor> => gpu.upload(ArrayBuffer.isView(x) ? held() : { ...x, data: held() });
+    return this.#inOrder("webgpu", { module, buffers: false }, undefined, start, () => undefined);
   }
 
   /** Copies a tensor out of its GPU buffer, after all calls made so far. */
   async download(x: GpuTensor): Promise<Tensor> {
     this.#check();
-    return this.#needGpu().download(x);
+    const gpu = this.#needGpu();
+    return this.#inOrder(
+      "webgpu",
+      { module: false, buffers: true },
+      undefined,
+      () => gpu.download(x),
+      () => undefined,
+    );
   }
 
   /**
@@ -221,55 +237,42 @@ export class Engine {
     this.dispose();
   }
 
-  async #rows(call: RowCall, signal: AbortSignalLike | undefined): Promise<unknown> {
-    const gpu = this.#choose(() => rowWork(call), signal);
-    if (gpu !== undefined) return gpu.rows(call, signal);
-    const out = ownsOutput(this.#cpu.runtime, call.out) ? call.out : undefined;
-    const result = await this.#cpu.rows({ ...call, out }, signal as AbortSignal | undefined);
-    return out === call.out ? result : copyOutput(call.out, result);
-  }
-
-  async #attention(call: AttentionCall, signal: AbortSignalLike | undefined): Promise<unknown> {
-    const gpu = this.#choose(() => attentionWork(call), signal);
-    if (gpu !== undefined) return gpu.attention(call, signal);
-    const given = call.result.out;
-    const out = ownsOutput(this.#cpu.runtime, given) ? given : undefined;
-    const result = await this.#cpu.attention({ ...call, result: { ...call.result, out } }, signal as AbortSignal | undefined);
-    if (out === given) return result;
-    return "lse" in result ? { out: copyOutput(given, result.out), lse: result.lse } : copyOutput(given, result);
-  }
-
-  async #scores(call: ScoresCall, signal: AbortSignalLike | undefined): Promise<unknown> {
-    const gpu = this.#choose(() => scoresWork(call), signal);
-    return gpu === undefined ? this.#cpu.scores(hostScoreCall(call), runScoresCall, signal as AbortSignal | undefined) : gpu.attentionScores(call, signal);
-  }
-
-  async #merge(call: MergeCall, signal: AbortSignalLike | undefined): Promise<unknown> {
-    const gpu = this.#choose(() => mergeWork(call), signal);
-    if (gpu !== undefined) return gpu.mergeStates(call, signal);
-    // Operands in the threads' memory may be what a call before this one writes.
-    const waits = !this.#cpu.idle && call.parts.some(({ out, lse }) => this.#owns(out.data) || this.#owns(lse.data));
-    if (!waits) return mergeOnHost(call);
-    const parts = call.parts.map(({ out, lse }) => ({ out: this.#keep(out), lse: this.#keep(lse) }));
-    return this.#cpu.inTurn(() => mergeOnHost({ ...call, parts }), signal as AbortSignal | undefined);
-  }
-
-  /** Whether numbers lie in the memory that the CPU's threads share. */
-  #owns(data: FloatView["data"]): boolean {
-    return !(data instanceof DeviceArray) && this.#cpu.runtime.memory.addressOf(data) >= 0;
-  }
-
-  /** An operand as it is now, unless it is used in place. */
-  #keep(view: FloatView): FloatView {
-    return view.data instanceof DeviceArray || this.#owns(view.data) ? view : { ...view, data: view.data.slice() };
-  }
-
-  /** The GPU if it takes a call, undefined for the CPU. */
-  #choose(work: () => Work, signal: AbortSignalLike | undefined): Gpu | undefined {
+  /** Runs a call on the side that takes it. */
+  async #run<C>(operation: Operation<C>, given: C, signal: AbortSignalLike | undefined): Promise<unknown> {
+    const { workOf, map, onGpu, onCpu } = operation;
+    const { memory } = this.#cpu.runtime;
     this.#check();
     if (signal?.aborted) throw signal.reason;
-    if (this.#device === "wasm") return undefined;
-    return this.#decide(work()).device === "webgpu" ? this.#needGpu() : undefined;
+    const used = usedInPlace(memory, given, map);
+    if (this.#device === "wasm" && !used.buffers) return onCpu(this.#cpu, given, signal);
+    const { device } = this.#decide(workOf(given));
+    const gpu = device === "webgpu" ? this.#needGpu() : undefined;
+    const hold: ReplaceOutput = (out) => holdOutput(memory, out);
+    let call = gpu === undefined ? given : map(given, (tensor) => tensor, hold);
+    const start = (): unknown => (gpu === undefined ? onCpu(this.#cpu, call, signal) : onGpu(gpu, call, signal));
+    return this.#inOrder(device, used, signal, start, () => (call = map(given, keepIn(memory), hold)));
+  }
+
+  /** Starts something in the order of the calls; `keep` reads the caller's arrays if that is not at once. */
+  async #inOrder<T>(side: Device, used: InPlace, signal: AbortSignalLike | undefined, start: () => T | Promise<T>, keep: () => void): Promise<T> {
+    const place = this.#order.enter(side, used);
+    if (place === undefined) return start();
+    const { memory } = this.#cpu.runtime;
+    memory.enter();
+    try {
+      if (place.turn !== undefined) {
+        keep();
+        await waitForTurn(place.turn, signal);
+        this.#check();
+      }
+      const result = start();
+      place.begun();
+      return await result;
+    } finally {
+      place.begun();
+      place.ended();
+      memory.leave();
+    }
   }
 
   #decide(work: Work): Decision {

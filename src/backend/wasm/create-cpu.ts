@@ -1,5 +1,6 @@
 import { describe } from "../../errors.ts";
 import { Cpu } from "./cpu.ts";
+import { EngineMemory, type EngineRuntime } from "./engine-memory.ts";
 import type { Variant } from "./features.ts";
 import { WorkerPool } from "./pool.ts";
 import { type Runtime, chooseVariant, createRuntime } from "./runtime.ts";
@@ -93,13 +94,14 @@ function localRuntime(variant: Variant): Runtime | undefined {
 }
 
 /** The runtime for one thread. A module for shared memory links to no other. */
-function unsharedRuntime(variant: Variant, module: WebAssembly.Module | undefined): Runtime {
+function unsharedRuntime(variant: Variant, module: WebAssembly.Module | undefined): EngineRuntime {
+  const memory = new EngineMemory();
   try {
-    return createRuntime(variant, undefined, module);
+    return { ...createRuntime(variant, memory, module), memory };
   } catch (error) {
     if (module === undefined || !(error instanceof WebAssembly.LinkError)) throw error;
   }
-  return createRuntime(variant);
+  return { ...createRuntime(variant, memory), memory };
 }
 
 function messageOf(error: unknown): string {

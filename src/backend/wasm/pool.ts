@@ -227,7 +227,7 @@ export class WorkerPool {
 
   /** Sees a job through that did not end at once. */
   async #finish(running: Running, signal: AbortSignal | undefined): Promise<void> {
-    const { control } = this.#executor;
+    // The control block is taken anew each time: memory that no threads share may grow, and detach it, while this waits.
     const onAbort = (): void => this.#fail(running, signal?.reason);
     signal?.addEventListener("abort", onAbort);
     this.#keepAlive(true);
@@ -243,12 +243,12 @@ export class WorkerPool {
           if (running.failure === undefined) this.#waitShortly(running, deadline);
         }
         // A worker leaves the job before it looks whether anybody listens; so listen first, then look.
-        Atomics.store(control, LISTENING, 1);
+        Atomics.store(this.#executor.control, LISTENING, 1);
         if (!this.#hasEnded(running)) await changed;
       }
     } finally {
       signal?.removeEventListener("abort", onAbort);
-      Atomics.store(control, LISTENING, 0);
+      Atomics.store(this.#executor.control, LISTENING, 0);
       this.#running = undefined;
       this.#keepAlive(false);
     }

@@ -3,7 +3,7 @@ import type { GPUCommandEncoderLike, GPUDeviceLike, GPULike } from "../../gpu-ty
 import { contiguousStrides, elementCount, sameShape } from "../../shape.ts";
 import type { DType, DTypeData, DeviceArray } from "../../tensor.ts";
 import { BufferPool, COPY_SRC, NUMBERS, type PoolState } from "./buffers.ts";
-import { CallOrder } from "./call-order.ts";
+import { CallOrder } from "../../call-order.ts";
 import { type AdapterInfo, type FoundDevice, type NoDevice, findDevice } from "./device.ts";
 import { type Job, type ResultTensor, claim, deliver, recordJob } from "./job.ts";
 import { PipelineCache } from "./pipelines.ts";
