@@ -12,7 +12,7 @@ import { emptyOn, type ModuleTensor } from "./empty.ts";
 import { ATTENTION, MERGE, ROWS, SCORES, type Operation } from "./engine-operations.ts";
 import { EngineRecording } from "./engine-recording.ts";
 import type { EngineAttention, EngineInfo, EngineInput, EngineOp, EngineResult, EngineWithLse, ExplainOptions, Explanation, OnEngine } from "./engine-types.ts";
-import { BackendError, DisposedError } from "./errors.ts";
+import { BackendError, DisposedError, messageOf } from "./errors.ts";
 import { workOf } from "./explain.ts";
 import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike } from "./gpu-types.ts";
 import { type LogSoftmaxOptions, parseLogSoftmax } from "./log-softmax.ts";
@@ -60,17 +60,14 @@ export class Engine {
   async open(): Promise<void> {
     if (this.#device === "wasm") return;
     try {
-      await this.#openGpu();
+      const gpu = await this.#findGpu();
+      if (this.#device === "auto") this.#calibration ??= await this.#calibrate(gpu);
+      this.#use(gpu);
     } catch (error) {
-      this.#gpuState = { usable: false, lost: false, reason: error instanceof Error ? error.message : String(error) };
-      if (this.#device === "webgpu") throw new BackendError(`no GPU: ${this.#gpuState.reason}`, { cause: error });
+      const reason = messageOf(error);
+      this.#gpuState = { usable: false, lost: false, reason };
+      if (this.#device === "webgpu") throw new BackendError(`no GPU: ${reason}`, { cause: error });
     }
-    const gpu = this.#gpu;
-    if (this.#device !== "auto" || gpu === undefined) return;
-    this.#calibration ??= await calibrate(
-      (device, task) => prepareProbe(this.#cpu, gpu, device, task),
-      () => performance.now() / 1000,
-    );
   }
 
   /** Softmax along one axis; as the plain `softmax`. */
@@ -288,33 +285,49 @@ export class Engine {
     return this.#gpu;
   }
 
-  /** Opens the GPU, and again whenever its device is lost and the GPU can give another one. Until then calls run on the CPU. */
-  async #openGpu(): Promise<void> {
+  async #findGpu(): Promise<Gpu> {
     const { openGpu } = await import("./backend/webgpu/gpu.ts");
     const gpu = await openGpu(this.#gpuOption);
+    if (gpu.info().emulated && this.#device === "auto" && this.#gpuOption === undefined) {
+      gpu.dispose();
+      throw new BackendError("the adapter is an emulation on the CPU");
+    }
+    return gpu;
+  }
+
+  async #calibrate(gpu: Gpu): Promise<Calibration> {
+    try {
+      return await calibrate(
+        (device, task) => prepareProbe(this.#cpu, gpu, device, task),
+        () => performance.now() / 1000,
+      );
+    } catch (error) {
+      gpu.dispose();
+      throw new BackendError(`calibration failed: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  /** Uses a GPU, and another whenever its device is lost and one can be had. Until then calls run on the CPU. */
+  #use(gpu: Gpu): void {
     if (this.#disposed) {
       gpu.dispose();
       return;
     }
-    const { emulated } = gpu.info();
-    if (emulated && this.#device === "auto" && this.#gpuOption === undefined) {
-      gpu.dispose();
-      throw new BackendError("the adapter is an emulation on the CPU");
-    }
     this.#gpu = gpu;
     this.#gpuState = { usable: true, maxBufferBytes: gpu.maxBufferBytes };
-    void gpu.lost.then(async (reason) => {
+    void gpu.lost.then(async (cause) => {
       if (this.#gpu !== gpu || this.#disposed) return;
       const used = gpu.completed > 0;
+      const reason = `the device was lost: ${cause}`;
       this.#gpu = undefined;
-      this.#gpuState = { usable: false, lost: true, reason: `the device was lost: ${reason}` };
+      this.#gpuState = { usable: false, lost: true, reason };
       gpu.dispose();
       // A device that was passed in is the only one; one that was lost before it completed anything would be lost again.
       if (!used || (this.#gpuOption !== undefined && "createBuffer" in this.#gpuOption)) return;
       try {
-        await this.#openGpu();
+        this.#use(await this.#findGpu());
       } catch (error) {
-        this.#gpuState = { usable: false, lost: true, reason: `the device was lost: ${reason}; another could not be had: ${String(error)}` };
+        this.#gpuState = { usable: false, lost: true, reason: `${reason}; another could not be had: ${messageOf(error)}` };
       }
     });
   }

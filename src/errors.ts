@@ -16,6 +16,11 @@ export class BackendError extends Error {
   override readonly name = "BackendError";
 }
 
+/** What was thrown, in words. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** A value as it should appear in a message. */
 export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);

@@ -15,8 +15,9 @@ import {
   softmax,
   tensor,
 } from "../../src/index.ts";
+import { parseCalibration } from "../../src/calibration.ts";
 import { calibrationOf } from "./calibration.ts";
-import { nullGpu } from "./null-gpu.ts";
+import { alteredGpu, nullGpu } from "./null-gpu.ts";
 
 // What an engine promises besides numbers: options, where results go, order, and what it says of itself. Numbers are compared in
 // the parity suites, which run on engines as well.
@@ -35,6 +36,10 @@ async function withEngine<T>(options: Parameters<typeof createEngine>[0], body: 
   } finally {
     engine.dispose();
   }
+}
+
+function fail(error: Error): never {
+  throw error;
 }
 
 async function rejected(promise: Promise<unknown>): Promise<Error> {
@@ -205,6 +210,55 @@ describe("options", () => {
     for (const variant of ["baseline", "relaxed"] as const) {
       await withEngine({ device: "wasm", variant }, (engine) => expect(engine.info().wasm.variant).toBe(variant));
     }
+  });
+});
+
+describe("calibrating", () => {
+  test("measures this machine, once", async () => {
+    const { calibration } = await withEngine({ gpu: nullGpu(), threads: 2 }, async (engine) => {
+      expect(engine.info().off.join()).not.toMatch(/calibration/);
+      expect(engine.explain("softmax", { x: [256, 256] }).estimates?.webgpu.seconds).toBeGreaterThan(0);
+      // The results of a call are the same wherever it runs, but for this GPU.
+      expect((await engine.softmax(x)).shape).toEqual([3, 4]);
+      return engine;
+    });
+    expect(parseCalibration(JSON.parse(JSON.stringify(calibration)))).toEqual(calibration);
+  });
+
+  const broken = new Error("the driver has a bug");
+  test.each<[string, (device: GPUDevice) => void, RegExp]>([
+    ["shaders do not compile", (device) => (device.createComputePipelineAsync = () => Promise.reject(broken)), /the driver has a bug/],
+    ["no buffer can be made", (device) => (device.createBuffer = () => fail(broken)), /the driver has a bug/],
+    [
+      "the device goes away",
+      (device) => {
+        let buffers = 0;
+        const create = device.createBuffer.bind(device);
+        device.createBuffer = (descriptor) => {
+          if (++buffers === 20) device.destroy();
+          return create(descriptor);
+        };
+      },
+      /the GPU device was lost/,
+    ],
+  ])("fails where %s: the CPU takes all calls, and says why", async (_, alter, reason) => {
+    let devices = 0;
+    const gpu = alteredGpu((device) => {
+      devices++;
+      alter(device);
+    });
+    await withEngine({ gpu }, async (engine) => {
+      const [off] = engine.info().off;
+      expect(off).toMatch(/^WebGPU is off: calibration failed: /);
+      expect(off).toMatch(reason);
+      expect(engine.info().webgpu).toBeUndefined();
+      expect(engine.calibration).toBeUndefined();
+      expect(await engine.softmax(x)).toEqual(softmax(x));
+      expect(engine.explain("softmax", { x: [4096, 4096] })).toMatchObject({ device: "wasm", reason: expect.stringMatching(/calibration failed/) as unknown });
+      // Nor is it tried again behind the caller's back.
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(devices).toBe(1);
+    });
   });
 });
 

@@ -5,6 +5,25 @@ export function nullGpu(): GPU {
   return create(["backend=null"]);
 }
 
+/** The same with devices that are changed before anybody sees them. */
+export function alteredGpu(alter: (device: GPUDevice) => void): Pick<GPU, "requestAdapter"> {
+  const gpu = nullGpu();
+  return {
+    async requestAdapter() {
+      const adapter = (await gpu.requestAdapter()) ?? null;
+      if (adapter === null) return null;
+      const { limits, features, info } = adapter;
+      const requestDevice = async (descriptor?: GPUDeviceDescriptor): Promise<GPUDevice> => {
+        const device = await adapter.requestDevice(descriptor);
+        alter(device);
+        return device;
+      };
+      // The GPU is kept by what it has given away.
+      return { limits, features, info, requestDevice, gpu } as unknown as GPUAdapter;
+    },
+  };
+}
+
 /** Dawn loses devices whose GPU is collected. */
 const kept: GPU[] = [];
 

@@ -1,4 +1,4 @@
-import { describe } from "../../errors.ts";
+import { describe, messageOf } from "../../errors.ts";
 import { Cpu } from "./cpu.ts";
 import { EngineMemory, type EngineRuntime } from "./engine-memory.ts";
 import type { Variant } from "./features.ts";
@@ -102,8 +102,4 @@ function unsharedRuntime(variant: Variant, module: WebAssembly.Module | undefine
     if (module === undefined || !(error instanceof WebAssembly.LinkError)) throw error;
   }
   return { ...createRuntime(variant, memory), memory };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
