@@ -3,7 +3,7 @@ import { type AttentionScoresOptions, parseAttentionScores } from "./attention-s
 import { type AttentionVarlenOptions, parseAttentionVarlen } from "./attention-varlen.ts";
 import type { GpuRecording } from "./backend/webgpu/gpu.ts";
 import { disposeSymbol } from "./dispose-symbol.ts";
-import type { EngineInput, OnEngine, RecordedAttention, RecordedWithLse } from "./engine-types.ts";
+import type { EngineInput, Exactly, OnGpu, OptionOf, RecordedAttention, RecordedResult, RecordedWithLse } from "./engine-types.ts";
 import { type LogSoftmaxOptions, parseLogSoftmax } from "./log-softmax.ts";
 import { type LogSumExpOptions, parseLogSumExp } from "./log-sum-exp.ts";
 import { parseMergeStates } from "./merge-states.ts";
@@ -23,33 +23,43 @@ export class EngineRecording {
   }
 
   /** Softmax along one axis. */
-  softmax(x: EngineInput, options?: OnEngine<SoftmaxOptions>): ResidentTensor<"f32"> {
-    return this.#recording.rows(parseSoftmax(x, options as SoftmaxOptions));
+  softmax<P extends OnGpu<SoftmaxOptions> = object>(x: EngineInput, options?: Exactly<OnGpu<SoftmaxOptions>, P>): RecordedResult<OptionOf<P, "out">> {
+    return this.#recording.rows(parseSoftmax(x, options as SoftmaxOptions | undefined)) as never;
   }
 
   /** Log-softmax along one axis. */
-  logSoftmax(x: EngineInput, options?: OnEngine<LogSoftmaxOptions>): ResidentTensor<"f32"> {
-    return this.#recording.rows(parseLogSoftmax(x, options as LogSoftmaxOptions));
+  logSoftmax<P extends OnGpu<LogSoftmaxOptions> = object>(x: EngineInput, options?: Exactly<OnGpu<LogSoftmaxOptions>, P>): RecordedResult<OptionOf<P, "out">> {
+    return this.#recording.rows(parseLogSoftmax(x, options as LogSoftmaxOptions | undefined)) as never;
   }
 
   /** log Σ exp(x) over one or more axes. */
-  logSumExp(x: EngineInput, options?: OnEngine<LogSumExpOptions>): ResidentTensor<"f32"> {
-    return this.#recording.rows(parseLogSumExp(x, options as LogSumExpOptions));
+  logSumExp<P extends OnGpu<LogSumExpOptions> = object>(x: EngineInput, options?: Exactly<OnGpu<LogSumExpOptions>, P>): RecordedResult<OptionOf<P, "out">> {
+    return this.#recording.rows(parseLogSumExp(x, options as LogSumExpOptions | undefined)) as never;
   }
 
   /** Scaled dot-product attention. */
-  attention<O extends OnEngine<AttentionOptions>>(q: EngineInput, k: EngineInput, v: EngineInput, options?: O): RecordedAttention<O> {
-    return this.#recording.attention(parseAttention(q, k, v, options as AttentionOptions)) as RecordedAttention<O>;
+  attention<P extends OnGpu<AttentionOptions> = object>(
+    q: EngineInput,
+    k: EngineInput,
+    v: EngineInput,
+    options?: Exactly<OnGpu<AttentionOptions>, P>,
+  ): RecordedAttention<P> {
+    return this.#recording.attention(parseAttention(q, k, v, options as AttentionOptions | undefined)) as never;
   }
 
   /** Attention over a ragged batch. */
-  attentionVarlen<O extends OnEngine<AttentionVarlenOptions>>(q: EngineInput, k: EngineInput, v: EngineInput, options: O): RecordedAttention<O> {
-    return this.#recording.attention(parseAttentionVarlen(q, k, v, options as unknown as AttentionVarlenOptions)) as RecordedAttention<O>;
+  attentionVarlen<P extends OnGpu<AttentionVarlenOptions>>(
+    q: EngineInput,
+    k: EngineInput,
+    v: EngineInput,
+    options: Exactly<OnGpu<AttentionVarlenOptions>, P>,
+  ): RecordedAttention<P> {
+    return this.#recording.attention(parseAttentionVarlen(q, k, v, options as unknown as AttentionVarlenOptions)) as never;
   }
 
   /** The L × S matrix of scores. */
-  attentionScores(q: EngineInput, k: EngineInput, options?: OnEngine<AttentionScoresOptions>): ResidentTensor<"f32"> {
-    return this.#recording.attentionScores(parseAttentionScores(q, k, options as AttentionScoresOptions));
+  attentionScores(q: EngineInput, k: EngineInput, options?: OnGpu<AttentionScoresOptions>): ResidentTensor<"f32"> {
+    return this.#recording.attentionScores(parseAttentionScores(q, k, options as AttentionScoresOptions | undefined));
   }
 
   /** Merges attention over disjoint parts of the keys. */

@@ -2,7 +2,7 @@ import type { Variant } from "./backend/wasm/features.ts";
 import type { Calibration } from "./calibration.ts";
 import type { Decision, Device } from "./dispatch.ts";
 import type { AbortSignalLike, GPUDeviceLike, GPULike, GpuInfo } from "./gpu-types.ts";
-import type { GpuTensor, ResidentTensor, Tensor, TensorLike } from "./tensor.ts";
+import type { DType, DTypeOf, GpuTensor, ResidentTensor, Tensor, TensorLike } from "./tensor.ts";
 import type { Work } from "./work.ts";
 
 /** Options of {@link createEngine}. */
@@ -15,8 +15,12 @@ export interface EngineOptions {
   /** Threads of the CPU, the calling one included; "auto" (default) is one per core. */
   readonly threads?: "auto" | number;
   /**
-   * A GPU (`navigator.gpu`, or that of the npm package `webgpu`) or a device of the caller's, which is never destroyed. In Node keep
-   * the GPU that a device came from as long as the engine lives: Dawn crashes when it is collected.
+   * A GPU (`navigator.gpu`, or that of the npm package `webgpu`) or a device of the caller's, which is never destroyed. A device has to
+   * have been requested with what it is to be used for; defaults work, with less. Kernels make use of the features `subgroups` and
+   * `shader-f16`, and of as much as the adapter has of the limits `maxStorageBufferBindingSize`, `maxBufferSize` (large tensors),
+   * `maxComputeWorkgroupStorageSize`, `maxComputeInvocationsPerWorkgroup`, `maxComputeWorkgroupSizeX` and
+   * `maxStorageBuffersPerShaderStage` (large tiles). In Node keep the GPU that a device came from as long as the engine lives: Dawn
+   * crashes when it is collected.
    */
   readonly gpu?: GPULike | GPUDeviceLike;
   /** Which of the two binaries; the fastest that runs here when absent. */
@@ -37,34 +41,77 @@ export interface URLLike {
   readonly href: string;
 }
 
-/** Options of a plain function as its engine method takes them: tensors may be on the GPU, and a signal may cancel the call. */
+/** What an engine's methods take: a tensor of the caller's memory, or one in a GPU buffer. */
+export type EngineInput = TensorLike | GpuTensor;
+
+/** Options of a plain function as an engine's method takes them: tensors may be on the GPU, and a signal may cancel the call. */
 export type OnEngine<O> = { readonly [K in keyof O]: K extends "out" | "bias" | "mask" ? O[K] | GpuTensor : O[K] } & {
   /** Cancels the call between submissions or chunks; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignalLike;
 };
 
-/** What an engine's methods take: a tensor of the caller's memory, or one in a GPU buffer. */
-export type EngineInput = TensorLike | GpuTensor;
+/** Options of a plain function as a recording takes them: tensors may be on the GPU, and `out` has to be. */
+export type OnGpu<O> = { readonly [K in keyof O]: K extends "out" ? GpuTensor<"f32"> : K extends "bias" | "mask" ? O[K] | GpuTensor : O[K] };
 
-/** Where a result is: on the GPU when the first argument is, else in a new array (or `out`). */
-export type EngineResult<T, D extends "f32" | "f64" = "f32"> = T extends GpuTensor ? ResidentTensor<"f32"> : Tensor<D>;
+/** The options of a call, from whose own type `P` its result follows. A name that is none of `Known`'s does not compile. */
+export type Exactly<Known, P> = P & Readonly<Record<Exclude<keyof P, keyof Known>, never>>;
 
-/** Output, and with `returnLse: true` the log-sum-exp of every row. */
-export type EngineAttention<Q, O> = O extends ReturnsLse ? EngineWithLse<Q> : EngineResult<Q>;
+/** The type of an option of a call, undefined where it is left out. */
+export type OptionOf<P, K> = K extends keyof P ? P[K] : undefined;
+
+/** Where a result is: in `out` (of type `O`) when that is given, else on the GPU when the first argument is, else in a new array. */
+export type EngineResult<T, O = undefined, D extends "f32" | "f64" = DTypeOf<T>> = O extends undefined
+  ? T extends GpuTensor
+    ? ResidentTensor<"f32">
+    : Tensor<D>
+  : O extends GpuTensor
+    ? O
+    : Tensor<D>;
+
+/** What attention gives for queries `Q` and options `P`: the output, and with `returnLse: true` the log-sum-exp of every row. */
+export type EngineAttention<Q, P = object> =
+  OptionOf<P, "returnLse"> extends infer L ? (L extends true ? EngineWithLse<Q, OptionOf<P, "out">> : EngineResult<Q, OptionOf<P, "out">, "f32">) : never;
 
 /** What attention gives with `returnLse: true`, and what merging such results gives. */
-export interface EngineWithLse<Q> {
+export interface EngineWithLse<Q, O = undefined> {
   /** The output. */
-  readonly out: EngineResult<Q>;
+  readonly out: EngineResult<Q, O, "f32">;
   /** The log-sum-exp of every row, heads before length. */
-  readonly lse: EngineResult<Q>;
+  readonly lse: EngineResult<Q, undefined, "f32">;
 }
 
-/** Options that ask for the log-sum-exp. */
-export interface ReturnsLse {
-  /** Returns the log-sum-exp of every row as well. */
-  readonly returnLse: true;
+/** A result of a recording: `out` (of type `O`) when that is given, else a new tensor on the GPU. */
+export type RecordedResult<O = undefined> = O extends undefined ? ResidentTensor<"f32"> : O;
+
+/** The same as {@link EngineAttention}, of a recording. */
+export type RecordedAttention<P = object> =
+  OptionOf<P, "returnLse"> extends infer L ? (L extends true ? RecordedWithLse<OptionOf<P, "out">> : RecordedResult<OptionOf<P, "out">>) : never;
+
+/** The same as {@link EngineWithLse}, of a recording. */
+export interface RecordedWithLse<O = undefined> {
+  /** The output. */
+  readonly out: RecordedResult<O>;
+  /** The log-sum-exp of every row, heads before length. */
+  readonly lse: ResidentTensor<"f32">;
 }
+
+/** The bytes of a mask, with a shape. */
+export interface ByteTensor {
+  /** One byte per element. */
+  readonly data: Uint8Array;
+  /** The size of each dimension. */
+  readonly shape: readonly number[];
+}
+
+/** The dtype that a tensor has on the GPU. */
+export type UploadedType<X> = X extends Float32Array | Pick<Tensor<"f32">, "data">
+  ? "f32"
+  : X extends Uint8Array | Pick<ByteTensor, "data">
+    ? "u8"
+    : DType | "u8";
+
+/** What is downloaded of a tensor of dtype `D`. */
+export type Downloaded<D> = D extends DType ? Tensor<D> : ByteTensor;
 
 /** What an engine runs on, and why not on more. */
 export interface EngineInfo {
@@ -101,14 +148,3 @@ export type ExplainOptions = Record<string, unknown> & {
   /** Default "f32". */
   readonly dtype?: "f32" | "f64" | "f16";
 };
-
-/** A result that stays on the GPU, or two of them with `returnLse: true`. */
-export type RecordedAttention<O> = O extends ReturnsLse ? RecordedWithLse : ResidentTensor<"f32">;
-
-/** The same as {@link EngineWithLse}, on the GPU. */
-export interface RecordedWithLse {
-  /** The output. */
-  readonly out: ResidentTensor<"f32">;
-  /** The log-sum-exp of every row, heads before length. */
-  readonly lse: ResidentTensor<"f32">;
-}

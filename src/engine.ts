@@ -1,4 +1,5 @@
 import { type AttentionOptions, parseAttention } from "./attention.ts";
+import type { Layout } from "./attention-arguments.ts";
 import { type AttentionScoresOptions, parseAttentionScores } from "./attention-scores.ts";
 import { type AttentionVarlenOptions, parseAttentionVarlen } from "./attention-varlen.ts";
 import type { Cpu } from "./backend/wasm/cpu.ts";
@@ -11,7 +12,22 @@ import { disposeSymbol } from "./dispose-symbol.ts";
 import { emptyOn, type ModuleTensor } from "./empty.ts";
 import { ATTENTION, MERGE, ROWS, SCORES, type Operation } from "./engine-operations.ts";
 import { EngineRecording } from "./engine-recording.ts";
-import type { EngineAttention, EngineInfo, EngineInput, EngineOp, EngineResult, EngineWithLse, ExplainOptions, Explanation, OnEngine } from "./engine-types.ts";
+import type {
+  ByteTensor,
+  Downloaded,
+  EngineAttention,
+  EngineInfo,
+  EngineInput,
+  EngineOp,
+  EngineResult,
+  EngineWithLse,
+  Exactly,
+  ExplainOptions,
+  Explanation,
+  OnEngine,
+  OptionOf,
+  UploadedType,
+} from "./engine-types.ts";
 import { BackendError, DisposedError, messageOf } from "./errors.ts";
 import { workOf } from "./explain.ts";
 import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike } from "./gpu-types.ts";
@@ -24,7 +40,8 @@ import { prepareProbe } from "./prepare-probe.ts";
 import { parseShape } from "./shape.ts";
 import { type SoftmaxOptions, parseSoftmax } from "./softmax.ts";
 import { type InPlace, SideOrder, usedInPlace, waitForTurn } from "./side-order.ts";
-import type { DTypeOf, GpuTensor, ResidentTensor, Tensor, TensorLike } from "./tensor.ts";
+import { takeSignal } from "./signal.ts";
+import type { DType, GpuTensor, ResidentTensor, TensorLike } from "./tensor.ts";
 import type { Work } from "./work.ts";
 import { holdOutput } from "./write-output.ts";
 
@@ -35,7 +52,11 @@ const EMPTY_OPTIONS = new Set(["dtype", "device"]);
  *
  * Arrays of the caller are read before a method returns, so they may be reused at once; `out` is written just before the promise
  * settles. Tensors that live where the engine computes (`empty`, `upload`, results of calls on the GPU) are used in place, in the order
- * of the calls. A call that fails rejects; nothing of the caller's has changed then.
+ * of the calls. A call that fails rejects; arrays of the caller's are then as they were.
+ *
+ * Beside what the plain functions throw, calls reject with UnsupportedError where no device of the engine computes them, BackendError
+ * where one fails (no memory is left, a GPU is lost), DisposedError after `dispose`, TypeError if `signal` is none, and the reason of a
+ * `signal` that is aborted.
  */
 export class Engine {
   readonly #device: "auto" | Device;
@@ -70,70 +91,149 @@ export class Engine {
     }
   }
 
-  /** Softmax along one axis; as the plain `softmax`. */
-  async softmax<T extends EngineInput>(x: T, options: OnEngine<SoftmaxOptions> = {}): Promise<EngineResult<T, DTypeOf<T>>> {
-    const { signal, ...rest } = options;
-    return (await this.#run(ROWS, parseSoftmax(x, rest as SoftmaxOptions), signal)) as EngineResult<T, DTypeOf<T>>;
+  /**
+   * Softmax along one axis.
+   *
+   * @param x - as for the plain `softmax`, and f16 on a GPU
+   * @param options - those of `softmax`; `bias`, `mask` and `out` may be on the GPU, and a `signal` may cancel the call
+   * @returns `out` when given, else a new tensor where `x` is
+   * @throws (as a rejection, like every method) what `softmax` throws, and what the class says
+   */
+  async softmax<T extends EngineInput, P extends OnEngine<SoftmaxOptions> = object>(
+    x: T,
+    options?: Exactly<OnEngine<SoftmaxOptions>, P>,
+  ): Promise<EngineResult<T, OptionOf<P, "out">>> {
+    const { signal, rest } = takeSignal<SoftmaxOptions>(options);
+    return (await this.#run(ROWS, parseSoftmax(x, rest), signal)) as never;
   }
 
-  /** Log-softmax along one axis; as the plain `logSoftmax`. */
-  async logSoftmax<T extends EngineInput>(x: T, options: OnEngine<LogSoftmaxOptions> = {}): Promise<EngineResult<T, DTypeOf<T>>> {
-    const { signal, ...rest } = options;
-    return (await this.#run(ROWS, parseLogSoftmax(x, rest as LogSoftmaxOptions), signal)) as EngineResult<T, DTypeOf<T>>;
+  /**
+   * Log-softmax along one axis.
+   *
+   * @param x - as for the plain `logSoftmax`, and f16 on a GPU
+   * @param options - those of `logSoftmax`; `bias`, `mask` and `out` may be on the GPU, and a `signal` may cancel the call
+   * @returns `out` when given, else a new tensor where `x` is
+   * @throws what `logSoftmax` throws, and what the class says
+   */
+  async logSoftmax<T extends EngineInput, P extends OnEngine<LogSoftmaxOptions> = object>(
+    x: T,
+    options?: Exactly<OnEngine<LogSoftmaxOptions>, P>,
+  ): Promise<EngineResult<T, OptionOf<P, "out">>> {
+    const { signal, rest } = takeSignal<LogSoftmaxOptions>(options);
+    return (await this.#run(ROWS, parseLogSoftmax(x, rest), signal)) as never;
   }
 
-  /** log Σ exp(x) over one or more axes; as the plain `logSumExp`. */
-  async logSumExp<T extends EngineInput>(x: T, options: OnEngine<LogSumExpOptions> = {}): Promise<EngineResult<T, DTypeOf<T>>> {
-    const { signal, ...rest } = options;
-    return (await this.#run(ROWS, parseLogSumExp(x, rest as LogSumExpOptions), signal)) as EngineResult<T, DTypeOf<T>>;
+  /**
+   * log Σ exp(x) over one or more axes.
+   *
+   * @param x - as for the plain `logSumExp`, and f16 on a GPU
+   * @param options - those of `logSumExp`; `bias`, `mask` and `out` may be on the GPU, and a `signal` may cancel the call
+   * @returns `out` when given, else a new tensor where `x` is
+   * @throws what `logSumExp` throws, and what the class says
+   */
+  async logSumExp<T extends EngineInput, P extends OnEngine<LogSumExpOptions> = object>(
+    x: T,
+    options?: Exactly<OnEngine<LogSumExpOptions>, P>,
+  ): Promise<EngineResult<T, OptionOf<P, "out">>> {
+    const { signal, rest } = takeSignal<LogSumExpOptions>(options);
+    return (await this.#run(ROWS, parseLogSumExp(x, rest), signal)) as never;
   }
 
-  /** Scaled dot-product attention; as the plain `attention`. */
-  async attention<Q extends EngineInput, O extends OnEngine<AttentionOptions>>(
+  /**
+   * Scaled dot-product attention.
+   *
+   * @param q - queries, as for the plain `attention`; all three may be f16 on a GPU
+   * @param k - keys
+   * @param v - values
+   * @param options - those of `attention`; `bias`, `mask` and `out` may be on the GPU, and a `signal` may cancel the call
+   * @returns `out` when given, else a new tensor where `q` is; with `returnLse` both that and the log-sum-exp, where `q` is
+   * @throws what `attention` throws, and what the class says
+   */
+  async attention<Q extends EngineInput, P extends OnEngine<AttentionOptions> = object>(
     q: Q,
     k: EngineInput,
     v: EngineInput,
-    options?: O,
-  ): Promise<EngineAttention<Q, O>> {
-    const { signal, ...rest } = options ?? ({} as OnEngine<AttentionOptions>);
-    return (await this.#run(ATTENTION, parseAttention(q, k, v, rest as AttentionOptions), signal)) as EngineAttention<Q, O>;
+    options?: Exactly<OnEngine<AttentionOptions>, P>,
+  ): Promise<EngineAttention<Q, P>> {
+    const { signal, rest } = takeSignal<AttentionOptions>(options);
+    return (await this.#run(ATTENTION, parseAttention(q, k, v, rest), signal)) as never;
   }
 
-  /** Attention over a ragged batch; as the plain `attentionVarlen`. */
-  async attentionVarlen<Q extends EngineInput, O extends OnEngine<AttentionVarlenOptions>>(
+  /** The name that PyTorch and others use for {@link Engine.attention}. */
+  scaledDotProductAttention<Q extends EngineInput, P extends OnEngine<AttentionOptions> = object>(
     q: Q,
     k: EngineInput,
     v: EngineInput,
-    options: O,
-  ): Promise<EngineAttention<Q, O>> {
-    const { signal, ...rest } = options;
-    return (await this.#run(ATTENTION, parseAttentionVarlen(q, k, v, rest as unknown as AttentionVarlenOptions), signal)) as EngineAttention<Q, O>;
+    options?: Exactly<OnEngine<AttentionOptions>, P>,
+  ): Promise<EngineAttention<Q, P>> {
+    return this.attention(q, k, v, options);
   }
 
-  /** The L × S matrix of scores; as the plain `attentionScores`. */
-  async attentionScores<Q extends EngineInput>(q: Q, k: EngineInput, options: OnEngine<AttentionScoresOptions> = {}): Promise<EngineResult<Q>> {
-    const { signal, ...rest } = options;
-    return (await this.#run(SCORES, parseAttentionScores(q, k, rest as AttentionScoresOptions), signal)) as EngineResult<Q>;
+  /**
+   * Attention over a ragged batch.
+   *
+   * @param q - queries, as for the plain `attentionVarlen`; all three may be f16 on a GPU
+   * @param k - keys
+   * @param v - values
+   * @param options - those of `attentionVarlen`; `out` may be on the GPU, and a `signal` may cancel the call
+   * @returns as {@link Engine.attention}
+   * @throws what `attentionVarlen` throws, and what the class says
+   */
+  async attentionVarlen<Q extends EngineInput, P extends OnEngine<AttentionVarlenOptions>>(
+    q: Q,
+    k: EngineInput,
+    v: EngineInput,
+    options: Exactly<OnEngine<AttentionVarlenOptions>, P>,
+  ): Promise<EngineAttention<Q, P>> {
+    const { signal, rest } = takeSignal<AttentionVarlenOptions>(options);
+    return (await this.#run(ATTENTION, parseAttentionVarlen(q, k, v, rest), signal)) as never;
   }
 
-  /** Merges attention over disjoint parts of the keys; as the plain `mergeStates`. */
+  /**
+   * The L × S matrix of scores.
+   *
+   * @param q - queries, as for the plain `attentionScores`; both may be f16 on a GPU
+   * @param k - keys
+   * @param options - those of `attentionScores`; `bias` and `mask` may be on the GPU, and a `signal` may cancel the call
+   * @returns a new tensor where `q` is
+   * @throws what `attentionScores` throws, and what the class says
+   */
+  async attentionScores<Q extends EngineInput>(q: Q, k: EngineInput, options?: OnEngine<AttentionScoresOptions>): Promise<EngineResult<Q, undefined, "f32">> {
+    const { signal, rest } = takeSignal<AttentionScoresOptions>(options);
+    return (await this.#run(SCORES, parseAttentionScores(q, k, rest), signal)) as never;
+  }
+
+  /**
+   * Merges attention over disjoint parts of the keys.
+   *
+   * @param parts - as for the plain `mergeStates`
+   * @param options - those of `mergeStates`, and a `signal` that may cancel the call
+   * @returns output and log-sum-exp, new tensors where the output of the first part is
+   * @throws what `mergeStates` throws, and what the class says
+   */
   async mergeStates<T extends EngineInput>(
     parts: readonly { readonly out: T; readonly lse: EngineInput }[],
-    options: { readonly layout?: "bhld" | "blhd"; readonly signal?: AbortSignalLike } = {},
+    options?: OnEngine<{ readonly layout?: Layout }>,
   ): Promise<EngineWithLse<T>> {
-    const { signal, ...rest } = options;
-    return (await this.#run(MERGE, parseMergeStates(parts, rest), signal)) as EngineWithLse<T>;
+    const { signal, rest } = takeSignal<{ readonly layout?: Layout }>(options);
+    return (await this.#run(MERGE, parseMergeStates(parts, rest), signal)) as never;
   }
 
   /**
    * An uninitialised tensor where the engine computes: in a GPU buffer, or in the memory that the CPU's threads share.
    *
    * @param shape - the size of each dimension
-   * @param options - `device`: "webgpu" needs a GPU; by default that of an engine created with `device: "webgpu"`, else "wasm"
-   * @returns a tensor that occupies memory until its `dispose()`
+   * @param options - `dtype`: "f32" (default), or "f64" on the CPU; `device`: by default "webgpu" for an engine that was created with
+   *   `device: "webgpu"`, else "wasm"
+   * @returns a tensor that occupies memory until its `dispose()`, or the engine's
+   * @throws TypeError or RangeError if an argument is wrong, BackendError if there is no GPU or no memory is left, DisposedError
    */
-  empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options?: { readonly dtype?: D; readonly device?: "wasm" }): ModuleTensor<D>;
+  empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options: { readonly dtype?: D; readonly device: "wasm" }): ModuleTensor<D>;
   empty(shape: readonly number[], options: { readonly dtype?: "f32"; readonly device: "webgpu" }): ResidentTensor<"f32">;
+  empty<D extends "f32" | "f64" = "f32">(
+    shape: readonly number[],
+    options?: { readonly dtype?: D; readonly device?: undefined },
+  ): ModuleTensor<D> | ResidentTensor<"f32">;
   empty(shape: readonly number[], options: { readonly dtype?: "f32" | "f64"; readonly device?: Device } = {}): ModuleTensor | ResidentTensor<"f32"> {
     this.#check();
     checkOptions(options, EMPTY_OPTIONS);
@@ -148,38 +248,40 @@ export class Engine {
    *
    * @param x - f32, f16 (`Float16Array`, or a `Uint16Array` with `dtype: "f16"`), or the bytes of a mask
    * @returns a tensor that occupies GPU memory until its `dispose()`
-   * @throws BackendError if there is no GPU
+   * @throws TypeError, RangeError or UnsupportedError if it cannot be one on the GPU, BackendError if there is no GPU
    */
-  async upload(x: TensorLike | Uint8Array | { readonly data: Uint8Array; readonly shape: readonly number[] }): Promise<ResidentTensor> {
+  async upload<X extends TensorLike | Uint8Array | ByteTensor>(x: X): Promise<ResidentTensor<UploadedType<X>>> {
     this.#check();
     const gpu = this.#needGpu();
     const { memory } = this.#cpu.runtime;
     const data: unknown = ArrayBuffer.isView(x) ? x : (x as { readonly data?: unknown } | null | undefined)?.data;
     const module = ArrayBuffer.isView(data) && memory.addressOf(data) >= 0;
-    if (!module) return gpu.upload(x);
+    if (!module) return (await gpu.upload(x)) as never;
     const held = memory.hold(data as Float32Array);
     const start = (): Promise<ResidentTensor> => gpu.upload(ArrayBuffer.isView(x) ? held() : { ...x, data: held() });
-    return this.#inOrder("webgpu", { module, buffers: false }, undefined, start, () => undefined);
-  }
-
-  /** Copies a tensor out of its GPU buffer, after all calls made so far. */
-  async download(x: GpuTensor): Promise<Tensor> {
-    this.#check();
-    const gpu = this.#needGpu();
-    return this.#inOrder(
-      "webgpu",
-      { module: false, buffers: true },
-      undefined,
-      () => gpu.download(x),
-      () => undefined,
-    );
+    return (await this.#inOrder("webgpu", { module, buffers: false }, undefined, start)) as never;
   }
 
   /**
-   * Records operations on tensors in GPU buffers into a command encoder of the caller's, to be submitted by the caller.
+   * Copies a tensor out of its GPU buffer, after all calls made so far.
    *
-   * @param encoder - a `GPUCommandEncoder` of the engine's device
+   * @param x - a tensor in a GPU buffer
+   * @returns a tensor in a new array
+   * @throws TypeError or RangeError if it is none, BackendError if there is no GPU
+   */
+  async download<D extends DType | "u8">(x: GpuTensor<D>): Promise<Downloaded<D>> {
+    this.#check();
+    const gpu = this.#needGpu();
+    return (await this.#inOrder("webgpu", { module: false, buffers: true }, undefined, () => gpu.download(x))) as never;
+  }
+
+  /**
+   * Records operations on tensors in GPU buffers into a command encoder of the caller's, to be submitted by the caller. A recording waits
+   * for no call of the engine: await those that write what it reads.
+   *
+   * @param encoder - a `GPUCommandEncoder` of {@link Engine.device}
    * @returns the operations, synchronous; `dispose` it after the commands were submitted, which frees what they needed in between
+   * @throws BackendError if there is no GPU, DisposedError
    */
   encode(encoder: GPUCommandEncoderLike): EngineRecording {
     this.#check();
@@ -215,12 +317,20 @@ export class Engine {
     };
   }
 
+  /** The `GPUDevice` that calls run on, for buffers and encoders of the caller's; undefined without one. Another after a device was lost. */
+  get device(): GPUDeviceLike | undefined {
+    return this.#gpu?.device;
+  }
+
   /** What was measured of this machine, or given: plain JSON, to be kept for the next engine. Undefined where there is no choice. */
   get calibration(): Calibration | undefined {
     return this.#calibration;
   }
 
-  /** Ends threads, frees GPU memory and what `empty` and `upload` gave. A device that was passed in stays. Disposing again does nothing. */
+  /**
+   * Ends threads and frees GPU memory. Calls that have not settled reject; tensors of `empty`, `upload` and calls on the GPU are gone:
+   * `data` throws DisposedError, buffers are destroyed. A device that was passed in stays. Disposing again does nothing.
+   */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -251,14 +361,14 @@ export class Engine {
   }
 
   /** Starts something in the order of the calls; `keep` reads the caller's arrays if that is not at once. */
-  async #inOrder<T>(side: Device, used: InPlace, signal: AbortSignalLike | undefined, start: () => T | Promise<T>, keep: () => void): Promise<T> {
+  async #inOrder<T>(side: Device, used: InPlace, signal: AbortSignalLike | undefined, start: () => T | Promise<T>, keep?: () => void): Promise<T> {
     const place = this.#order.enter(side, used);
     if (place === undefined) return start();
     const { memory } = this.#cpu.runtime;
     memory.enter();
     try {
       if (place.turn !== undefined) {
-        keep();
+        keep?.();
         await waitForTurn(place.turn, signal);
         this.#check();
       }

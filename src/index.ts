@@ -12,6 +12,8 @@ export type { AbortSignalLike, GPUBufferLike, GPUCommandEncoderLike, GPUDeviceLi
 export type { Engine } from "./engine.ts";
 export type { EngineRecording } from "./engine-recording.ts";
 export type {
+  ByteTensor,
+  Downloaded,
   EngineAttention,
   EngineInfo,
   EngineInput,
@@ -19,12 +21,16 @@ export type {
   EngineOp,
   EngineResult,
   EngineWithLse,
+  Exactly,
   ExplainOptions,
   Explanation,
   OnEngine,
+  OnGpu,
+  OptionOf,
   RecordedAttention,
+  RecordedResult,
   RecordedWithLse,
-  ReturnsLse,
+  UploadedType,
   URLLike,
 } from "./engine-types.ts";
 export { empty, type ModuleTensor } from "./empty.ts";

@@ -57,6 +57,7 @@ describe("on the CPU", () => {
       expect(await engine.logSoftmax(x, { scale: 2 })).toEqual(logSoftmax(x, { scale: 2 }));
       expect(await engine.logSumExp(x, { keepDims: true })).toEqual(logSumExp(x, { keepDims: true }));
       expect(await engine.attention(q, k, v, { causal: true })).toEqual(attention(q, k, v, { causal: true }));
+      expect(await engine.scaledDotProductAttention(q, k, v, { causal: true })).toEqual(attention(q, k, v, { causal: true }));
       const parts = await engine.attention(q, k, v, { returnLse: true });
       expect(parts).toEqual(attention(q, k, v, { returnLse: true }));
       expect(await engine.mergeStates([parts, parts])).toEqual(mergeStates([parts, parts]));
@@ -101,7 +102,7 @@ describe("on the CPU", () => {
 
   test("tensors of the engine's memory are used in place", async () => {
     await withEngine({ device: "wasm" }, async (engine) => {
-      const kept = engine.empty([3, 4]);
+      const kept = engine.empty([3, 4], { device: "wasm" });
       kept.data.set(x.data);
       expect(await engine.softmax(kept, { out: kept })).toBe(kept);
       expect([...kept.data]).toEqual([...softmax(x).data]);
@@ -113,7 +114,7 @@ describe("on the CPU", () => {
     await withEngine({ device: "wasm", threads: 2 }, async (engine) => {
       const shape = [4, 512, 64];
       const long = tensor(numbers(4 * 512 * 64, 5), shape);
-      const kept = engine.empty(shape);
+      const kept = engine.empty(shape, { device: "wasm" });
       kept.data.fill(7);
       const want = attention(long, long, long, { returnLse: true });
       const lse = new Float32Array(4 * 512);
@@ -146,6 +147,68 @@ describe("on the CPU", () => {
     });
   });
 
+  test("options are checked as the plain functions check them", async () => {
+    const ragged = tensor(numbers(24), [3, 2, 4]);
+    const thrown = (call: () => unknown): unknown => {
+      try {
+        return call();
+      } catch (error) {
+        return error;
+      }
+    };
+    await withEngine({ device: "wasm", threads: 1 }, async (engine) => {
+      for (const options of [null, 1, "fast", true, [], { axes: 1 }] as never[]) {
+        const calls: readonly [Promise<unknown>, () => unknown][] = [
+          [engine.softmax(x, options), () => softmax(x, options)],
+          [engine.logSoftmax(x, options), () => logSoftmax(x, options)],
+          [engine.logSumExp(x, options), () => logSumExp(x, options)],
+          [engine.attention(q, k, v, options), () => attention(q, k, v, options)],
+          [engine.attentionVarlen(ragged, ragged, ragged, options), () => attentionVarlen(ragged, ragged, ragged, options)],
+          [engine.attentionScores(q, k, options), () => attentionScores(q, k, options)],
+          [engine.mergeStates([], options), () => mergeStates([], options)],
+        ];
+        for (const [call, plain] of calls) {
+          const error = await rejected(call);
+          expect(error).toEqual(thrown(plain));
+          expect(error).toBeInstanceOf(TypeError);
+          expect(error.message).toMatch(/^"options" expected an object|is not an option here/);
+        }
+      }
+      const [q3, none] = [ragged, undefined as never];
+      expect(await rejected(engine.attentionVarlen(q3, q3, q3, none))).toEqual(thrown(() => attentionVarlen(q3, q3, q3, none)));
+      // Inherited options count, as they do there.
+      expect(await engine.softmax(x, Object.create({ axis: 0 }) as object)).toEqual(softmax(x, { axis: 0 }));
+    });
+  });
+
+  test.each([3, null, "stop", {}, { aborted: false }, { aborted: 1, addEventListener: () => undefined }])("a signal that is none: %o", async (signal) => {
+    await withEngine({ device: "wasm", threads: 1 }, async (engine) => {
+      const error = await rejected(engine.softmax(x, { signal: signal as never }));
+      expect(error).toBeInstanceOf(TypeError);
+      expect(error.message).toMatch(/^"signal" expected an AbortSignal, got /);
+      expect((await rejected(engine.mergeStates([], { signal: signal as never }))).message).toMatch(/^"signal" expected an AbortSignal, got /);
+    });
+  });
+
+  test.each(["wasm", "webgpu"] as const)("of a signal no more is needed than its type says, %s", async (device) => {
+    await withEngine({ device, threads: 1, ...(device === "webgpu" && { gpu: nullGpu() }) }, async (engine) => {
+      let abort = (): void => expect.fail("nobody listens");
+      const signal = {
+        aborted: false,
+        reason: undefined as unknown,
+        addEventListener: (_: "abort", listener: () => void) => (abort = listener),
+        removeEventListener: () => undefined,
+      };
+      expect((await engine.softmax(x, { signal })).shape).toEqual([3, 4]);
+      const long = tensor(numbers(4 * 1536 * 64), [4, 1536, 64]);
+      const call = rejected(engine.attention(long, long, long, { signal }));
+      [signal.aborted, signal.reason] = [true, new Error("enough")];
+      abort();
+      expect(await call).toBe(signal.reason);
+      expect(await rejected(engine.softmax(x, { signal }))).toBe(signal.reason);
+    });
+  });
+
   test("what needs a GPU says so", async () => {
     await withEngine({ device: "wasm" }, async (engine) => {
       const buffer = { size: 1024, usage: 128, mapState: "unmapped" };
@@ -163,10 +226,17 @@ describe("on the CPU", () => {
     });
   });
 
-  test("disposing ends it, and again does nothing", async () => {
-    const engine = await createEngine({ device: "wasm" });
+  test.each([1, 2])("disposing ends it and its tensors, and again does nothing, %s threads", async (threads) => {
+    const engine = await createEngine({ device: "wasm", threads });
+    const kept = [engine.empty([2], { device: "wasm" }), engine.empty([2], { device: "wasm", dtype: "f64" })];
     engine.dispose();
     engine.dispose();
+    for (const tensor of kept) {
+      expect(() => tensor.data).toThrow(new DisposedError("this engine has been disposed"));
+      expect(() => softmax(tensor)).toThrow(DisposedError);
+      tensor.dispose();
+      expect(() => tensor.data).toThrow(DisposedError);
+    }
     expect(await rejected(engine.softmax(x))).toBeInstanceOf(DisposedError);
     for (const use of [() => engine.info(), () => engine.empty([1]), () => engine.explain("softmax", { x: [1] })]) expect(use).toThrow(DisposedError);
   });
@@ -199,6 +269,7 @@ describe("options", () => {
     expect(error.message).toMatch(/^no GPU: no adapter/);
     await withEngine({ gpu: NO_ADAPTER }, async (engine) => {
       expect(engine.info().webgpu).toBeUndefined();
+      expect(engine.device).toBeUndefined();
       expect(engine.info().off).toContainEqual(expect.stringMatching(/^WebGPU is off: no adapter/));
       expect(engine.calibration).toBeUndefined();
       expect(await engine.softmax(x)).toEqual(softmax(x));
@@ -293,9 +364,11 @@ describe("on a GPU that computes nothing", () => {
     let lost = false;
     void device.lost.then(() => (lost = true));
     const engine = await createEngine({ device: "webgpu", gpu: device });
+    expect(engine.device).toBe(device);
     const kept = engine.empty([16]);
     expect(kept.shape).toEqual([16]);
     engine.dispose();
+    expect(engine.device).toBeUndefined();
     await device.queue.onSubmittedWorkDone();
     expect(lost).toBe(false);
     device.destroy();

@@ -79,6 +79,10 @@ export class WebGpuBackend {
     });
   }
 
+  get device(): GPUDevice {
+    return this.#device;
+  }
+
   /** Why no call can run any more: the device was lost, or the backend disposed of. */
   get ended(): BackendError | DisposedError | undefined {
     return this.#ended;
@@ -171,7 +175,7 @@ export class WebGpuBackend {
   /** Runs something with a recorder that gives back what it holds, whatever happens. */
   async #call<T>(signal: AbortSignal | undefined, run: (recorder: Recorder) => Promise<T>): Promise<T> {
     this.#assertUsable();
-    signal?.throwIfAborted();
+    if (signal?.aborted === true) throw signal.reason;
     const recorder = new Recorder(this.#device, this.#pool, this.traits, { checks: true });
     try {
       return await run(recorder);
@@ -218,7 +222,7 @@ export class WebGpuBackend {
       await this.#wait(Promise.all([preparing, place.turn]), signal);
       // Things may have ended since the last of these resolved.
       this.#assertUsable();
-      signal?.throwIfAborted();
+      if (signal?.aborted === true) throw signal.reason;
       done = submit();
     } finally {
       place.leave();
