@@ -139,7 +139,27 @@ export interface Explanation extends Decision {
 }
 
 /** Operations that `explain` knows, by the plain functions' names. */
-export type EngineOp = "softmax" | "logSoftmax" | "logSumExp" | "attention" | "attentionVarlen" | "attentionScores";
+export type EngineOp = "softmax" | "logSoftmax" | "logSumExp" | "attention" | "attentionVarlen" | "attentionScores" | "mergeStates";
+
+/** The shapes of an operation's tensors. */
+export interface ExplainShapes {
+  /** Of row operations. */
+  readonly x?: readonly number[];
+  /** Queries of attention and its scores. */
+  readonly q?: readonly number[];
+  /** Keys. */
+  readonly k?: readonly number[];
+  /** Values. */
+  readonly v?: readonly number[];
+  /** Where it may be given. */
+  readonly bias?: readonly number[];
+  /** Where it may be given. */
+  readonly mask?: readonly number[];
+  /** Each of the outputs that are merged. */
+  readonly out?: readonly number[];
+  /** Each of their log-sum-exps. */
+  readonly lse?: readonly number[];
+}
 
 /** Options of {@link Engine.explain}: those of the operation, and what there is no data to tell. */
 export type ExplainOptions = Record<string, unknown> & {
@@ -147,4 +167,6 @@ export type ExplainOptions = Record<string, unknown> & {
   readonly place?: "host" | "gpu";
   /** Default "f32". */
   readonly dtype?: "f32" | "f64" | "f16";
+  /** How many states are merged. Default 2. */
+  readonly parts?: number;
 };

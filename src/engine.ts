@@ -23,6 +23,7 @@ import type {
   EngineWithLse,
   Exactly,
   ExplainOptions,
+  ExplainShapes,
   Explanation,
   OnEngine,
   OptionOf,
@@ -289,18 +290,19 @@ export class Engine {
   }
 
   /**
-   * Where a call would run, and why.
+   * Where a call would run, and why, without making it.
    *
-   * @param op - the operation
-   * @param shapes - the shape of each operand, by name: `x`; `q`, `k`, `v`; `bias`, `mask`
-   * @param options - those of the operation, and where the operands are
+   * @param op - the operation, by the plain function's name
+   * @param shapes - the shapes of its tensors, by name: those that it needs, and of `bias` and `mask` those that it is to have
+   * @param options - those of the operation, and where the operands are, of which dtype, and for `mergeStates` how many
+   * @returns the device with its reason, estimated times where there is a calibration, and the kernel
+   * @throws what the call would throw before it runs, and TypeError or RangeError for arguments that only this has
    */
-  explain(op: EngineOp, shapes: Readonly<Record<string, readonly number[]>>, options: ExplainOptions = {}): Explanation {
+  explain(op: EngineOp, shapes: ExplainShapes, options?: ExplainOptions): Explanation {
     this.#check();
-    const { place = "host", dtype, ...rest } = options;
-    const work = workOf(op, shapes, rest, { place, ...(dtype && { dtype }) });
-    const decision = this.#decide(work);
-    return { device: decision.device, reason: decision.reason, estimates: decision.estimates, kernel: work.kernel };
+    const work = workOf(op, shapes, options);
+    const { device, reason, estimates } = this.#decide(work);
+    return { device, reason, estimates, kernel: work.kernel };
   }
 
   /** What the engine runs on, and why not on more. */

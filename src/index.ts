@@ -23,6 +23,7 @@ export type {
   EngineWithLse,
   Exactly,
   ExplainOptions,
+  ExplainShapes,
   Explanation,
   OnEngine,
   OnGpu,

@@ -4,6 +4,7 @@ import {
   type Calibration,
   DisposedError,
   type Engine,
+  type GpuTensor,
   UnsupportedError,
   attention,
   attentionScores,
@@ -329,6 +330,92 @@ describe("calibrating", () => {
       // Nor is it tried again behind the caller's back.
       await new Promise((resolve) => setTimeout(resolve, 20));
       expect(devices).toBe(1);
+    });
+  });
+});
+
+describe("explaining a call that is not made", () => {
+  const onGpu = (shape: readonly number[], dtype: string) => ({ buffer: { size: 1 << 20, usage: 128, mapState: "unmapped" }, shape, dtype }) as GpuTensor;
+  const heads = { q: [2, 3, 4], k: [2, 5, 4], v: [2, 5, 4] };
+  const ragged = { q: [3, 2, 4], k: [3, 2, 4], v: [3, 2, 4] };
+
+  /** Arguments of `explain`, and the call that they stand for. */
+  const refused: readonly [string, readonly unknown[], ((engine: Engine) => Promise<unknown>) | RegExp][] = [
+    ["an unknown operation", ["relu", { x: [1] }], /^"op" expected the name of an operation, got "relu"/],
+    ["no operation", [undefined, { x: [1] }], /^"op" expected the name of an operation, got undefined/],
+    ["what every object has", ["toString", { x: [1] }], /^"op" expected the name of an operation, got "toString"/],
+    ["no shapes", ["softmax"], /^"shapes" expected an object, got undefined/],
+    ["shapes that are none", ["softmax", [2, 3]], /^"shapes" expected an object, got \[2, 3\]/],
+    ["a missing shape", ["softmax", {}], /^"x" expected a shape \(an array of sizes\), got undefined/],
+    ["a missing shape among others", ["attention", { q: [1, 4], k: [1, 4] }], /^"v" expected a shape \(an array of sizes\), got undefined/],
+    ["an unknown shape", ["softmax", { x: [1], y: [1] }], /^"y" is no tensor of softmax; expected x, bias, mask/],
+    ["a shape of another operation", ["attentionScores", heads], /^"v" is no tensor of attentionScores; expected q, k, bias, mask/],
+    [
+      "a mask of a ragged batch",
+      ["attentionVarlen", { ...ragged, mask: [3] }, { cuSeqlensQ: [0, 3] }],
+      /^"mask" is no tensor of attentionVarlen; expected q, k, v/,
+    ],
+    ["options that are none", ["softmax", { x: [1] }, null], /^"options" expected an object, got null/],
+    ["an unknown dtype", ["softmax", { x: [1] }, { dtype: "bf16" }], /^"dtype" expected "f32" \| "f64" \| "f16", got "bf16"/],
+    ["an unknown place", ["softmax", { x: [1] }, { place: "cpu" }], /^"place" expected "host" \| "gpu", got "cpu"/],
+    ["a number of parts that is none", ["mergeStates", { out: [2, 4], lse: [2] }, { parts: 0 }], /^"parts" expected a positive integer, got 0/],
+    ["parts of something else", ["softmax", { x: [1] }, { parts: 2 }], /^"parts" is not an option here/],
+    ["an option that does not fit", ["softmax", { x: [2, 3] }, { axis: 2 }], (engine) => engine.softmax(tensor(new Float32Array(6), [2, 3]), { axis: 2 })],
+    [
+      "shapes that do not fit",
+      ["mergeStates", { out: [2, 4], lse: [3] }],
+      (engine) => engine.mergeStates([{ out: tensor(numbers(8), [2, 4]), lse: new Float32Array(3) }]),
+    ],
+    [
+      "a ragged batch without starts",
+      ["attentionVarlen", ragged],
+      (engine) => engine.attentionVarlen(tensor(numbers(24), ragged.q), tensor(numbers(24), ragged.k), tensor(numbers(24), ragged.v), {} as never),
+    ],
+    ["attention in f64", ["attention", heads, { dtype: "f64" }], (engine) => engine.attention(new Float64Array(1), k, v)],
+    [
+      "merging in f16",
+      ["mergeStates", { out: [2, 4], lse: [2] }, { dtype: "f16" }],
+      (engine) => engine.mergeStates([{ out: { data: new Uint16Array(8), shape: [2, 4], dtype: "f16" }, lse: new Float32Array(2) }]),
+    ],
+    ["f64 on the GPU", ["softmax", { x: [4] }, { dtype: "f64", place: "gpu" }], (engine) => engine.softmax(onGpu([4], "f64"))],
+    ["a factor that f32 cannot hold", ["softmax", { x: [4] }, { scale: 1e300 }], (engine) => engine.softmax(new Float32Array(4), { scale: 1e300 })],
+  ];
+  test.each(refused)("is refused like the call: %s", async (_, args, expected) => {
+    const explain = (engine: Engine): unknown => (engine.explain as (...given: unknown[]) => unknown).apply(engine, [...args]);
+    for (const options of [
+      { device: "wasm", threads: 1 },
+      { gpu: nullGpu(), threads: 1, calibration: calibrationOf({ gpuWins: true }) },
+    ] as const) {
+      await withEngine(options, async (engine) => {
+        if (expected instanceof RegExp) expect(() => explain(engine)).toThrow(expected);
+        else expect(() => explain(engine)).toThrow(await rejected(expected(engine)));
+      });
+    }
+  });
+
+  test("what an engine on the CPU refuses", async () => {
+    await withEngine({ device: "wasm", threads: 1 }, async (engine) => {
+      expect(() => engine.explain("softmax", { x: [4] }, { place: "gpu" })).toThrow(await rejected(engine.softmax(onGpu([4], "f32"))));
+      expect(() => engine.explain("attention", heads, { place: "gpu" })).toThrow(await rejected(engine.attention(onGpu([2, 3, 4], "f32"), k, v)));
+      expect(() => engine.explain("softmax", { x: [4] }, { dtype: "f16" })).toThrow(UnsupportedError);
+      expect(() => engine.explain("attention", heads, { dtype: "f16" })).toThrow(UnsupportedError);
+    });
+  });
+
+  test("what a call takes, explain takes", async () => {
+    await withEngine({ gpu: nullGpu(), threads: 1, calibration: calibrationOf({ gpuWins: true }) }, (engine) => {
+      const { signal } = new AbortController();
+      expect(engine.explain("softmax", { x: [2, 3], mask: [3], bias: [2, 1] }, { signal, out: new Float32Array(6), axis: 0 }).kernel).toBe("rows");
+      expect(engine.explain("softmax", { x: [2, 3], bias: [3] }, { dtype: "f64", scale: 1e300 }).device).toBe("wasm");
+      expect(engine.explain("softmax", { x: [2, 3], bias: [3] }, { dtype: "f16" }).device).toBe("webgpu");
+      expect(engine.explain("logSumExp", { x: [2, 0] }, { axis: [0, 1] }).kernel).toBe("rows");
+      expect(engine.explain("attention", { ...heads, bias: [5] }, { dtype: "f16", softcap: 3 }).device).toBe("webgpu");
+      expect(engine.explain("attentionVarlen", ragged, { cuSeqlensQ: [0, 1, 3] }).kernel).toBe("decode");
+      expect(engine.explain("attentionScores", { q: [2, 3, 4], k: [2, 5, 4] }, { stage: "raw" }).kernel).toBe("prefill");
+      const merge = engine.explain("mergeStates", { out: [2048, 2048], lse: [2048] }, { parts: 16 });
+      expect(merge).toMatchObject({ kernel: "merge", device: "webgpu" });
+      const two = engine.explain("mergeStates", { out: [2048, 2048], lse: [2048] }).estimates ?? expect.fail();
+      expect(merge.estimates?.wasm.compute).toBeCloseTo(8 * two.wasm.compute);
     });
   });
 });
