@@ -12,7 +12,7 @@ export interface EngineOptions {
    * end sooner.
    */
   readonly device?: "auto" | "wasm" | "webgpu";
-  /** Threads of the CPU, the calling one included; "auto" (default) is one per core. */
+  /** Threads of the CPU, the calling one included; "auto" (default) is one per processor, and at most 16. */
   readonly threads?: "auto" | number;
   /**
    * A GPU (`navigator.gpu`, or that of the npm package `webgpu`) or a device of the caller's, which is never destroyed. A device has to
@@ -23,15 +23,21 @@ export interface EngineOptions {
    * crashes when it is collected.
    */
   readonly gpu?: GPULike | GPUDeviceLike;
-  /** Which of the two binaries; the fastest that runs here when absent. */
+  /** Which of the two binaries. When absent, what `module` is or the environment variable ONEPASS_WASM says, else the faster that runs here. */
   readonly variant?: Variant;
   /** What `engine.calibration` was on this machine with as many threads: spares a fifth of a second of measuring. */
   readonly calibration?: Calibration;
-  /** Memory that the CPU's threads may share, in bytes. */
+  /**
+   * What the memory that the CPU's threads share, and that `empty` gives out, may grow to, in bytes; at least 2 MiB. Default 1 GiB, of
+   * which the address space is reserved; on one thread as far as it goes (4 GiB). With threads, calls on one of them have scratch besides.
+   */
   readonly maxMemoryBytes?: number;
   /** Where "onepass/worker" is served, for pages whose policy forbids workers from blobs. */
   readonly workerUrl?: string | URLLike;
-  /** A compiled module of "onepass/wasm/….wasm" (`WebAssembly.Module`), for pages whose policy forbids compiling here. */
+  /**
+   * A compiled module (`WebAssembly.Module`) of "onepass/wasm/….wasm", for pages whose policy forbids compiling here. Threads need one of
+   * the "-shared.wasm" files, one thread one of the others.
+   */
   readonly module?: object;
 }
 
@@ -123,7 +129,7 @@ export interface EngineInfo {
     readonly variant: Variant;
     /** Threads that compute, the calling one included where it does. */
     readonly threads: number;
-    /** Memory of the module, in bytes. */
+    /** Memory of the kernels, in bytes: it grows, and does not shrink. */
     readonly memoryBytes: number;
   };
   /** Absent when there is no GPU. */

@@ -308,12 +308,12 @@ export class Engine {
   /** What the engine runs on, and why not on more. */
   info(): EngineInfo {
     this.#check();
-    const { runtime, threads, reasons } = this.#cpu;
+    const { variant, threads, memoryBytes, reasons } = this.#cpu;
     const gpu = this.#gpu;
     const state = this.#gpuState;
     return {
       device: this.#device,
-      wasm: { variant: runtime.variant, threads, memoryBytes: runtime.memory.byteLength },
+      wasm: { variant, threads, memoryBytes },
       webgpu: gpu?.info(),
       off: [...(state.usable ? [] : [`WebGPU is off: ${state.reason}`]), ...(gpu?.off ?? []), ...reasons],
     };

@@ -16,6 +16,9 @@ import {
   softmax,
   tensor,
 } from "../../src/index.ts";
+import { binaryOf } from "../../src/backend/wasm/runtime.ts";
+import { shareMemoryOf } from "../../src/backend/wasm/shared-binary.ts";
+import { hasRelaxedSimd } from "../../src/backend/wasm/features.ts";
 import { parseCalibration } from "../../src/calibration.ts";
 import { calibrationOf } from "./calibration.ts";
 import { alteredGpu, nullGpu } from "./null-gpu.ts";
@@ -249,6 +252,25 @@ describe("options", () => {
   test.each<[string, object, new (message: string) => Error, RegExp]>([
     ["a misspelt option", { devise: "wasm" }, TypeError, /^"devise" is not an option here; expected one of device, threads/],
     ["an unknown device", { device: "gpu" }, RangeError, /^"device" expected "auto" \| "wasm" \| "webgpu", got "gpu"/],
+    ["threads in words", { threads: "two" }, RangeError, /^"threads" expected "auto" or a positive integer, got "two"/],
+    ["threads that are no number", { threads: {} }, TypeError, /^"threads" expected "auto" or a positive integer, got Object/],
+    ["half a thread", { threads: 1.5 }, RangeError, /^"threads" expected "auto" or a positive integer, got 1.5/],
+    ["memory in words", { maxMemoryBytes: "1GB" }, TypeError, /^"maxMemoryBytes" expected a number, got "1GB"/],
+    ["memory that is no number", { maxMemoryBytes: NaN }, RangeError, /^"maxMemoryBytes" expected an integer of at least 2097152, got NaN/],
+    ["less than no memory", { maxMemoryBytes: -1 }, RangeError, /^"maxMemoryBytes" expected an integer of at least 2097152, got -1/],
+    ["less memory than kernels need", { maxMemoryBytes: 1 << 20 }, RangeError, /^"maxMemoryBytes" expected an integer of at least 2097152, got 1048576/],
+    ["endless memory", { maxMemoryBytes: Infinity }, RangeError, /^"maxMemoryBytes" expected an integer/],
+    ["a worker's address that is none", { workerUrl: 3 }, TypeError, /^"workerUrl" expected a string or a URL, got 3/],
+    ["an object for a worker's address", { workerUrl: { pathname: "/w.js" } }, TypeError, /^"workerUrl" expected a string or a URL, got Object/],
+    ["a module that is none", { module: {} }, TypeError, /^"module" expected a WebAssembly.Module, got Object/],
+    ["the bytes of a module", { module: binaryOf("baseline") }, TypeError, /^"module" expected a WebAssembly.Module, got Uint8Array/],
+    ["another module", { module: new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0)) }, TypeError, /^"module" expected one of onepass\/wasm/],
+    [
+      "a module of another variant",
+      { module: new WebAssembly.Module(binaryOf("baseline")), variant: "relaxed" },
+      RangeError,
+      /^"variant" expected "baseline" as "module" is, got "relaxed"/,
+    ],
     ["a gpu that is none", { gpu: 1 }, TypeError, /^"gpu" expected a GPU or a GPUDevice, got 1/],
     ["a gpu without the methods of one", { gpu: {} }, TypeError, /^"gpu" expected a GPU or a GPUDevice, got Object/],
     ["a calibration that is none", { calibration: 1 }, TypeError, /^"calibration" expected an object, got 1/],
@@ -259,9 +281,52 @@ describe("options", () => {
       /^"calibration.gpu.uploadBytesPerSecond" expected a positive, finite number, got 0/,
     ],
   ])("%s", async (_, options, type, message) => {
-    const error = await rejected(createEngine(options));
-    expect(error.message).toMatch(message);
-    expect(error).toBeInstanceOf(type);
+    for (const threads of [1, 2]) {
+      const error = await rejected(createEngine({ threads, ...options }));
+      expect(error.message).toMatch(message);
+      expect(error).toBeInstanceOf(type);
+    }
+  });
+
+  test.each([1, 2])("a module says which binary it is, %s threads", async (threads) => {
+    for (const variant of hasRelaxedSimd() ? (["baseline", "relaxed"] as const) : (["baseline"] as const)) {
+      const bytes = binaryOf(variant);
+      const module = new WebAssembly.Module(threads === 1 ? bytes : shareMemoryOf(bytes));
+      await withEngine({ device: "wasm", threads, module }, async (engine) => {
+        expect(engine.info()).toMatchObject({ wasm: { variant, threads }, off: ['WebGPU is off: the engine was created with device "wasm"'] });
+        expect((await engine.softmax(x)).shape).toEqual([3, 4]);
+      });
+      await withEngine({ device: "wasm", threads, module, variant }, (engine) => expect(engine.info().wasm.variant).toBe(variant));
+    }
+  });
+
+  test("a module that does not fit the number of threads is left aside, and info says so", async () => {
+    const [plain, shared] = [binaryOf("baseline"), shareMemoryOf(binaryOf("baseline"))].map((bytes) => new WebAssembly.Module(bytes));
+    await withEngine({ device: "wasm", threads: 1, module: shared }, async (engine) => {
+      expect(engine.info().wasm).toMatchObject({ variant: "baseline", threads: 1 });
+      expect(engine.info().off).toContainEqual(expect.stringMatching(/^"module" is one for shared memory, which one thread does without/));
+      expect((await engine.softmax(x)).shape).toEqual([3, 4]);
+    });
+    await withEngine({ device: "wasm", threads: 2, module: plain }, (engine) => {
+      expect(engine.info().wasm).toMatchObject({ variant: "baseline", threads: 1 });
+      expect(engine.info().off).toContainEqual(expect.stringMatching(/^one thread: the module is not one for shared memory/));
+    });
+  });
+
+  test.each([1, 2])("memory grows to maxMemoryBytes and no further, %s threads", async (threads) => {
+    await withEngine({ device: "wasm", threads, maxMemoryBytes: 3 << 20 }, async (engine) => {
+      expect(engine.info().wasm.threads).toBe(threads);
+      const kept = engine.empty([1 << 18], { device: "wasm" });
+      expect(() => engine.empty([1 << 18], { device: "wasm" })).toThrow(BackendError);
+      kept.data.set(numbers(1 << 18));
+      expect((await engine.softmax(kept, { out: kept })).data).toEqual(softmax(numbers(1 << 18)).data);
+    });
+  });
+
+  test("memory in use is that of all threads and that of the calling one", async () => {
+    const bytesOf = (threads: number) => withEngine({ device: "wasm", threads }, (engine) => engine.info().wasm.memoryBytes);
+    // Constants and scratch alone take a mebibyte.
+    expect((await bytesOf(2)) - (await bytesOf(1))).toBeGreaterThan(1 << 20);
   });
 
   test("webgpu without a GPU is an error, auto without one is the CPU and says so", async () => {

@@ -87,6 +87,12 @@ export class Cpu {
     return this.runtime.variant;
   }
 
+  /** Memory of the kernels: that of tensors and threads, and that of calls on the calling thread alone. */
+  get memoryBytes(): number {
+    const runtimes = new Set([this.runtime, this.#local]);
+    return [...runtimes].reduce((bytes, { memory }) => bytes + memory.byteLength, 0);
+  }
+
   /** Threads that compute now: the workers, and the calling thread where it may wait for them. */
   get threads(): number {
     return this.#pool.threads;

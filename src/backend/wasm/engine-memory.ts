@@ -1,6 +1,15 @@
 import { DisposedError } from "../../errors.ts";
-import { ModuleMemory } from "./memory.ts";
+import { INITIAL_PAGES, MAXIMUM_PAGES, ModuleMemory } from "./memory.ts";
 import type { Runtime } from "./runtime.ts";
+
+const PAGE = 65536;
+/** What kernels and the tables of threads need (1.1 MiB), and something beside it. */
+export const LEAST_MEMORY_BYTES = 2 << 20;
+
+/** The limits of a memory that may grow to so many bytes, at least those. */
+export function limitsOf(bytes: number): { readonly initial: number; readonly maximum: number } {
+  return { initial: INITIAL_PAGES, maximum: Math.min(MAXIMUM_PAGES, Math.floor(bytes / PAGE)) };
+}
 
 /** The kernels of an engine with their memory. */
 export interface EngineRuntime extends Runtime {

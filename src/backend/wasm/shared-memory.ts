@@ -1,8 +1,6 @@
 import { BackendError, describe } from "../../errors.ts";
-import { EngineMemory } from "./engine-memory.ts";
-import { INITIAL_PAGES, MAXIMUM_PAGES } from "./memory.ts";
+import { EngineMemory, limitsOf } from "./engine-memory.ts";
 
-const PAGE = 65536;
 /** Default of what a shared memory may grow to. Every one reserves its maximum of address space, and phones have little of that. */
 export const DEFAULT_MAXIMUM_BYTES = 1 << 30;
 /** Where the maximum cannot be reserved it is halved, down to this. */
@@ -16,9 +14,8 @@ const SMALLEST_MAXIMUM_BYTES = 1 << 26;
 export function createSharedMemory(maximumBytes: number): EngineMemory {
   let reason: unknown;
   for (let bytes = maximumBytes; bytes >= Math.min(maximumBytes, SMALLEST_MAXIMUM_BYTES); bytes /= 2) {
-    const maximum = Math.min(MAXIMUM_PAGES, Math.max(INITIAL_PAGES, Math.floor(bytes / PAGE)));
     try {
-      return new EngineMemory(new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum, shared: true }));
+      return new EngineMemory(new WebAssembly.Memory({ ...limitsOf(bytes), shared: true }));
     } catch (error) {
       reason = error;
     }
