@@ -59,7 +59,7 @@ export const MERGE: Operation<MergeCall> = {
   onGpu: (gpu, call, signal) => gpu.mergeStates(call, signal),
   onCpu(cpu, call, signal) {
     // Only what lies in module memory may be what a call before this one writes.
-    if (!usedInPlace(cpu.runtime.memory, call, mapMergeCall).module) return mergeOnHost(call);
+    if (!usedInPlace(cpu.runtime.memory, call, mapMergeCall).reads) return mergeOnHost(call);
     return cpu.inTurn(call, mapMergeCall, (_, c) => mergeOnHost(c), signal);
   },
 };

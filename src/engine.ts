@@ -256,11 +256,10 @@ export class Engine {
     const gpu = this.#needGpu();
     const { memory } = this.#cpu.runtime;
     const data: unknown = ArrayBuffer.isView(x) ? x : (x as { readonly data?: unknown } | null | undefined)?.data;
-    const module = ArrayBuffer.isView(data) && memory.addressOf(data) >= 0;
-    if (!module) return (await gpu.upload(x)) as never;
+    if (!ArrayBuffer.isView(data) || memory.addressOf(data) < 0) return (await gpu.upload(x)) as never;
     const held = memory.hold(data as Float32Array);
     const start = (): Promise<ResidentTensor> => gpu.upload(ArrayBuffer.isView(x) ? held() : { ...x, data: held() });
-    return (await this.#inOrder("webgpu", { module, buffers: false }, undefined, start)) as never;
+    return (await this.#inOrder("webgpu", { reads: true, writes: false, buffers: false }, undefined, start)) as never;
   }
 
   /**
@@ -273,7 +272,7 @@ export class Engine {
   async download<D extends DType | "u8">(x: GpuTensor<D>): Promise<Downloaded<D>> {
     this.#check();
     const gpu = this.#needGpu();
-    return (await this.#inOrder("webgpu", { module: false, buffers: true }, undefined, () => gpu.download(x))) as never;
+    return (await this.#inOrder("webgpu", { reads: false, writes: false, buffers: true }, undefined, () => gpu.download(x))) as never;
   }
 
   /**

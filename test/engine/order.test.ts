@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { DisposedError, type Engine, type ModuleTensor, attention, attentionScores, createEngine, empty, softmax, tensor } from "../../src/index.ts";
-import { calibrationOf } from "./calibration.ts";
+import { DIVIDED } from "./calibration.ts";
 import { READ_BACK, nullDevice } from "./null-gpu.ts";
 
 // Tensors in module memory are reached from both sides, each of which has a queue of its own. The GPU of these tests computes nothing:
@@ -12,17 +12,6 @@ const q = tensor(numbers(32), SHAPE);
 const ATTENDED = attention(q, q, q).data;
 const ON_GPU = new Float32Array(32).fill(READ_BACK);
 
-/** Attention on the CPU, rows on the GPU. */
-function divided() {
-  const { version, cpu, gpu } = calibrationOf({ gpuWins: true });
-  const slow = { alone: 1, all: 1 };
-  return {
-    version,
-    cpu: { ...cpu, rowElementsPerSecond: slow },
-    gpu: { ...gpu, flopsPerSecond: slow, decodeBytesPerSecond: 1 },
-  };
-}
-
 const LONG = tensor(numbers(4 * 1536 * 64, 2), [4, 1536, 64]);
 
 describe.each([1, 2])("calls of both sides over module memory, %s threads", (threads) => {
@@ -33,7 +22,7 @@ describe.each([1, 2])("calls of both sides over module memory, %s threads", (thr
 
   beforeEach(async () => {
     ({ device, written } = await nullDevice());
-    engine = await createEngine({ gpu: device, threads, calibration: divided() });
+    engine = await createEngine({ gpu: device, threads, calibration: DIVIDED });
     kept = engine.empty(SHAPE, { device: "wasm" });
     kept.data.fill(7);
   });
@@ -46,6 +35,9 @@ describe.each([1, 2])("calls of both sides over module memory, %s threads", (thr
   /** A call on the CPU behind which the next ones wait. */
   const occupyCpu = (options: { readonly out?: ModuleTensor; readonly signal?: AbortSignal } = {}, on = engine): Promise<unknown> =>
     on.attention(LONG, LONG, LONG, { signal: new AbortController().signal, ...options });
+
+  /** What was sent of `SHAPE`: uniforms are smaller. */
+  const operands = (): readonly Float32Array[] => written.filter(({ length }) => length === 32);
 
   /** Grows the module's memory, which detaches views of it where threads do not share it. */
   const grow = (): ModuleTensor<"f32"> => engine.empty([1 << 20], { device: "wasm" });
@@ -71,6 +63,33 @@ describe.each([1, 2])("calls of both sides over module memory, %s threads", (thr
     expect((await calls[2]).data).toEqual(attentionScores(tensor(ON_GPU, SHAPE), q, { stage: "raw" }).data);
     expect((await calls[3]).out.data).toEqual(ON_GPU);
     expect(kept.data).toEqual(ON_GPU);
+  });
+
+  test("the GPU reads what it wrote before", async () => {
+    const calls = [engine.softmax(q, { out: kept }), engine.softmax(kept), engine.upload(kept)];
+    grow();
+    await Promise.all(calls);
+    expect(operands()).toEqual([q.data, ON_GPU, ON_GPU]);
+  });
+
+  test("the GPU does not wait to read what it reads already, nor to write what it will write", async () => {
+    await engine.softmax(q);
+    written.length = 0;
+    const outs = Array.from({ length: 3 }, () => engine.empty(SHAPE, { device: "wasm" }));
+    const calls = [engine.softmax(kept), engine.softmax(kept), ...outs.map((out) => engine.softmax(q, { out }))];
+    // All of them have been read by now.
+    expect(operands()).toEqual([...new Array<Float32Array>(2).fill(kept.data), ...new Array<Float32Array>(3).fill(q.data)]);
+    await Promise.all(calls);
+    for (const out of outs) expect(out.data).toEqual(ON_GPU);
+  });
+
+  test("the CPU does not wait for what the GPU has read", async () => {
+    await engine.softmax(q);
+    let settled = false;
+    const reading = engine.softmax(kept).then(() => (settled = true));
+    await engine.attention(kept, kept, kept);
+    expect(settled).toBe(false);
+    await reading;
   });
 
   test("the GPU does not write before the CPU has read", async () => {
@@ -115,13 +134,15 @@ describe.each([1, 2])("calls of both sides over module memory, %s threads", (thr
   });
 
   test("a call that uses nothing in place does not wait", async () => {
-    await engine.softmax(q);
-    let busy = true;
-    const calls = [occupyCpu({ out: engine.empty(LONG.shape, { device: "wasm" }) }).then(() => (busy = false)), engine.softmax(kept)];
+    const stop = new AbortController();
+    const longer = tensor(numbers(8 * 4096 * 64), [8, 4096, 64]);
+    const out = engine.empty(longer.shape, { device: "wasm" });
+    const calls = [engine.attention(longer, longer, longer, { out, signal: stop.signal }), engine.softmax(kept)] as const;
     await engine.softmax(q);
     (await engine.upload(q)).dispose();
-    expect(busy).toBe(true);
-    await Promise.all(calls);
+    stop.abort(new Error("enough"));
+    await expect(calls[0]).rejects.toThrow("enough");
+    await calls[1];
   });
 
   test("arrays of the caller are read before a call that waits returns", async () => {
