@@ -4,12 +4,11 @@ import { type AttentionScoresOptions, parseAttentionScores } from "./attention-s
 import { type AttentionVarlenOptions, parseAttentionVarlen } from "./attention-varlen.ts";
 import type { Cpu } from "./backend/wasm/cpu.ts";
 import { keepIn } from "./backend/wasm/held-tensors.ts";
-import type { Gpu } from "./backend/webgpu/gpu.ts";
-import { calibrate } from "./calibrate.ts";
 import type { Calibration } from "./calibration.ts";
-import { type Decision, type Device, type GpuState, decide } from "./dispatch.ts";
+import { type Decision, type Device, decide } from "./dispatch.ts";
 import { disposeSymbol } from "./dispose-symbol.ts";
 import { emptyOn, type ModuleTensor } from "./empty.ts";
+import type { EngineGpu } from "./engine-gpu.ts";
 import { ATTENTION, MERGE, ROWS, SCORES, type Operation } from "./engine-operations.ts";
 import { EngineRecording } from "./engine-recording.ts";
 import type {
@@ -29,15 +28,14 @@ import type {
   OptionOf,
   UploadedType,
 } from "./engine-types.ts";
-import { BackendError, DisposedError, messageOf } from "./errors.ts";
+import { DisposedError } from "./errors.ts";
 import { workOf } from "./explain.ts";
-import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike } from "./gpu-types.ts";
+import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike } from "./gpu-types.ts";
 import { type LogSoftmaxOptions, parseLogSoftmax } from "./log-softmax.ts";
 import { type LogSumExpOptions, parseLogSumExp } from "./log-sum-exp.ts";
 import type { ReplaceOutput } from "./map-call.ts";
 import { parseMergeStates } from "./merge-states.ts";
 import { checkOptions, parseChoice } from "./options.ts";
-import { prepareProbe } from "./prepare-probe.ts";
 import { parseShape } from "./shape.ts";
 import { type SoftmaxOptions, parseSoftmax } from "./softmax.ts";
 import { type InPlace, SideOrder, usedInPlace, waitForTurn } from "./side-order.ts";
@@ -62,34 +60,15 @@ const EMPTY_OPTIONS = new Set(["dtype", "device"]);
 export class Engine {
   readonly #device: "auto" | Device;
   readonly #cpu: Cpu;
-  readonly #gpuOption: GPULike | GPUDeviceLike | undefined;
-  #calibration: Calibration | undefined;
-  #gpu: Gpu | undefined;
-  #gpuState: GpuState;
+  readonly #gpu: EngineGpu;
   readonly #order = new SideOrder();
   #disposed = false;
 
   /** @internal */
-  constructor(device: "auto" | Device, cpu: Cpu, gpu: GPULike | GPUDeviceLike | undefined, calibration: Calibration | undefined) {
+  constructor(device: "auto" | Device, cpu: Cpu, gpu: EngineGpu) {
     this.#device = device;
     this.#cpu = cpu;
-    this.#gpuOption = gpu;
-    this.#calibration = calibration;
-    this.#gpuState = { usable: false, lost: false, reason: device === "wasm" ? 'the engine was created with device "wasm"' : "no GPU has been asked for yet" };
-  }
-
-  /** Looks for a GPU and measures what dispatch needs. @internal */
-  async open(): Promise<void> {
-    if (this.#device === "wasm") return;
-    try {
-      const gpu = await this.#findGpu();
-      if (this.#device === "auto") this.#calibration ??= await this.#calibrate(gpu);
-      this.#use(gpu);
-    } catch (error) {
-      const reason = messageOf(error);
-      this.#gpuState = { usable: false, lost: false, reason };
-      if (this.#device === "webgpu") throw new BackendError(`no GPU: ${reason}`, { cause: error });
-    }
+    this.#gpu = gpu;
   }
 
   /**
@@ -241,7 +220,7 @@ export class Engine {
     const device = parseChoice<Device>("device", options.device, this.#device === "webgpu" ? ["webgpu", "wasm"] : ["wasm", "webgpu"]);
     if (device === "wasm") return emptyOn(this.#cpu.runtime, shape, options.dtype === undefined ? {} : { dtype: options.dtype });
     parseChoice("dtype", options.dtype, ["f32"]);
-    return this.#needGpu().empty(parseShape("shape", shape));
+    return this.#gpu.need().empty(parseShape("shape", shape));
   }
 
   /**
@@ -253,7 +232,7 @@ export class Engine {
    */
   async upload<X extends TensorLike | Uint8Array | ByteTensor>(x: X): Promise<ResidentTensor<UploadedType<X>>> {
     this.#check();
-    const gpu = this.#needGpu();
+    const gpu = this.#gpu.need();
     const { memory } = this.#cpu.runtime;
     const data: unknown = ArrayBuffer.isView(x) ? x : (x as { readonly data?: unknown } | null | undefined)?.data;
     if (!ArrayBuffer.isView(data) || memory.addressOf(data) < 0) return (await gpu.upload(x)) as never;
@@ -271,7 +250,7 @@ export class Engine {
    */
   async download<D extends DType | "u8">(x: GpuTensor<D>): Promise<Downloaded<D>> {
     this.#check();
-    const gpu = this.#needGpu();
+    const gpu = this.#gpu.need();
     return (await this.#inOrder("webgpu", { reads: false, writes: false, buffers: true }, undefined, () => gpu.download(x))) as never;
   }
 
@@ -285,7 +264,7 @@ export class Engine {
    */
   encode(encoder: GPUCommandEncoderLike): EngineRecording {
     this.#check();
-    return new EngineRecording(this.#needGpu().encode(encoder));
+    return new EngineRecording(this.#gpu.need().encode(encoder));
   }
 
   /**
@@ -308,8 +287,7 @@ export class Engine {
   info(): EngineInfo {
     this.#check();
     const { variant, threads, memoryBytes, reasons } = this.#cpu;
-    const gpu = this.#gpu;
-    const state = this.#gpuState;
+    const { current: gpu, state } = this.#gpu;
     return {
       device: this.#device,
       wasm: { variant, threads, memoryBytes },
@@ -320,12 +298,12 @@ export class Engine {
 
   /** The `GPUDevice` that calls run on, for buffers and encoders of the caller's; undefined without one. Another after a device was lost. */
   get device(): GPUDeviceLike | undefined {
-    return this.#gpu?.device;
+    return this.#gpu.current?.device;
   }
 
   /** What was measured of this machine, or given: plain JSON, to be kept for the next engine. Undefined where there is no choice. */
   get calibration(): Calibration | undefined {
-    return this.#calibration;
+    return this.#gpu.calibration;
   }
 
   /**
@@ -335,8 +313,7 @@ export class Engine {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.#gpu?.dispose();
-    this.#gpu = undefined;
+    this.#gpu.dispose();
     this.#cpu.dispose();
   }
 
@@ -354,7 +331,7 @@ export class Engine {
     const used = usedInPlace(memory, given, map);
     if (this.#device === "wasm" && !used.buffers) return onCpu(this.#cpu, given, signal);
     const { device } = this.#decide(workOf(given));
-    const gpu = device === "webgpu" ? this.#needGpu() : undefined;
+    const gpu = device === "webgpu" ? this.#gpu.need() : undefined;
     const hold: ReplaceOutput = (out) => holdOutput(memory, out);
     let call = gpu === undefined ? given : map(given, (tensor) => tensor, hold);
     const start = (): unknown => (gpu === undefined ? onCpu(this.#cpu, call, signal) : onGpu(gpu, call, signal));
@@ -384,62 +361,10 @@ export class Engine {
   }
 
   #decide(work: Work): Decision {
-    return decide(work, { device: this.#device, gpu: this.#gpuState, calibration: this.#calibration });
+    return decide(work, { device: this.#device, gpu: this.#gpu.state, calibration: this.#gpu.calibration });
   }
 
   #check(): void {
     if (this.#disposed) throw new DisposedError("this engine has been disposed");
-  }
-
-  #needGpu(): Gpu {
-    if (this.#gpu === undefined) throw new BackendError(`WebGPU is off: ${this.#gpuState.usable ? "the engine has no GPU" : this.#gpuState.reason}`);
-    return this.#gpu;
-  }
-
-  async #findGpu(): Promise<Gpu> {
-    const { openGpu } = await import("./backend/webgpu/gpu.ts");
-    const gpu = await openGpu(this.#gpuOption);
-    if (gpu.info().emulated && this.#device === "auto" && this.#gpuOption === undefined) {
-      gpu.dispose();
-      throw new BackendError("the adapter is an emulation on the CPU");
-    }
-    return gpu;
-  }
-
-  async #calibrate(gpu: Gpu): Promise<Calibration> {
-    try {
-      return await calibrate(
-        (device, task) => prepareProbe(this.#cpu, gpu, device, task),
-        () => performance.now() / 1000,
-      );
-    } catch (error) {
-      gpu.dispose();
-      throw new BackendError(`calibration failed: ${messageOf(error)}`, { cause: error });
-    }
-  }
-
-  /** Uses a GPU, and another whenever its device is lost and one can be had. Until then calls run on the CPU. */
-  #use(gpu: Gpu): void {
-    if (this.#disposed) {
-      gpu.dispose();
-      return;
-    }
-    this.#gpu = gpu;
-    this.#gpuState = { usable: true, maxBufferBytes: gpu.maxBufferBytes };
-    void gpu.lost.then(async (cause) => {
-      if (this.#gpu !== gpu || this.#disposed) return;
-      const used = gpu.completed > 0;
-      const reason = `the device was lost: ${cause}`;
-      this.#gpu = undefined;
-      this.#gpuState = { usable: false, lost: true, reason };
-      gpu.dispose();
-      // A device that was passed in is the only one; one that was lost before it completed anything would be lost again.
-      if (!used || (this.#gpuOption !== undefined && "createBuffer" in this.#gpuOption)) return;
-      try {
-        this.#use(await this.#findGpu());
-      } catch (error) {
-        this.#gpuState = { usable: false, lost: true, reason: `${reason}; another could not be had: ${messageOf(error)}` };
-      }
-    });
   }
 }

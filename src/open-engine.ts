@@ -1,6 +1,7 @@
 import { createCpu } from "./backend/wasm/create-cpu.ts";
 import { parseCalibration } from "./calibration.ts";
 import { Engine } from "./engine.ts";
+import { EngineGpu } from "./engine-gpu.ts";
 import type { EngineOptions } from "./engine-types.ts";
 import { describe } from "./errors.ts";
 import { checkOptions, parseChoice } from "./options.ts";
@@ -15,14 +16,14 @@ export async function openEngine(options: EngineOptions = {}): Promise<Engine> {
   if (options.gpu !== undefined && !isGpu(options.gpu)) throw new TypeError(`"gpu" expected a GPU or a GPUDevice, got ${describe(options.gpu)}`);
   const { variant, threads, maxMemoryBytes, workerUrl, module } = options;
   const cpu = await createCpu({ variant, threads, maxMemoryBytes, workerUrl, module });
-  const engine = new Engine(device, cpu, options.gpu, calibration);
+  const gpu = new EngineGpu(device, options.gpu, calibration);
   try {
-    await engine.open();
+    await gpu.open(cpu);
   } catch (error) {
-    engine.dispose();
+    cpu.dispose();
     throw error;
   }
-  return engine;
+  return new Engine(device, cpu, gpu);
 }
 
 function isGpu(value: unknown): boolean {

@@ -1,5 +1,5 @@
-import { CallOrder } from "./call-order.ts";
 import type { ModuleMemory } from "./backend/wasm/memory.ts";
+import { CallOrder } from "./call-order.ts";
 import type { Device } from "./dispatch.ts";
 import type { AbortSignalLike } from "./gpu-types.ts";
 import type { MapCall, Replace } from "./map-call.ts";

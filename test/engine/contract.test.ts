@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import {
   BackendError,
   type Calibration,
@@ -311,6 +311,20 @@ describe("options", () => {
       expect(engine.info().wasm).toMatchObject({ variant: "baseline", threads: 1 });
       expect(engine.info().off).toContainEqual(expect.stringMatching(/^one thread: the module is not one for shared memory/));
     });
+  });
+
+  test("a module that is of no use where nothing may be compiled is an error", async () => {
+    const module = new WebAssembly.Module(shareMemoryOf(binaryOf("baseline")));
+    vi.stubGlobal("crossOriginIsolated", false);
+    vi.spyOn(WebAssembly, "Module").mockImplementation(function () {
+      throw new WebAssembly.CompileError("forbidden");
+    });
+    Object.assign(WebAssembly.Module, { customSections: () => [new TextEncoder().encode("baseline").buffer] });
+    const error = await rejected(createEngine({ device: "wasm", threads: 2, module }));
+    vi.restoreAllMocks();
+    vi.unstubAllGlobals();
+    expect(error).toBeInstanceOf(BackendError);
+    expect(error.message).toMatch(/^one thread: the page is not cross-origin isolated .*"module" is one for shared memory.* compiled: forbidden$/);
   });
 
   test.each([1, 2])("memory grows to maxMemoryBytes and no further, %s threads", async (threads) => {

@@ -1,4 +1,4 @@
-import { describe, messageOf } from "../../errors.ts";
+import { BackendError, describe, messageOf } from "../../errors.ts";
 import { kindOf } from "../../tensor.ts";
 import { Cpu } from "./cpu.ts";
 import { EngineMemory, type EngineRuntime, LEAST_MEMORY_BYTES, limitsOf } from "./engine-memory.ts";
@@ -39,7 +39,8 @@ interface Start {
 /**
  * Starts the CPU backend. It does not fail for want of threads: `threads` and `reasons` say what there is.
  *
- * @throws TypeError or RangeError if an option is wrong, UnsupportedError if the variant cannot run here
+ * @throws TypeError or RangeError if an option is wrong, UnsupportedError if the variant cannot run here, BackendError if the module is
+ *   not of use and none may be compiled
  */
 export async function createCpu(options: CpuOptions = {}): Promise<Cpu> {
   const module = parseModule(options.module);
@@ -149,6 +150,12 @@ function unsharedRuntime({ variant, module, maxMemoryBytes }: Start, reasons: st
   } catch (error) {
     if (module === undefined || !(error instanceof WebAssembly.LinkError)) throw error;
   }
-  reasons.push('"module" is one for shared memory, which one thread does without: the same binary was compiled anew');
-  return { ...createRuntime(variant, memory), memory };
+  const reason = '"module" is one for shared memory, which one thread does without';
+  try {
+    const runtime = { ...createRuntime(variant, memory), memory };
+    reasons.push(`${reason}: the same binary was compiled anew`);
+    return runtime;
+  } catch (error) {
+    throw new BackendError(`${[...reasons, reason].join("; ")}, and nothing may be compiled: ${messageOf(error)}`, { cause: error });
+  }
 }
