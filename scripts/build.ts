@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type Plugin, build } from "esbuild";
+import { markVariant } from "./mark-variant.ts";
 import { encode } from "../src/backend/wasm/inlined.ts";
 import { shareMemoryOf } from "../src/backend/wasm/shared-binary.ts";
 
@@ -15,7 +16,9 @@ const wasmOnly = process.argv.includes("--wasm");
 /** Compiles one binary. The compiler runs as a program because the types of its module form redeclare globals for the whole project. */
 function assemble(target: "baseline" | "relaxed"): Buffer {
   execFileSync(process.execPath, [`${root}node_modules/assemblyscript/bin/asc.js`, "--target", target], { cwd: root, stdio: "inherit" });
-  return readFileSync(`${root}build/${target}.wasm`);
+  const marked = markVariant(readFileSync(`${root}build/${target}.wasm`), target);
+  writeFileSync(`${root}build/${target}.wasm`, marked);
+  return marked;
 }
 
 /**

@@ -7,7 +7,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import binaryen from "assemblyscript/binaryen";
 import { Checks } from "./checks.ts";
+import { VARIANT_SECTION } from "../src/backend/wasm/features.ts";
 import { shareMemoryOf } from "../src/backend/wasm/shared-binary.ts";
+import { markVariant } from "./mark-variant.ts";
 import { checkCore, checkWebGpu } from "./sizes.ts";
 
 /** Bytes of one .wasm file. */
@@ -80,7 +82,7 @@ function assembleShared(variant: Variant): Buffer {
     const outFile = join(directory, "shared.wasm");
     const options = ["--target", variant, "--sharedMemory", "--enable", "threads", "--outFile", outFile];
     execFileSync(process.execPath, [join(root, "node_modules/assemblyscript/bin/asc.js"), ...options], { cwd: root, stdio: ["ignore", "ignore", "pipe"] });
-    return readFileSync(outFile);
+    return markVariant(readFileSync(outFile), variant);
   } finally {
     rmSync(directory, { recursive: true });
   }
@@ -111,6 +113,12 @@ for (const variant of VARIANTS) {
 
   await checks.run(`${variant}: imports env.memory and nothing else`, () => {
     assert.deepEqual(WebAssembly.Module.imports(new WebAssembly.Module(bytes)), [{ module: "env", name: "memory", kind: "memory" }]);
+    return undefined;
+  });
+
+  await checks.run(`${variant}: says which it is`, () => {
+    const [section] = WebAssembly.Module.customSections(new WebAssembly.Module(bytes), VARIANT_SECTION);
+    assert.equal(Buffer.from(section ?? new ArrayBuffer(0)).toString(), variant);
     return undefined;
   });
 

@@ -1,4 +1,5 @@
 import { describe } from "./errors.ts";
+import { parseObject } from "./options.ts";
 
 /** A rate of one core or workgroup by itself, and of all of them together. */
 export interface ParallelRate {
@@ -97,9 +98,4 @@ function parseFigure(name: string, value: unknown): number {
   if (typeof value !== "number") throw new TypeError(`"${name}" expected a number, got ${describe(value)}`);
   if (!(value > 0 && value < Infinity)) throw new RangeError(`"${name}" expected a positive, finite number, got ${value}`);
   return value;
-}
-
-function parseObject(name: string, value: unknown): Readonly<Record<string, unknown>> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new TypeError(`"${name}" expected an object, got ${describe(value)}`);
-  return value as Readonly<Record<string, unknown>>;
 }

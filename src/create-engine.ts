@@ -1,4 +1,5 @@
-import type { Engine, EngineOptions } from "./engine.ts";
+import type { Engine } from "./engine.ts";
+import type { EngineOptions } from "./engine-types.ts";
 
 /**
  * Makes an engine: the same operations as the plain functions, asynchronous, on a GPU or on the CPU's threads, each call where it is
@@ -17,6 +18,6 @@ import type { Engine, EngineOptions } from "./engine.ts";
  * ```
  */
 export async function createEngine(options?: EngineOptions): Promise<Engine> {
-  const { openEngine } = await import("./engine.ts");
+  const { openEngine } = await import("./open-engine.ts");
   return openEngine(options);
 }

@@ -69,7 +69,7 @@ class EmptyTensor implements ModuleTensor {
 
   dispose(): void {
     if (this.#address === 0) return;
-    this.#runtime.memory.free(this.#address);
+    this.#runtime.memory.retire(this.#address);
     this.#address = 0;
   }
 

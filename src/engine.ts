@@ -1,260 +1,226 @@
 import { type AttentionOptions, parseAttention } from "./attention.ts";
-import { type AttentionCall, hostScoreCall } from "./attention-call.ts";
-import { type AttentionScoresOptions, type ScoresCall, parseAttentionScores, runScoresCall } from "./attention-scores.ts";
+import type { Layout } from "./head-layout.ts";
+import { type AttentionScoresOptions, parseAttentionScores } from "./attention-scores.ts";
 import { type AttentionVarlenOptions, parseAttentionVarlen } from "./attention-varlen.ts";
-import { type Cpu, createCpu } from "./backend/wasm/cpu.ts";
-import type { Variant } from "./backend/wasm/features.ts";
-import type { Gpu, GpuRecording } from "./backend/webgpu/gpu.ts";
-import { calibrate } from "./calibrate.ts";
-import { type Calibration, parseCalibration } from "./calibration.ts";
-import { type Decision, type Device, type GpuState, decide } from "./dispatch.ts";
+import type { Cpu } from "./backend/wasm/cpu.ts";
+import { keepIn } from "./backend/wasm/held-tensors.ts";
+import type { Calibration } from "./calibration.ts";
+import { type Decision, type Device, decide } from "./dispatch.ts";
 import { disposeSymbol } from "./dispose-symbol.ts";
 import { emptyOn, type ModuleTensor } from "./empty.ts";
-import { BackendError, DisposedError, describe } from "./errors.ts";
-import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike, GpuInfo } from "./gpu-types.ts";
+import type { EngineGpu } from "./engine-gpu.ts";
+import { ATTENTION, MERGE, ROWS, SCORES, type Operation } from "./engine-operations.ts";
+import { EngineRecording } from "./engine-recording.ts";
+import type {
+  ByteTensor,
+  Downloaded,
+  EngineAttention,
+  EngineInfo,
+  EngineInput,
+  EngineOp,
+  EngineResult,
+  EngineWithLse,
+  Exactly,
+  ExplainOptions,
+  ExplainShapes,
+  Explanation,
+  OnEngine,
+  OptionOf,
+  UploadedType,
+} from "./engine-types.ts";
+import { DisposedError } from "./errors.ts";
+import { workOf } from "./explain.ts";
+import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike } from "./gpu-types.ts";
 import { type LogSoftmaxOptions, parseLogSoftmax } from "./log-softmax.ts";
 import { type LogSumExpOptions, parseLogSumExp } from "./log-sum-exp.ts";
-import { type MergeCall, mergeOnHost, parseMergeStates } from "./merge-states.ts";
+import type { ReplaceOutput } from "./map-call.ts";
+import { parseMergeStates } from "./merge-states.ts";
 import { checkOptions, parseChoice } from "./options.ts";
-import { prepareProbe } from "./prepare-probe.ts";
-import type { FloatView } from "./row-arguments.ts";
-import type { RowCall } from "./row-call.ts";
 import { parseShape } from "./shape.ts";
 import { type SoftmaxOptions, parseSoftmax } from "./softmax.ts";
-import { type DTypeOf, DeviceArray, type GpuTensor, type ResidentTensor, type Tensor, type TensorLike } from "./tensor.ts";
-import { type Assumed, type Work, attentionWork, mergeWork, rowWork, scoresWork, standIn } from "./work.ts";
-import { copyOutput, ownsOutput } from "./write-output.ts";
+import { type InPlace, SideOrder, usedInPlace, waitForTurn } from "./side-order.ts";
+import { takeSignal } from "./signal.ts";
+import type { DType, GpuTensor, ResidentTensor, TensorLike } from "./tensor.ts";
+import type { Work } from "./work.ts";
+import { holdOutput } from "./write-output.ts";
 
-/** Options of {@link createEngine}. */
-export interface EngineOptions {
-  /**
-   * Where calls run: on the CPU, on a GPU (all that a GPU can: f64 stays on the CPU), or, by default, each where it is estimated to
-   * end sooner.
-   */
-  readonly device?: "auto" | "wasm" | "webgpu";
-  /** Threads of the CPU, the calling one included; "auto" (default) is one per core. */
-  readonly threads?: "auto" | number;
-  /**
-   * A GPU (`navigator.gpu`, or that of the npm package `webgpu`) or a device of the caller's, which is never destroyed. In Node keep
-   * the GPU that a device came from as long as the engine lives: Dawn crashes when it is collected.
-   */
-  readonly gpu?: GPULike | GPUDeviceLike;
-  /** Which of the two binaries; the fastest that runs here when absent. */
-  readonly variant?: Variant;
-  /** What `engine.calibration` was on this machine with as many threads: spares a fifth of a second of measuring. */
-  readonly calibration?: Calibration;
-  /** Memory that the CPU's threads may share, in bytes. */
-  readonly maxMemoryBytes?: number;
-  /** Where "onepass/worker" is served, for pages whose policy forbids workers from blobs. */
-  readonly workerUrl?: string | URLLike;
-  /** A compiled module of "onepass/wasm/….wasm" (`WebAssembly.Module`), for pages whose policy forbids compiling here. */
-  readonly module?: object;
-}
-
-/** A `URL`. */
-export interface URLLike {
-  /** The address. */
-  readonly href: string;
-}
-
-const ENGINE_OPTIONS = new Set(["device", "threads", "gpu", "variant", "calibration", "maxMemoryBytes", "workerUrl", "module"]);
-
-/** Options of a plain function as its engine method takes them: tensors may be on the GPU, and a signal may cancel the call. */
-export type OnEngine<O> = { readonly [K in keyof O]: K extends "out" | "bias" | "mask" ? O[K] | GpuTensor : O[K] } & {
-  /** Cancels the call between submissions or chunks; the promise rejects with the signal's reason. */
-  readonly signal?: AbortSignalLike;
-};
-
-/** What an engine's methods take: a tensor of the caller's memory, or one in a GPU buffer. */
-export type EngineInput = TensorLike | GpuTensor;
-
-/** Where a result is: on the GPU when the first argument is, else in a new array (or `out`). */
-export type EngineResult<T, D extends "f32" | "f64" = "f32"> = T extends GpuTensor ? ResidentTensor<"f32"> : Tensor<D>;
-
-/** Output, and with `returnLse: true` the log-sum-exp of every row. */
-export type EngineAttention<Q, O> = O extends ReturnsLse ? EngineWithLse<Q> : EngineResult<Q>;
-
-/** What attention gives with `returnLse: true`, and what merging such results gives. */
-export interface EngineWithLse<Q> {
-  /** The output. */
-  readonly out: EngineResult<Q>;
-  /** The log-sum-exp of every row, heads before length. */
-  readonly lse: EngineResult<Q>;
-}
-
-/** Options that ask for the log-sum-exp. */
-export interface ReturnsLse {
-  /** Returns the log-sum-exp of every row as well. */
-  readonly returnLse: true;
-}
-
-/** What an engine runs on, and why not on more. */
-export interface EngineInfo {
-  /** What the engine was created with. */
-  readonly device: "auto" | Device;
-  /** The CPU: there always is one. */
-  readonly wasm: {
-    /** The binary in use. */
-    readonly variant: Variant;
-    /** Threads that compute, the calling one included where it does. */
-    readonly threads: number;
-    /** Memory of the module, in bytes. */
-    readonly memoryBytes: number;
-  };
-  /** Absent when there is no GPU. */
-  readonly webgpu: GpuInfo | undefined;
-  /** Why something is off: no GPU, fewer threads than asked for, a feature that the adapter lacks. */
-  readonly off: readonly string[];
-}
-
-/** Why a call runs where it does. */
-export interface Explanation extends Decision {
-  /** Which kernel takes it: a row's bits depend on nothing else. */
-  readonly kernel: Work["kernel"];
-}
-
-/** Operations that `explain` knows, by the plain functions' names. */
-export type EngineOp = "softmax" | "logSoftmax" | "logSumExp" | "attention" | "attentionVarlen" | "attentionScores";
-
-/** Options of {@link Engine.explain}: those of the operation, and what there is no data to tell. */
-export type ExplainOptions = Record<string, unknown> & {
-  /** Where the operands are. Default "host". */
-  readonly place?: "host" | "gpu";
-  /** Default "f32". */
-  readonly dtype?: "f32" | "f64" | "f16";
-};
-
-/** Opens an engine. */
-export async function openEngine(options: EngineOptions = {}): Promise<Engine> {
-  checkOptions(options, ENGINE_OPTIONS);
-  const device = parseChoice("device", options.device, ["auto", "wasm", "webgpu"]);
-  const calibration = options.calibration === undefined ? undefined : parseCalibration(options.calibration);
-  if (options.gpu !== undefined && !isGpu(options.gpu)) throw new TypeError(`"gpu" expected a GPU or a GPUDevice, got ${describe(options.gpu)}`);
-  const { variant, threads, maxMemoryBytes, workerUrl, module } = options;
-  const cpu = await createCpu({ variant, threads, maxMemoryBytes, workerUrl, module });
-  const engine = new Engine(device, cpu, options.gpu, calibration);
-  try {
-    await engine.open();
-  } catch (error) {
-    engine.dispose();
-    throw error;
-  }
-  return engine;
-}
+const EMPTY_OPTIONS = new Set(["dtype", "device"]);
 
 /**
  * The operations of the package, asynchronous, each call on the GPU or on the CPU. Made by `createEngine`.
  *
  * Arrays of the caller are read before a method returns, so they may be reused at once; `out` is written just before the promise
  * settles. Tensors that live where the engine computes (`empty`, `upload`, results of calls on the GPU) are used in place, in the order
- * of the calls. A call that fails rejects; nothing of the caller's has changed then.
+ * of the calls. A call that fails rejects; arrays of the caller's are then as they were.
+ *
+ * Beside what the plain functions throw, calls reject with UnsupportedError where no device of the engine computes them, BackendError
+ * where one fails (no memory is left, a GPU is lost), DisposedError after `dispose`, TypeError if `signal` is none, and the reason of a
+ * `signal` that is aborted.
  */
 export class Engine {
   readonly #device: "auto" | Device;
   readonly #cpu: Cpu;
-  readonly #gpuOption: GPULike | GPUDeviceLike | undefined;
-  #calibration: Calibration | undefined;
-  #gpu: Gpu | undefined;
-  #gpuState: GpuState;
+  readonly #gpu: EngineGpu;
+  readonly #order = new SideOrder();
   #disposed = false;
 
   /** @internal */
-  constructor(device: "auto" | Device, cpu: Cpu, gpu: GPULike | GPUDeviceLike | undefined, calibration: Calibration | undefined) {
+  constructor(device: "auto" | Device, cpu: Cpu, gpu: EngineGpu) {
     this.#device = device;
     this.#cpu = cpu;
-    this.#gpuOption = gpu;
-    this.#calibration = calibration;
-    this.#gpuState = { usable: false, lost: false, reason: device === "wasm" ? 'the engine was created with device "wasm"' : "no GPU has been asked for yet" };
+    this.#gpu = gpu;
   }
 
-  /** Looks for a GPU and measures what dispatch needs. @internal */
-  async open(): Promise<void> {
-    if (this.#device === "wasm") return;
-    try {
-      await this.#openGpu();
-    } catch (error) {
-      this.#gpuState = { usable: false, lost: false, reason: error instanceof Error ? error.message : String(error) };
-      if (this.#device === "webgpu") throw new BackendError(`no GPU: ${this.#gpuState.reason}`, { cause: error });
-    }
-    const gpu = this.#gpu;
-    if (this.#device !== "auto" || gpu === undefined) return;
-    this.#calibration ??= await calibrate(
-      (device, task) => prepareProbe(this.#cpu, gpu, device, task),
-      () => performance.now() / 1000,
-    );
+  /**
+   * Softmax along one axis.
+   *
+   * @param x - as for the plain `softmax`, and f16 on a GPU
+   * @param options - those of `softmax`; `bias`, `mask` and `out` may be on the GPU, and a `signal` may cancel the call
+   * @returns `out` when given, else a new tensor where `x` is
+   * @throws (as a rejection, like every method) what `softmax` throws, and what the class says
+   */
+  async softmax<T extends EngineInput, P extends OnEngine<SoftmaxOptions> = object>(
+    x: T,
+    options?: Exactly<OnEngine<SoftmaxOptions>, P>,
+  ): Promise<EngineResult<T, OptionOf<P, "out">>> {
+    const { signal, rest } = takeSignal<SoftmaxOptions>(options);
+    return (await this.#run(ROWS, parseSoftmax(x, rest), signal)) as never;
   }
 
-  /** Softmax along one axis; as the plain `softmax`. */
-  async softmax<T extends EngineInput>(x: T, options: OnEngine<SoftmaxOptions> = {}): Promise<EngineResult<T, DTypeOf<T>>> {
-    const { signal, ...rest } = options;
-    return (await this.#rows(parseSoftmax(x, rest as SoftmaxOptions), signal)) as EngineResult<T, DTypeOf<T>>;
+  /**
+   * Log-softmax along one axis.
+   *
+   * @param x - as for the plain `logSoftmax`, and f16 on a GPU
+   * @param options - those of `logSoftmax`; `bias`, `mask` and `out` may be on the GPU, and a `signal` may cancel the call
+   * @returns `out` when given, else a new tensor where `x` is
+   * @throws what `logSoftmax` throws, and what the class says
+   */
+  async logSoftmax<T extends EngineInput, P extends OnEngine<LogSoftmaxOptions> = object>(
+    x: T,
+    options?: Exactly<OnEngine<LogSoftmaxOptions>, P>,
+  ): Promise<EngineResult<T, OptionOf<P, "out">>> {
+    const { signal, rest } = takeSignal<LogSoftmaxOptions>(options);
+    return (await this.#run(ROWS, parseLogSoftmax(x, rest), signal)) as never;
   }
 
-  /** Log-softmax along one axis; as the plain `logSoftmax`. */
-  async logSoftmax<T extends EngineInput>(x: T, options: OnEngine<LogSoftmaxOptions> = {}): Promise<EngineResult<T, DTypeOf<T>>> {
-    const { signal, ...rest } = options;
-    return (await this.#rows(parseLogSoftmax(x, rest as LogSoftmaxOptions), signal)) as EngineResult<T, DTypeOf<T>>;
+  /**
+   * log Σ exp(x) over one or more axes.
+   *
+   * @param x - as for the plain `logSumExp`, and f16 on a GPU
+   * @param options - those of `logSumExp`; `bias`, `mask` and `out` may be on the GPU, and a `signal` may cancel the call
+   * @returns `out` when given, else a new tensor where `x` is
+   * @throws what `logSumExp` throws, and what the class says
+   */
+  async logSumExp<T extends EngineInput, P extends OnEngine<LogSumExpOptions> = object>(
+    x: T,
+    options?: Exactly<OnEngine<LogSumExpOptions>, P>,
+  ): Promise<EngineResult<T, OptionOf<P, "out">>> {
+    const { signal, rest } = takeSignal<LogSumExpOptions>(options);
+    return (await this.#run(ROWS, parseLogSumExp(x, rest), signal)) as never;
   }
 
-  /** log Σ exp(x) over one or more axes; as the plain `logSumExp`. */
-  async logSumExp<T extends EngineInput>(x: T, options: OnEngine<LogSumExpOptions> = {}): Promise<EngineResult<T, DTypeOf<T>>> {
-    const { signal, ...rest } = options;
-    return (await this.#rows(parseLogSumExp(x, rest as LogSumExpOptions), signal)) as EngineResult<T, DTypeOf<T>>;
-  }
-
-  /** Scaled dot-product attention; as the plain `attention`. */
-  async attention<Q extends EngineInput, O extends OnEngine<AttentionOptions>>(
+  /**
+   * Scaled dot-product attention.
+   *
+   * @param q - queries, as for the plain `attention`; all three may be f16 on a GPU
+   * @param k - keys
+   * @param v - values
+   * @param options - those of `attention`; `bias`, `mask` and `out` may be on the GPU, and a `signal` may cancel the call
+   * @returns `out` when given, else a new tensor where `q` is; with `returnLse` both that and the log-sum-exp, where `q` is
+   * @throws what `attention` throws, and what the class says
+   */
+  async attention<Q extends EngineInput, P extends OnEngine<AttentionOptions> = object>(
     q: Q,
     k: EngineInput,
     v: EngineInput,
-    options?: O,
-  ): Promise<EngineAttention<Q, O>> {
-    const { signal, ...rest } = options ?? ({} as OnEngine<AttentionOptions>);
-    return (await this.#attention(parseAttention(q, k, v, rest as AttentionOptions), signal)) as EngineAttention<Q, O>;
+    options?: Exactly<OnEngine<AttentionOptions>, P>,
+  ): Promise<EngineAttention<Q, P>> {
+    const { signal, rest } = takeSignal<AttentionOptions>(options);
+    return (await this.#run(ATTENTION, parseAttention(q, k, v, rest), signal)) as never;
   }
 
-  /** Attention over a ragged batch; as the plain `attentionVarlen`. */
-  async attentionVarlen<Q extends EngineInput, O extends OnEngine<AttentionVarlenOptions>>(
+  /** The name that PyTorch and others use for {@link Engine.attention}. */
+  scaledDotProductAttention<Q extends EngineInput, P extends OnEngine<AttentionOptions> = object>(
     q: Q,
     k: EngineInput,
     v: EngineInput,
-    options: O,
-  ): Promise<EngineAttention<Q, O>> {
-    const { signal, ...rest } = options;
-    return (await this.#attention(parseAttentionVarlen(q, k, v, rest as unknown as AttentionVarlenOptions), signal)) as EngineAttention<Q, O>;
+    options?: Exactly<OnEngine<AttentionOptions>, P>,
+  ): Promise<EngineAttention<Q, P>> {
+    return this.attention(q, k, v, options);
   }
 
-  /** The L × S matrix of scores; as the plain `attentionScores`. */
-  async attentionScores<Q extends EngineInput>(q: Q, k: EngineInput, options: OnEngine<AttentionScoresOptions> = {}): Promise<EngineResult<Q>> {
-    const { signal, ...rest } = options;
-    return (await this.#scores(parseAttentionScores(q, k, rest as AttentionScoresOptions), signal)) as EngineResult<Q>;
+  /**
+   * Attention over a ragged batch.
+   *
+   * @param q - queries, as for the plain `attentionVarlen`; all three may be f16 on a GPU
+   * @param k - keys
+   * @param v - values
+   * @param options - those of `attentionVarlen`; `out` may be on the GPU, and a `signal` may cancel the call
+   * @returns as {@link Engine.attention}
+   * @throws what `attentionVarlen` throws, and what the class says
+   */
+  async attentionVarlen<Q extends EngineInput, P extends OnEngine<AttentionVarlenOptions>>(
+    q: Q,
+    k: EngineInput,
+    v: EngineInput,
+    options: Exactly<OnEngine<AttentionVarlenOptions>, P>,
+  ): Promise<EngineAttention<Q, P>> {
+    const { signal, rest } = takeSignal<AttentionVarlenOptions>(options);
+    return (await this.#run(ATTENTION, parseAttentionVarlen(q, k, v, rest), signal)) as never;
   }
 
-  /** Merges attention over disjoint parts of the keys; as the plain `mergeStates`. */
+  /**
+   * The L × S matrix of scores.
+   *
+   * @param q - queries, as for the plain `attentionScores`; both may be f16 on a GPU
+   * @param k - keys
+   * @param options - those of `attentionScores`; `bias` and `mask` may be on the GPU, and a `signal` may cancel the call
+   * @returns a new tensor where `q` is
+   * @throws what `attentionScores` throws, and what the class says
+   */
+  async attentionScores<Q extends EngineInput>(q: Q, k: EngineInput, options?: OnEngine<AttentionScoresOptions>): Promise<EngineResult<Q, undefined, "f32">> {
+    const { signal, rest } = takeSignal<AttentionScoresOptions>(options);
+    return (await this.#run(SCORES, parseAttentionScores(q, k, rest), signal)) as never;
+  }
+
+  /**
+   * Merges attention over disjoint parts of the keys.
+   *
+   * @param parts - as for the plain `mergeStates`
+   * @param options - those of `mergeStates`, and a `signal` that may cancel the call
+   * @returns output and log-sum-exp, new tensors where the output of the first part is
+   * @throws what `mergeStates` throws, and what the class says
+   */
   async mergeStates<T extends EngineInput>(
     parts: readonly { readonly out: T; readonly lse: EngineInput }[],
-    options: { readonly layout?: "bhld" | "blhd"; readonly signal?: AbortSignalLike } = {},
+    options?: OnEngine<{ readonly layout?: Layout }>,
   ): Promise<EngineWithLse<T>> {
-    const { signal, ...rest } = options;
-    return (await this.#merge(parseMergeStates(parts, rest), signal)) as EngineWithLse<T>;
+    const { signal, rest } = takeSignal<{ readonly layout?: Layout }>(options);
+    return (await this.#run(MERGE, parseMergeStates(parts, rest), signal)) as never;
   }
 
   /**
    * An uninitialised tensor where the engine computes: in a GPU buffer, or in the memory that the CPU's threads share.
    *
    * @param shape - the size of each dimension
-   * @param options - `device`: "webgpu" needs a GPU; by default that of an engine created with `device: "webgpu"`, else "wasm"
-   * @returns a tensor that occupies memory until its `dispose()`
+   * @param options - `dtype`: "f32" (default), or "f64" on the CPU; `device`: by default "webgpu" for an engine that was created with
+   *   `device: "webgpu"`, else "wasm"
+   * @returns a tensor that occupies memory until its `dispose()`, or the engine's
+   * @throws TypeError or RangeError if an argument is wrong, BackendError if there is no GPU or no memory is left, DisposedError
    */
-  empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options?: { readonly dtype?: D; readonly device?: "wasm" }): ModuleTensor<D>;
+  empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options: { readonly dtype?: D; readonly device: "wasm" }): ModuleTensor<D>;
   empty(shape: readonly number[], options: { readonly dtype?: "f32"; readonly device: "webgpu" }): ResidentTensor<"f32">;
+  empty<D extends "f32" | "f64" = "f32">(
+    shape: readonly number[],
+    options?: { readonly dtype?: D; readonly device?: undefined },
+  ): ModuleTensor<D> | ResidentTensor<"f32">;
   empty(shape: readonly number[], options: { readonly dtype?: "f32" | "f64"; readonly device?: Device } = {}): ModuleTensor | ResidentTensor<"f32"> {
     this.#check();
     checkOptions(options, EMPTY_OPTIONS);
     const device = parseChoice<Device>("device", options.device, this.#device === "webgpu" ? ["webgpu", "wasm"] : ["wasm", "webgpu"]);
     if (device === "wasm") return emptyOn(this.#cpu.runtime, shape, options.dtype === undefined ? {} : { dtype: options.dtype });
     parseChoice("dtype", options.dtype, ["f32"]);
-    return this.#needGpu().empty(parseShape("shape", shape));
+    return this.#gpu.need().empty(parseShape("shape", shape));
   }
 
   /**
@@ -262,70 +228,92 @@ export class Engine {
    *
    * @param x - f32, f16 (`Float16Array`, or a `Uint16Array` with `dtype: "f16"`), or the bytes of a mask
    * @returns a tensor that occupies GPU memory until its `dispose()`
-   * @throws BackendError if there is no GPU
+   * @throws TypeError, RangeError or UnsupportedError if it cannot be one on the GPU, BackendError if there is no GPU
    */
-  async upload(x: TensorLike | Uint8Array | { readonly data: Uint8Array; readonly shape: readonly number[] }): Promise<ResidentTensor> {
+  async upload<X extends TensorLike | Uint8Array | ByteTensor>(x: X): Promise<ResidentTensor<UploadedType<X>>> {
     this.#check();
-    return this.#needGpu().upload(x);
-  }
-
-  /** Copies a tensor out of its GPU buffer, after all calls made so far. */
-  async download(x: GpuTensor): Promise<Tensor> {
-    this.#check();
-    return this.#needGpu().download(x);
+    const gpu = this.#gpu.need();
+    const { memory } = this.#cpu.runtime;
+    const data: unknown = ArrayBuffer.isView(x) ? x : (x as { readonly data?: unknown } | null | undefined)?.data;
+    if (!ArrayBuffer.isView(data) || memory.addressOf(data) < 0) return (await gpu.upload(x)) as never;
+    const held = memory.hold(data as Float32Array);
+    const start = (): Promise<ResidentTensor> => gpu.upload(ArrayBuffer.isView(x) ? held() : { ...x, data: held() });
+    return (await this.#inOrder("webgpu", { reads: true, writes: false, buffers: false }, undefined, start)) as never;
   }
 
   /**
-   * Records operations on tensors in GPU buffers into a command encoder of the caller's, to be submitted by the caller.
+   * Copies a tensor out of its GPU buffer, after all calls made so far.
    *
-   * @param encoder - a `GPUCommandEncoder` of the engine's device
+   * @param x - a tensor in a GPU buffer
+   * @returns a tensor in a new array
+   * @throws TypeError or RangeError if it is none, BackendError if there is no GPU
+   */
+  async download<D extends DType>(x: GpuTensor<D>): Promise<Downloaded<D>> {
+    this.#check();
+    const gpu = this.#gpu.need();
+    return (await this.#inOrder("webgpu", { reads: false, writes: false, buffers: true }, undefined, () => gpu.download(x))) as never;
+  }
+
+  /**
+   * Records operations on tensors in GPU buffers into a command encoder of the caller's, to be submitted by the caller. A recording waits
+   * for no call of the engine: await those that write what it reads.
+   *
+   * @param encoder - a `GPUCommandEncoder` of {@link Engine.device}
    * @returns the operations, synchronous; `dispose` it after the commands were submitted, which frees what they needed in between
+   * @throws BackendError if there is no GPU, DisposedError
    */
   encode(encoder: GPUCommandEncoderLike): EngineRecording {
     this.#check();
-    return new EngineRecording(this.#needGpu().encode(encoder));
+    return new EngineRecording(this.#gpu.need().encode(encoder));
   }
 
   /**
-   * Where a call would run, and why.
+   * Where a call would run, and why, without making it.
    *
-   * @param op - the operation
-   * @param shapes - the shape of each operand, by name: `x`; `q`, `k`, `v`; `bias`, `mask`
-   * @param options - those of the operation, and where the operands are
+   * @param op - the operation, by the plain function's name
+   * @param shapes - the shapes of its tensors, by name: those that it needs, and of `bias` and `mask` those that it is to have
+   * @param options - those of the operation, and where the operands are, of which dtype, and for `mergeStates` how many
+   * @returns the device with its reason, estimated times where there is a calibration, and the kernel
+   * @throws what the call would throw before it runs, and TypeError or RangeError for arguments that only this has
    */
-  explain(op: EngineOp, shapes: Readonly<Record<string, readonly number[]>>, options: ExplainOptions = {}): Explanation {
+  explain(op: EngineOp, shapes: ExplainShapes, options?: ExplainOptions): Explanation {
     this.#check();
-    const { place = "host", dtype, ...rest } = options;
-    const work = workOf(op, shapes, rest, { place, ...(dtype && { dtype }) });
-    const decision = this.#decide(work);
-    return { device: decision.device, reason: decision.reason, estimates: decision.estimates, kernel: work.kernel };
+    const work = workOf(op, shapes, options);
+    const { device, reason, estimates } = this.#decide(work);
+    return { device, reason, estimates, kernel: work.kernel };
   }
 
   /** What the engine runs on, and why not on more. */
   info(): EngineInfo {
     this.#check();
-    const { runtime, threads, reasons } = this.#cpu;
-    const gpu = this.#gpu;
-    const state = this.#gpuState;
+    const { variant, threads, memoryBytes, reasons } = this.#cpu;
+    const { current: gpu, state } = this.#gpu;
     return {
       device: this.#device,
-      wasm: { variant: runtime.variant, threads, memoryBytes: runtime.memory.byteLength },
+      wasm: { variant, threads, memoryBytes },
       webgpu: gpu?.info(),
       off: [...(state.usable ? [] : [`WebGPU is off: ${state.reason}`]), ...(gpu?.off ?? []), ...reasons],
     };
   }
 
-  /** What was measured of this machine, or given: plain JSON, to be kept for the next engine. Undefined where there is no choice. */
-  get calibration(): Calibration | undefined {
-    return this.#calibration;
+  /** The `GPUDevice` that calls run on, for buffers and encoders of the caller's; undefined without one. Another after a device was lost. */
+  get device(): GPUDeviceLike | undefined {
+    return this.#gpu.current?.device;
   }
 
-  /** Ends threads, frees GPU memory and what `empty` and `upload` gave. A device that was passed in stays. Disposing again does nothing. */
+  /** What was measured of this machine, or given: plain JSON, to be kept for the next engine. Undefined where there is no choice. */
+  get calibration(): Calibration | undefined {
+    return this.#gpu.calibration;
+  }
+
+  /**
+   * Ends threads and frees GPU memory. Calls that have not settled reject; tensors of `empty`, `upload` and calls on the GPU are gone:
+   * `data` throws DisposedError, buffers are destroyed. A device that was passed in stays. Disposing again does nothing.
+   */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.#gpu?.dispose();
-    this.#gpu = undefined;
+    this.#gpu.dispose();
     this.#cpu.dispose();
   }
 
@@ -334,204 +322,49 @@ export class Engine {
     this.dispose();
   }
 
-  async #rows(call: RowCall, signal: AbortSignalLike | undefined): Promise<unknown> {
-    const gpu = this.#choose(() => rowWork(call), signal);
-    if (gpu !== undefined) return gpu.rows(call, signal);
-    const out = ownsOutput(this.#cpu.runtime, call.out) ? call.out : undefined;
-    const result = await this.#cpu.rows({ ...call, out }, signal as AbortSignal | undefined);
-    return out === call.out ? result : copyOutput(call.out, result);
-  }
-
-  async #attention(call: AttentionCall, signal: AbortSignalLike | undefined): Promise<unknown> {
-    const gpu = this.#choose(() => attentionWork(call), signal);
-    if (gpu !== undefined) return gpu.attention(call, signal);
-    const given = call.result.out;
-    const out = ownsOutput(this.#cpu.runtime, given) ? given : undefined;
-    const result = await this.#cpu.attention({ ...call, result: { ...call.result, out } }, signal as AbortSignal | undefined);
-    if (out === given) return result;
-    return "lse" in result ? { out: copyOutput(given, result.out), lse: result.lse } : copyOutput(given, result);
-  }
-
-  async #scores(call: ScoresCall, signal: AbortSignalLike | undefined): Promise<unknown> {
-    const gpu = this.#choose(() => scoresWork(call), signal);
-    return gpu === undefined ? this.#cpu.scores(hostScoreCall(call), runScoresCall, signal as AbortSignal | undefined) : gpu.attentionScores(call, signal);
-  }
-
-  async #merge(call: MergeCall, signal: AbortSignalLike | undefined): Promise<unknown> {
-    const gpu = this.#choose(() => mergeWork(call), signal);
-    if (gpu !== undefined) return gpu.mergeStates(call, signal);
-    // Operands in the threads' memory may be what a call before this one writes.
-    const waits = !this.#cpu.idle && call.parts.some(({ out, lse }) => this.#owns(out.data) || this.#owns(lse.data));
-    if (!waits) return mergeOnHost(call);
-    const parts = call.parts.map(({ out, lse }) => ({ out: this.#keep(out), lse: this.#keep(lse) }));
-    return this.#cpu.inTurn(() => mergeOnHost({ ...call, parts }), signal as AbortSignal | undefined);
-  }
-
-  /** Whether numbers lie in the memory that the CPU's threads share. */
-  #owns(data: FloatView["data"]): boolean {
-    return !(data instanceof DeviceArray) && this.#cpu.runtime.memory.addressOf(data) >= 0;
-  }
-
-  /** An operand as it is now, unless it is used in place. */
-  #keep(view: FloatView): FloatView {
-    return view.data instanceof DeviceArray || this.#owns(view.data) ? view : { ...view, data: view.data.slice() };
-  }
-
-  /** The GPU if it takes a call, undefined for the CPU. */
-  #choose(work: () => Work, signal: AbortSignalLike | undefined): Gpu | undefined {
+  /** Runs a call on the side that takes it. */
+  async #run<C>(operation: Operation<C>, given: C, signal: AbortSignalLike | undefined): Promise<unknown> {
+    const { workOf, map, onGpu, onCpu } = operation;
+    const { memory } = this.#cpu.runtime;
     this.#check();
     if (signal?.aborted) throw signal.reason;
-    if (this.#device === "wasm") return undefined;
-    return this.#decide(work()).device === "webgpu" ? this.#needGpu() : undefined;
+    const used = usedInPlace(memory, given, map);
+    if (this.#device === "wasm" && !used.buffers) return onCpu(this.#cpu, given, signal);
+    const { device } = this.#decide(workOf(given));
+    const gpu = device === "webgpu" ? this.#gpu.need() : undefined;
+    const hold: ReplaceOutput = (out) => holdOutput(memory, out);
+    let call = gpu === undefined ? given : map(given, (tensor) => tensor, hold);
+    const start = (): unknown => (gpu === undefined ? onCpu(this.#cpu, call, signal) : onGpu(gpu, call, signal));
+    return this.#inOrder(device, used, signal, start, () => (call = map(given, keepIn(memory), hold)));
+  }
+
+  /** Starts something in the order of the calls; `keep` reads the caller's arrays if that is not at once. */
+  async #inOrder<T>(side: Device, used: InPlace, signal: AbortSignalLike | undefined, start: () => T | Promise<T>, keep?: () => void): Promise<T> {
+    const place = this.#order.enter(side, used);
+    if (place === undefined) return start();
+    const { memory } = this.#cpu.runtime;
+    memory.enter();
+    try {
+      if (place.turn !== undefined) {
+        keep?.();
+        await waitForTurn(place.turn, signal);
+        this.#check();
+      }
+      const result = start();
+      place.begun();
+      return await result;
+    } finally {
+      place.begun();
+      place.ended();
+      memory.leave();
+    }
   }
 
   #decide(work: Work): Decision {
-    return decide(work, { device: this.#device, gpu: this.#gpuState, calibration: this.#calibration });
+    return decide(work, { device: this.#device, gpu: this.#gpu.state, calibration: this.#gpu.calibration });
   }
 
   #check(): void {
     if (this.#disposed) throw new DisposedError("this engine has been disposed");
-  }
-
-  #needGpu(): Gpu {
-    if (this.#gpu === undefined) throw new BackendError(`WebGPU is off: ${this.#gpuState.usable ? "the engine has no GPU" : this.#gpuState.reason}`);
-    return this.#gpu;
-  }
-
-  /** Opens the GPU, and again whenever its device is lost and the GPU can give another one. Until then calls run on the CPU. */
-  async #openGpu(): Promise<void> {
-    const { openGpu } = await import("./backend/webgpu/gpu.ts");
-    const gpu = await openGpu(this.#gpuOption);
-    if (this.#disposed) {
-      gpu.dispose();
-      return;
-    }
-    const { emulated } = gpu.info();
-    if (emulated && this.#device === "auto" && this.#gpuOption === undefined) {
-      gpu.dispose();
-      throw new BackendError("the adapter is an emulation on the CPU");
-    }
-    this.#gpu = gpu;
-    this.#gpuState = { usable: true, maxBufferBytes: gpu.maxBufferBytes };
-    void gpu.lost.then(async (reason) => {
-      if (this.#gpu !== gpu || this.#disposed) return;
-      const used = gpu.completed > 0;
-      this.#gpu = undefined;
-      this.#gpuState = { usable: false, lost: true, reason: `the device was lost: ${reason}` };
-      gpu.dispose();
-      // A device that was passed in is the only one; one that was lost before it completed anything would be lost again.
-      if (!used || (this.#gpuOption !== undefined && "createBuffer" in this.#gpuOption)) return;
-      try {
-        await this.#openGpu();
-      } catch (error) {
-        this.#gpuState = { usable: false, lost: true, reason: `the device was lost: ${reason}; another could not be had: ${String(error)}` };
-      }
-    });
-  }
-}
-
-function isGpu(value: unknown): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  const { requestAdapter, createBuffer } = value as { requestAdapter?: unknown; createBuffer?: unknown };
-  return typeof requestAdapter === "function" || typeof createBuffer === "function";
-}
-
-const EMPTY_OPTIONS = new Set(["dtype", "device"]);
-
-/** A result that stays on the GPU, or two of them with `returnLse: true`. */
-export type RecordedAttention<O> = O extends ReturnsLse ? RecordedWithLse : ResidentTensor<"f32">;
-
-/** The same as {@link EngineWithLse}, on the GPU. */
-export interface RecordedWithLse {
-  /** The output. */
-  readonly out: ResidentTensor<"f32">;
-  /** The log-sum-exp of every row, heads before length. */
-  readonly lse: ResidentTensor<"f32">;
-}
-
-/**
- * Operations recorded into a command encoder of the caller's, by `engine.encode`. Options and errors are those of the engine's methods;
- * operands are read, and results are there, when the GPU runs the commands.
- */
-export class EngineRecording {
-  readonly #recording: GpuRecording;
-
-  /** @internal */
-  constructor(recording: GpuRecording) {
-    this.#recording = recording;
-  }
-
-  /** Softmax along one axis. */
-  softmax(x: EngineInput, options?: OnEngine<SoftmaxOptions>): ResidentTensor<"f32"> {
-    return this.#recording.rows(parseSoftmax(x, options as SoftmaxOptions));
-  }
-
-  /** Log-softmax along one axis. */
-  logSoftmax(x: EngineInput, options?: OnEngine<LogSoftmaxOptions>): ResidentTensor<"f32"> {
-    return this.#recording.rows(parseLogSoftmax(x, options as LogSoftmaxOptions));
-  }
-
-  /** log Σ exp(x) over one or more axes. */
-  logSumExp(x: EngineInput, options?: OnEngine<LogSumExpOptions>): ResidentTensor<"f32"> {
-    return this.#recording.rows(parseLogSumExp(x, options as LogSumExpOptions));
-  }
-
-  /** Scaled dot-product attention. */
-  attention<O extends OnEngine<AttentionOptions>>(q: EngineInput, k: EngineInput, v: EngineInput, options?: O): RecordedAttention<O> {
-    return this.#recording.attention(parseAttention(q, k, v, options as AttentionOptions)) as RecordedAttention<O>;
-  }
-
-  /** Attention over a ragged batch. */
-  attentionVarlen<O extends OnEngine<AttentionVarlenOptions>>(q: EngineInput, k: EngineInput, v: EngineInput, options: O): RecordedAttention<O> {
-    return this.#recording.attention(parseAttentionVarlen(q, k, v, options as unknown as AttentionVarlenOptions)) as RecordedAttention<O>;
-  }
-
-  /** The L × S matrix of scores. */
-  attentionScores(q: EngineInput, k: EngineInput, options?: OnEngine<AttentionScoresOptions>): ResidentTensor<"f32"> {
-    return this.#recording.attentionScores(parseAttentionScores(q, k, options as AttentionScoresOptions));
-  }
-
-  /** Merges attention over disjoint parts of the keys. */
-  mergeStates(parts: readonly { readonly out: EngineInput; readonly lse: EngineInput }[], options?: { readonly layout?: "bhld" | "blhd" }): RecordedWithLse {
-    return this.#recording.mergeStates(parseMergeStates(parts, options));
-  }
-
-  /** Resolves when all shaders recorded so far are known to compile; rejects with BackendError if one does not. */
-  check(): Promise<void> {
-    return this.#recording.check();
-  }
-
-  /** Frees what the calls needed in between; after the commands were submitted. Results stay. */
-  dispose(): void {
-    this.#recording.dispose();
-  }
-
-  /** The same as {@link EngineRecording.dispose}, for `using`. */
-  [disposeSymbol](): void {
-    this.dispose();
-  }
-}
-
-/** The work of a call without data: stand-ins go through the checks of a real one. */
-function workOf(op: EngineOp, shapes: Readonly<Record<string, readonly number[]>>, options: Record<string, unknown>, assumed: Assumed): Work {
-  const of = (name: string): GpuTensor => standIn(parseShape(name, shapes[name]), "f32");
-  const extra: Record<string, unknown> = { ...options };
-  if (shapes["bias"] !== undefined) extra["bias"] = of("bias");
-  if (shapes["mask"] !== undefined) extra["mask"] = standIn(parseShape("mask", shapes["mask"]), "u8");
-  switch (op) {
-    case "softmax":
-      return rowWork(parseSoftmax(of("x"), extra), assumed);
-    case "logSoftmax":
-      return rowWork(parseLogSoftmax(of("x"), extra), assumed);
-    case "logSumExp":
-      return rowWork(parseLogSumExp(of("x"), extra), assumed);
-    case "attention":
-      return attentionWork(parseAttention(of("q"), of("k"), of("v"), extra), assumed);
-    case "attentionVarlen":
-      return attentionWork(parseAttentionVarlen(of("q"), of("k"), of("v"), extra as unknown as AttentionVarlenOptions), assumed);
-    case "attentionScores":
-      return scoresWork(parseAttentionScores(of("q"), of("k"), extra), assumed);
-    default:
-      throw new RangeError(`"op" expected the name of an operation, got ${describe(op satisfies never)}`);
   }
 }

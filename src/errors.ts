@@ -16,6 +16,11 @@ export class BackendError extends Error {
   override readonly name = "BackendError";
 }
 
+/** What was thrown, in words. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 // How much of a value a message shows: arguments may be large, or contain themselves.
 const MOST_ELEMENTS = 8;
 const MOST_LEVELS = 2;

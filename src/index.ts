@@ -10,24 +10,31 @@ export type { Variant } from "./backend/wasm/features.ts";
 export type { Calibration, ParallelRate } from "./calibration.ts";
 export type { CpuEstimate, Device, GpuEstimate } from "./dispatch.ts";
 export type { AbortSignalLike, GPUBufferLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike, GpuInfo } from "./gpu-types.ts";
+export type { Engine } from "./engine.ts";
+export type { EngineRecording } from "./engine-recording.ts";
 export type {
-  Engine,
+  ByteTensor,
+  Downloaded,
   EngineAttention,
   EngineInfo,
   EngineInput,
   EngineOptions,
   EngineOp,
-  EngineRecording,
   EngineResult,
   EngineWithLse,
+  Exactly,
   ExplainOptions,
+  ExplainShapes,
   Explanation,
   OnEngine,
+  OnGpu,
+  OptionOf,
   RecordedAttention,
+  RecordedResult,
   RecordedWithLse,
-  ReturnsLse,
+  UploadedType,
   URLLike,
-} from "./engine.ts";
+} from "./engine-types.ts";
 export { empty, type ModuleTensor } from "./empty.ts";
 export { BackendError, DisposedError, UnsupportedError } from "./errors.ts";
 export { logSoftmax, type LogSoftmaxOptions } from "./log-softmax.ts";

@@ -1,10 +1,15 @@
 import { describe } from "./errors.ts";
 
+/** An object that is no array. */
+export function parseObject(name: string, value: unknown): Readonly<Record<string, unknown>> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new TypeError(`"${name}" expected an object, got ${describe(value)}`);
+  return value as Readonly<Record<string, unknown>>;
+}
+
 /** Rejects anything but an object with known keys, so that a misspelt option is an error and not silence. */
 export function checkOptions(value: unknown, known: ReadonlySet<string>): void {
   if (value === undefined) return;
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new TypeError(`"options" expected an object, got ${describe(value)}`);
-  for (const key in value) {
+  for (const key in parseObject("options", value)) {
     if (!known.has(key)) throw new TypeError(`"${key}" is not an option here; expected one of ${[...known].join(", ")}`);
   }
 }

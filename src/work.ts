@@ -1,6 +1,7 @@
 import type { AttentionCall, HeadView, ScoreCall, Sequence } from "./attention-call.ts";
 import type { ScoresCall } from "./attention-scores.ts";
 import { BLOCK_ROWS } from "./backend/wasm/attention-layout.ts";
+import { usesDecode } from "./decode-rule.ts";
 import { type KeyRangeRule, visibleKeys } from "./key-range.ts";
 import type { MergeCall } from "./merge-states.ts";
 import type { RowCall } from "./row-call.ts";
@@ -296,8 +297,8 @@ function scoreWork(call: ScoreCall, valueDim: number, size: number): Pick<Work, 
   let keys = 0;
   let decodes = sequences.length > 0;
   for (const sequence of sequences) {
-    const { rows, queryLength, keyLength } = sequence;
-    const decode = rows * (heads / kvHeads) <= BLOCK_ROWS && blockMask === undefined;
+    const { queryLength, keyLength } = sequence;
+    const decode = usesDecode(call, sequence);
     const seen = heads * Math.min(visibleScores(sequence, rule), open * queryLength * keyLength);
     scores += seen;
     if (decode) keys += kvHeads * visibleKeys(sequence, rule).count;

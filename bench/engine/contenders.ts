@@ -1,4 +1,5 @@
-import type { Engine, EngineRecording } from "../../src/engine.ts";
+import type { Engine } from "../../src/engine.ts";
+import type { EngineRecording } from "../../src/engine-recording.ts";
 import type { ResidentTensor, Tensor, TensorLike } from "../../src/tensor.ts";
 import type { Contender, Runner } from "../contender.ts";
 import type { Engines, GpuEngines } from "./engines.ts";
@@ -71,7 +72,7 @@ async function onGpu({ engine, device }: GpuEngines, { operands, outShape }: Eng
   return {
     operands: uploaded as unknown as readonly TensorLike[],
     options: { out: out as unknown as TensorLike },
-    read: async () => (await engine.download(out)).data as Float32Array,
+    read: async () => (await engine.download(out)).data,
     clear() {
       // Zeros are no result of softmax, and none of attention on random values.
       const encoder = device.createCommandEncoder();
@@ -106,7 +107,7 @@ async function recorded(gpu: GpuEngines, call: EngineCall): Promise<Runner> {
     const ms = await timer.time((encoder) => {
       const recording = engine.encode(encoder);
       recordings.push(recording);
-      for (let i = 0; i < calls; i++) call.call(recording, operands, options);
+      for (let i = 0; i < calls; i++) call.call(recording as unknown as Operations, operands, options);
     });
     for (const recording of recordings) recording.dispose();
     return ms;

@@ -27,7 +27,10 @@ function operand(shape: readonly number[]): Tensor<"f32"> {
 
 /** Makes a call on an engine. */
 export function runGridCall(engine: Engine, call: GridCall): Promise<Tensor<"f32">> {
-  if (call.op !== "attention") return engine[call.op](operand([call.rows, call.cols]));
+  if (call.op !== "attention") {
+    const x = operand([call.rows, call.cols]);
+    return call.op === "softmax" ? engine.softmax(x) : call.op === "logSoftmax" ? engine.logSoftmax(x) : engine.logSumExp(x);
+  }
   const { heads, kvHeads, queries, keys, dim, causal, windowLeft } = call;
   const [k, v] = [operand([kvHeads, keys, dim]), operand([kvHeads, keys, dim])];
   const windowSize = windowLeft === undefined ? undefined : ([windowLeft, 0] as const);

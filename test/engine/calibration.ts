@@ -24,3 +24,13 @@ export function calibrationOf({ gpuWins }: { readonly gpuWins: boolean }): Calib
     },
   };
 }
+
+const { version, cpu, gpu } = calibrationOf({ gpuWins: true });
+const SLOW = { alone: 1, all: 1 };
+
+/** Sends attention to the CPU and rows to the GPU. */
+export const DIVIDED: Calibration = {
+  version,
+  cpu: { ...cpu, rowElementsPerSecond: SLOW },
+  gpu: { ...gpu, flopsPerSecond: SLOW, decodeBytesPerSecond: 1 },
+};

@@ -1,10 +1,10 @@
-import { create } from "webgpu";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import {
   BackendError,
   type Calibration,
   DisposedError,
   type Engine,
+  type GpuTensor,
   UnsupportedError,
   attention,
   attentionScores,
@@ -16,7 +16,12 @@ import {
   softmax,
   tensor,
 } from "../../src/index.ts";
+import { binaryOf } from "../../src/backend/wasm/runtime.ts";
+import { shareMemoryOf } from "../../src/backend/wasm/shared-binary.ts";
+import { hasRelaxedSimd } from "../../src/backend/wasm/features.ts";
+import { parseCalibration } from "../../src/calibration.ts";
 import { calibrationOf } from "./calibration.ts";
+import { alteredGpu, nullGpu } from "./null-gpu.ts";
 
 // What an engine promises besides numbers: options, where results go, order, and what it says of itself. Numbers are compared in
 // the parity suites, which run on engines as well.
@@ -28,11 +33,6 @@ const [q, k, v] = [tensor(numbers(24, 2), [2, 3, 4]), tensor(numbers(40, 3), [2,
 /** A GPU without adapters. */
 const NO_ADAPTER = { requestAdapter: () => Promise.resolve(null) };
 
-/** A device that takes every command and computes nothing. */
-function nullGpu(): GPU {
-  return create(["backend=null"]);
-}
-
 async function withEngine<T>(options: Parameters<typeof createEngine>[0], body: (engine: Engine) => Promise<T> | T): Promise<T> {
   const engine = await createEngine(options);
   try {
@@ -40,6 +40,10 @@ async function withEngine<T>(options: Parameters<typeof createEngine>[0], body: 
   } finally {
     engine.dispose();
   }
+}
+
+function fail(error: Error): never {
+  throw error;
 }
 
 async function rejected(promise: Promise<unknown>): Promise<Error> {
@@ -57,6 +61,7 @@ describe("on the CPU", () => {
       expect(await engine.logSoftmax(x, { scale: 2 })).toEqual(logSoftmax(x, { scale: 2 }));
       expect(await engine.logSumExp(x, { keepDims: true })).toEqual(logSumExp(x, { keepDims: true }));
       expect(await engine.attention(q, k, v, { causal: true })).toEqual(attention(q, k, v, { causal: true }));
+      expect(await engine.scaledDotProductAttention(q, k, v, { causal: true })).toEqual(attention(q, k, v, { causal: true }));
       const parts = await engine.attention(q, k, v, { returnLse: true });
       expect(parts).toEqual(attention(q, k, v, { returnLse: true }));
       expect(await engine.mergeStates([parts, parts])).toEqual(mergeStates([parts, parts]));
@@ -101,7 +106,7 @@ describe("on the CPU", () => {
 
   test("tensors of the engine's memory are used in place", async () => {
     await withEngine({ device: "wasm" }, async (engine) => {
-      const kept = engine.empty([3, 4]);
+      const kept = engine.empty([3, 4], { device: "wasm" });
       kept.data.set(x.data);
       expect(await engine.softmax(kept, { out: kept })).toBe(kept);
       expect([...kept.data]).toEqual([...softmax(x).data]);
@@ -113,7 +118,7 @@ describe("on the CPU", () => {
     await withEngine({ device: "wasm", threads: 2 }, async (engine) => {
       const shape = [4, 512, 64];
       const long = tensor(numbers(4 * 512 * 64, 5), shape);
-      const kept = engine.empty(shape);
+      const kept = engine.empty(shape, { device: "wasm" });
       kept.data.fill(7);
       const want = attention(long, long, long, { returnLse: true });
       const lse = new Float32Array(4 * 512);
@@ -146,11 +151,73 @@ describe("on the CPU", () => {
     });
   });
 
+  test("options are checked as the plain functions check them", async () => {
+    const ragged = tensor(numbers(24), [3, 2, 4]);
+    const thrown = (call: () => unknown): unknown => {
+      try {
+        return call();
+      } catch (error) {
+        return error;
+      }
+    };
+    await withEngine({ device: "wasm", threads: 1 }, async (engine) => {
+      for (const options of [null, 1, "fast", true, [], { axes: 1 }] as never[]) {
+        const calls: readonly [Promise<unknown>, () => unknown][] = [
+          [engine.softmax(x, options), () => softmax(x, options)],
+          [engine.logSoftmax(x, options), () => logSoftmax(x, options)],
+          [engine.logSumExp(x, options), () => logSumExp(x, options)],
+          [engine.attention(q, k, v, options), () => attention(q, k, v, options)],
+          [engine.attentionVarlen(ragged, ragged, ragged, options), () => attentionVarlen(ragged, ragged, ragged, options)],
+          [engine.attentionScores(q, k, options), () => attentionScores(q, k, options)],
+          [engine.mergeStates([], options), () => mergeStates([], options)],
+        ];
+        for (const [call, plain] of calls) {
+          const error = await rejected(call);
+          expect(error).toEqual(thrown(plain));
+          expect(error).toBeInstanceOf(TypeError);
+          expect(error.message).toMatch(/^"options" expected an object|is not an option here/);
+        }
+      }
+      const [q3, none] = [ragged, undefined as never];
+      expect(await rejected(engine.attentionVarlen(q3, q3, q3, none))).toEqual(thrown(() => attentionVarlen(q3, q3, q3, none)));
+      // Inherited options count, as they do there.
+      expect(await engine.softmax(x, Object.create({ axis: 0 }) as object)).toEqual(softmax(x, { axis: 0 }));
+    });
+  });
+
+  test.each([3, null, "stop", {}, { aborted: false }, { aborted: 1, addEventListener: () => undefined }])("a signal that is none: %o", async (signal) => {
+    await withEngine({ device: "wasm", threads: 1 }, async (engine) => {
+      const error = await rejected(engine.softmax(x, { signal: signal as never }));
+      expect(error).toBeInstanceOf(TypeError);
+      expect(error.message).toMatch(/^"signal" expected an AbortSignal, got /);
+      expect((await rejected(engine.mergeStates([], { signal: signal as never }))).message).toMatch(/^"signal" expected an AbortSignal, got /);
+    });
+  });
+
+  test.each(["wasm", "webgpu"] as const)("of a signal no more is needed than its type says, %s", async (device) => {
+    await withEngine({ device, threads: 1, ...(device === "webgpu" && { gpu: nullGpu() }) }, async (engine) => {
+      let abort = (): void => expect.fail("nobody listens");
+      const signal = {
+        aborted: false,
+        reason: undefined as unknown,
+        addEventListener: (_: "abort", listener: () => void) => (abort = listener),
+        removeEventListener: () => undefined,
+      };
+      expect((await engine.softmax(x, { signal })).shape).toEqual([3, 4]);
+      const long = tensor(numbers(4 * 1536 * 64), [4, 1536, 64]);
+      const call = rejected(engine.attention(long, long, long, { signal }));
+      [signal.aborted, signal.reason] = [true, new Error("enough")];
+      abort();
+      expect(await call).toBe(signal.reason);
+      expect(await rejected(engine.softmax(x, { signal }))).toBe(signal.reason);
+    });
+  });
+
   test("what needs a GPU says so", async () => {
     await withEngine({ device: "wasm" }, async (engine) => {
       const buffer = { size: 1024, usage: 128, mapState: "unmapped" };
       const onGpu = { buffer, shape: [3, 4], dtype: "f32" } as const;
-      expect((await rejected(engine.softmax(onGpu))).message).toBe('"x" is in a GPU buffer, but this call computes on the CPU');
+      expect(await rejected(engine.softmax(onGpu))).toEqual(new UnsupportedError('"x" is in a GPU buffer; the engine was created with device "wasm"'));
       const halves = await rejected(engine.softmax({ data: new Uint16Array(4), shape: [4], dtype: "f16" }));
       expect(halves).toBeInstanceOf(UnsupportedError);
       const why = 'WebGPU is off: the engine was created with device "wasm"';
@@ -163,10 +230,17 @@ describe("on the CPU", () => {
     });
   });
 
-  test("disposing ends it, and again does nothing", async () => {
-    const engine = await createEngine({ device: "wasm" });
+  test.each([1, 2])("disposing ends it and its tensors, and again does nothing, %s threads", async (threads) => {
+    const engine = await createEngine({ device: "wasm", threads });
+    const kept = [engine.empty([2], { device: "wasm" }), engine.empty([2], { device: "wasm", dtype: "f64" })];
     engine.dispose();
     engine.dispose();
+    for (const tensor of kept) {
+      expect(() => tensor.data).toThrow(new DisposedError("this engine has been disposed"));
+      expect(() => softmax(tensor)).toThrow(DisposedError);
+      tensor.dispose();
+      expect(() => tensor.data).toThrow(DisposedError);
+    }
     expect(await rejected(engine.softmax(x))).toBeInstanceOf(DisposedError);
     for (const use of [() => engine.info(), () => engine.empty([1]), () => engine.explain("softmax", { x: [1] })]) expect(use).toThrow(DisposedError);
   });
@@ -178,6 +252,25 @@ describe("options", () => {
   test.each<[string, object, new (message: string) => Error, RegExp]>([
     ["a misspelt option", { devise: "wasm" }, TypeError, /^"devise" is not an option here; expected one of device, threads/],
     ["an unknown device", { device: "gpu" }, RangeError, /^"device" expected "auto" \| "wasm" \| "webgpu", got "gpu"/],
+    ["threads in words", { threads: "two" }, RangeError, /^"threads" expected "auto" or a positive integer, got "two"/],
+    ["threads that are no number", { threads: {} }, TypeError, /^"threads" expected "auto" or a positive integer, got Object/],
+    ["half a thread", { threads: 1.5 }, RangeError, /^"threads" expected "auto" or a positive integer, got 1.5/],
+    ["memory in words", { maxMemoryBytes: "1GB" }, TypeError, /^"maxMemoryBytes" expected a number, got "1GB"/],
+    ["memory that is no number", { maxMemoryBytes: NaN }, RangeError, /^"maxMemoryBytes" expected an integer of at least 2097152, got NaN/],
+    ["less than no memory", { maxMemoryBytes: -1 }, RangeError, /^"maxMemoryBytes" expected an integer of at least 2097152, got -1/],
+    ["less memory than kernels need", { maxMemoryBytes: 1 << 20 }, RangeError, /^"maxMemoryBytes" expected an integer of at least 2097152, got 1048576/],
+    ["endless memory", { maxMemoryBytes: Infinity }, RangeError, /^"maxMemoryBytes" expected an integer/],
+    ["a worker's address that is none", { workerUrl: 3 }, TypeError, /^"workerUrl" expected a string or a URL, got 3/],
+    ["an object for a worker's address", { workerUrl: { pathname: "/w.js" } }, TypeError, /^"workerUrl" expected a string or a URL, got Object/],
+    ["a module that is none", { module: {} }, TypeError, /^"module" expected a WebAssembly.Module, got Object/],
+    ["the bytes of a module", { module: binaryOf("baseline") }, TypeError, /^"module" expected a WebAssembly.Module, got Uint8Array/],
+    ["another module", { module: new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0)) }, TypeError, /^"module" expected one of onepass\/wasm/],
+    [
+      "a module of another variant",
+      { module: new WebAssembly.Module(binaryOf("baseline")), variant: "relaxed" },
+      RangeError,
+      /^"variant" expected "baseline" as "module" is, got "relaxed"/,
+    ],
     ["a gpu that is none", { gpu: 1 }, TypeError, /^"gpu" expected a GPU or a GPUDevice, got 1/],
     ["a gpu without the methods of one", { gpu: {} }, TypeError, /^"gpu" expected a GPU or a GPUDevice, got Object/],
     ["a calibration that is none", { calibration: 1 }, TypeError, /^"calibration" expected an object, got 1/],
@@ -188,9 +281,66 @@ describe("options", () => {
       /^"calibration.gpu.uploadBytesPerSecond" expected a positive, finite number, got 0/,
     ],
   ])("%s", async (_, options, type, message) => {
-    const error = await rejected(createEngine(options));
-    expect(error.message).toMatch(message);
-    expect(error).toBeInstanceOf(type);
+    for (const threads of [1, 2]) {
+      const error = await rejected(createEngine({ threads, ...options }));
+      expect(error.message).toMatch(message);
+      expect(error).toBeInstanceOf(type);
+    }
+  });
+
+  test.each([1, 2])("a module says which binary it is, %s threads", async (threads) => {
+    for (const variant of hasRelaxedSimd() ? (["baseline", "relaxed"] as const) : (["baseline"] as const)) {
+      const bytes = binaryOf(variant);
+      const module = new WebAssembly.Module(threads === 1 ? bytes : shareMemoryOf(bytes));
+      await withEngine({ device: "wasm", threads, module }, async (engine) => {
+        expect(engine.info()).toMatchObject({ wasm: { variant, threads }, off: ['WebGPU is off: the engine was created with device "wasm"'] });
+        expect((await engine.softmax(x)).shape).toEqual([3, 4]);
+      });
+      await withEngine({ device: "wasm", threads, module, variant }, (engine) => expect(engine.info().wasm.variant).toBe(variant));
+    }
+  });
+
+  test("a module that does not fit the number of threads is left aside, and info says so", async () => {
+    const [plain, shared] = [binaryOf("baseline"), shareMemoryOf(binaryOf("baseline"))].map((bytes) => new WebAssembly.Module(bytes));
+    await withEngine({ device: "wasm", threads: 1, module: shared }, async (engine) => {
+      expect(engine.info().wasm).toMatchObject({ variant: "baseline", threads: 1 });
+      expect(engine.info().off).toContainEqual(expect.stringMatching(/^"module" is one for shared memory, which one thread does without/));
+      expect((await engine.softmax(x)).shape).toEqual([3, 4]);
+    });
+    await withEngine({ device: "wasm", threads: 2, module: plain }, (engine) => {
+      expect(engine.info().wasm).toMatchObject({ variant: "baseline", threads: 1 });
+      expect(engine.info().off).toContainEqual(expect.stringMatching(/^one thread: the module is not one for shared memory/));
+    });
+  });
+
+  test("a module that is of no use where nothing may be compiled is an error", async () => {
+    const module = new WebAssembly.Module(shareMemoryOf(binaryOf("baseline")));
+    vi.stubGlobal("crossOriginIsolated", false);
+    vi.spyOn(WebAssembly, "Module").mockImplementation(function () {
+      throw new WebAssembly.CompileError("forbidden");
+    });
+    Object.assign(WebAssembly.Module, { customSections: () => [new TextEncoder().encode("baseline").buffer] });
+    const error = await rejected(createEngine({ device: "wasm", threads: 2, module }));
+    vi.restoreAllMocks();
+    vi.unstubAllGlobals();
+    expect(error).toBeInstanceOf(BackendError);
+    expect(error.message).toMatch(/^one thread: the page is not cross-origin isolated .*"module" is one for shared memory.* compiled: forbidden$/);
+  });
+
+  test.each([1, 2])("memory grows to maxMemoryBytes and no further, %s threads", async (threads) => {
+    await withEngine({ device: "wasm", threads, maxMemoryBytes: 3 << 20 }, async (engine) => {
+      expect(engine.info().wasm.threads).toBe(threads);
+      const kept = engine.empty([1 << 18], { device: "wasm" });
+      expect(() => engine.empty([1 << 18], { device: "wasm" })).toThrow(BackendError);
+      kept.data.set(numbers(1 << 18));
+      expect((await engine.softmax(kept, { out: kept })).data).toEqual(softmax(numbers(1 << 18)).data);
+    });
+  });
+
+  test("memory in use is that of all threads and that of the calling one", async () => {
+    const bytesOf = (threads: number) => withEngine({ device: "wasm", threads }, (engine) => engine.info().wasm.memoryBytes);
+    // Constants and scratch alone take a mebibyte.
+    expect((await bytesOf(2)) - (await bytesOf(1))).toBeGreaterThan(1 << 20);
   });
 
   test("webgpu without a GPU is an error, auto without one is the CPU and says so", async () => {
@@ -199,6 +349,7 @@ describe("options", () => {
     expect(error.message).toMatch(/^no GPU: no adapter/);
     await withEngine({ gpu: NO_ADAPTER }, async (engine) => {
       expect(engine.info().webgpu).toBeUndefined();
+      expect(engine.device).toBeUndefined();
       expect(engine.info().off).toContainEqual(expect.stringMatching(/^WebGPU is off: no adapter/));
       expect(engine.calibration).toBeUndefined();
       expect(await engine.softmax(x)).toEqual(softmax(x));
@@ -210,6 +361,141 @@ describe("options", () => {
     for (const variant of ["baseline", "relaxed"] as const) {
       await withEngine({ device: "wasm", variant }, (engine) => expect(engine.info().wasm.variant).toBe(variant));
     }
+  });
+});
+
+describe("calibrating", () => {
+  test("measures this machine, once", async () => {
+    const { calibration } = await withEngine({ gpu: nullGpu(), threads: 2 }, async (engine) => {
+      expect(engine.info().off.join()).not.toMatch(/calibration/);
+      expect(engine.explain("softmax", { x: [256, 256] }).estimates?.webgpu.seconds).toBeGreaterThan(0);
+      // The results of a call are the same wherever it runs, but for this GPU.
+      expect((await engine.softmax(x)).shape).toEqual([3, 4]);
+      return engine;
+    });
+    expect(parseCalibration(JSON.parse(JSON.stringify(calibration)))).toEqual(calibration);
+  });
+
+  const broken = new Error("the driver has a bug");
+  test.each<[string, (device: GPUDevice) => void, RegExp]>([
+    ["shaders do not compile", (device) => (device.createComputePipelineAsync = () => Promise.reject(broken)), /the driver has a bug/],
+    ["no buffer can be made", (device) => (device.createBuffer = () => fail(broken)), /the driver has a bug/],
+    [
+      "the device goes away",
+      (device) => {
+        let buffers = 0;
+        const create = device.createBuffer.bind(device);
+        device.createBuffer = (descriptor) => {
+          if (++buffers === 20) device.destroy();
+          return create(descriptor);
+        };
+      },
+      /the GPU device was lost/,
+    ],
+  ])("fails where %s: the CPU takes all calls, and says why", async (_, alter, reason) => {
+    let devices = 0;
+    const gpu = alteredGpu((device) => {
+      devices++;
+      alter(device);
+    });
+    await withEngine({ gpu }, async (engine) => {
+      const [off] = engine.info().off;
+      expect(off).toMatch(/^WebGPU is off: calibration failed: /);
+      expect(off).toMatch(reason);
+      expect(engine.info().webgpu).toBeUndefined();
+      expect(engine.calibration).toBeUndefined();
+      expect(await engine.softmax(x)).toEqual(softmax(x));
+      expect(engine.explain("softmax", { x: [4096, 4096] })).toMatchObject({ device: "wasm", reason: expect.stringMatching(/calibration failed/) as unknown });
+      // Nor is it tried again behind the caller's back.
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(devices).toBe(1);
+    });
+  });
+});
+
+describe("explaining a call that is not made", () => {
+  const onGpu = (shape: readonly number[], dtype: string) => ({ buffer: { size: 1 << 20, usage: 128, mapState: "unmapped" }, shape, dtype }) as GpuTensor;
+  const heads = { q: [2, 3, 4], k: [2, 5, 4], v: [2, 5, 4] };
+  const ragged = { q: [3, 2, 4], k: [3, 2, 4], v: [3, 2, 4] };
+
+  /** Arguments of `explain`, and the call that they stand for. */
+  const refused: readonly [string, readonly unknown[], ((engine: Engine) => Promise<unknown>) | RegExp][] = [
+    ["an unknown operation", ["relu", { x: [1] }], /^"op" expected the name of an operation, got "relu"/],
+    ["no operation", [undefined, { x: [1] }], /^"op" expected the name of an operation, got undefined/],
+    ["what every object has", ["toString", { x: [1] }], /^"op" expected the name of an operation, got "toString"/],
+    ["no shapes", ["softmax"], /^"shapes" expected an object, got undefined/],
+    ["shapes that are none", ["softmax", [2, 3]], /^"shapes" expected an object, got \[2, 3\]/],
+    ["a missing shape", ["softmax", {}], /^"x" expected a shape \(an array of sizes\), got undefined/],
+    ["a missing shape among others", ["attention", { q: [1, 4], k: [1, 4] }], /^"v" expected a shape \(an array of sizes\), got undefined/],
+    ["an unknown shape", ["softmax", { x: [1], y: [1] }], /^"y" is no tensor of softmax; expected x, bias, mask/],
+    ["a shape of another operation", ["attentionScores", heads], /^"v" is no tensor of attentionScores; expected q, k, bias, mask/],
+    [
+      "a mask of a ragged batch",
+      ["attentionVarlen", { ...ragged, mask: [3] }, { cuSeqlensQ: [0, 3] }],
+      /^"mask" is no tensor of attentionVarlen; expected q, k, v/,
+    ],
+    ["options that are none", ["softmax", { x: [1] }, null], /^"options" expected an object, got null/],
+    ["an unknown dtype", ["softmax", { x: [1] }, { dtype: "bf16" }], /^"dtype" expected "f32" \| "f64" \| "f16", got "bf16"/],
+    ["an unknown place", ["softmax", { x: [1] }, { place: "cpu" }], /^"place" expected "host" \| "gpu", got "cpu"/],
+    ["a number of parts that is none", ["mergeStates", { out: [2, 4], lse: [2] }, { parts: 0 }], /^"parts" expected a positive integer, got 0/],
+    ["parts of something else", ["softmax", { x: [1] }, { parts: 2 }], /^"parts" is not an option here/],
+    ["an option that does not fit", ["softmax", { x: [2, 3] }, { axis: 2 }], (engine) => engine.softmax(tensor(new Float32Array(6), [2, 3]), { axis: 2 })],
+    [
+      "shapes that do not fit",
+      ["mergeStates", { out: [2, 4], lse: [3] }],
+      (engine) => engine.mergeStates([{ out: tensor(numbers(8), [2, 4]), lse: new Float32Array(3) }]),
+    ],
+    [
+      "a ragged batch without starts",
+      ["attentionVarlen", ragged],
+      (engine) => engine.attentionVarlen(tensor(numbers(24), ragged.q), tensor(numbers(24), ragged.k), tensor(numbers(24), ragged.v), {} as never),
+    ],
+    ["attention in f64", ["attention", heads, { dtype: "f64" }], (engine) => engine.attention(new Float64Array(1), k, v)],
+    [
+      "merging in f16",
+      ["mergeStates", { out: [2, 4], lse: [2] }, { dtype: "f16" }],
+      (engine) => engine.mergeStates([{ out: { data: new Uint16Array(8), shape: [2, 4], dtype: "f16" }, lse: new Float32Array(2) }]),
+    ],
+    ["f64 on the GPU", ["softmax", { x: [4] }, { dtype: "f64", place: "gpu" }], (engine) => engine.softmax(onGpu([4], "f64"))],
+    ["a factor that f32 cannot hold", ["softmax", { x: [4] }, { scale: 1e300 }], (engine) => engine.softmax(new Float32Array(4), { scale: 1e300 })],
+  ];
+  test.each(refused)("is refused like the call: %s", async (_, args, expected) => {
+    const explain = (engine: Engine): unknown => (engine.explain as (...given: unknown[]) => unknown).apply(engine, [...args]);
+    for (const options of [
+      { device: "wasm", threads: 1 },
+      { gpu: nullGpu(), threads: 1, calibration: calibrationOf({ gpuWins: true }) },
+    ] as const) {
+      await withEngine(options, async (engine) => {
+        if (expected instanceof RegExp) expect(() => explain(engine)).toThrow(expected);
+        else expect(() => explain(engine)).toThrow(await rejected(expected(engine)));
+      });
+    }
+  });
+
+  test("what an engine on the CPU refuses", async () => {
+    await withEngine({ device: "wasm", threads: 1 }, async (engine) => {
+      expect(() => engine.explain("softmax", { x: [4] }, { place: "gpu" })).toThrow(await rejected(engine.softmax(onGpu([4], "f32"))));
+      expect(() => engine.explain("attention", heads, { place: "gpu" })).toThrow(await rejected(engine.attention(onGpu([2, 3, 4], "f32"), k, v)));
+      expect(() => engine.explain("softmax", { x: [4] }, { dtype: "f16" })).toThrow(UnsupportedError);
+      expect(() => engine.explain("attention", heads, { dtype: "f16" })).toThrow(UnsupportedError);
+    });
+  });
+
+  test("what a call takes, explain takes", async () => {
+    await withEngine({ gpu: nullGpu(), threads: 1, calibration: calibrationOf({ gpuWins: true }) }, (engine) => {
+      const { signal } = new AbortController();
+      expect(engine.explain("softmax", { x: [2, 3], mask: [3], bias: [2, 1] }, { signal, out: new Float32Array(6), axis: 0 }).kernel).toBe("rows");
+      expect(engine.explain("softmax", { x: [2, 3], bias: [3] }, { dtype: "f64", scale: 1e300 }).device).toBe("wasm");
+      expect(engine.explain("softmax", { x: [2, 3], bias: [3] }, { dtype: "f16" }).device).toBe("webgpu");
+      expect(engine.explain("logSumExp", { x: [2, 0] }, { axis: [0, 1] }).kernel).toBe("rows");
+      expect(engine.explain("attention", { ...heads, bias: [5] }, { dtype: "f16", softcap: 3 }).device).toBe("webgpu");
+      expect(engine.explain("attentionVarlen", ragged, { cuSeqlensQ: [0, 1, 3] }).kernel).toBe("decode");
+      expect(engine.explain("attentionScores", { q: [2, 3, 4], k: [2, 5, 4] }, { stage: "raw" }).kernel).toBe("prefill");
+      const merge = engine.explain("mergeStates", { out: [2048, 2048], lse: [2048] }, { parts: 16 });
+      expect(merge).toMatchObject({ kernel: "merge", device: "webgpu" });
+      const two = engine.explain("mergeStates", { out: [2048, 2048], lse: [2048] }).estimates ?? expect.fail();
+      expect(merge.estimates?.wasm.compute).toBeCloseTo(8 * two.wasm.compute);
+    });
   });
 });
 
@@ -244,9 +530,11 @@ describe("on a GPU that computes nothing", () => {
     let lost = false;
     void device.lost.then(() => (lost = true));
     const engine = await createEngine({ device: "webgpu", gpu: device });
+    expect(engine.device).toBe(device);
     const kept = engine.empty([16]);
     expect(kept.shape).toEqual([16]);
     engine.dispose();
+    expect(engine.device).toBeUndefined();
     await device.queue.onSubmittedWorkDone();
     expect(lost).toBe(false);
     device.destroy();

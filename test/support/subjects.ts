@@ -165,7 +165,7 @@ class EngineSubject implements Subject {
 
   async keep(data: Float32Array | Float64Array | Uint8Array): Promise<Store> {
     const engine = await this.engine();
-    if (this.kind === "wasm") return keepInModule({ empty: (shape, options) => engine.empty(shape, options) }, data);
+    if (this.kind === "wasm") return keepInModule({ empty: (shape, options) => engine.empty(shape, { ...options, device: "wasm" }) }, data);
     return this.#upload(engine, data, data);
   }
 

@@ -2,12 +2,14 @@ import { parseAttention } from "../../src/attention.ts";
 import { parseAttentionScores, runScoresCall } from "../../src/attention-scores.ts";
 import { parseAttentionVarlen } from "../../src/attention-varlen.ts";
 import { hostScoreCall } from "../../src/attention-call.ts";
-import { type Cpu, type CpuOptions, createCpu } from "../../src/backend/wasm/cpu.ts";
+import type { Cpu } from "../../src/backend/wasm/cpu.ts";
+import { type CpuOptions, createCpu } from "../../src/backend/wasm/create-cpu.ts";
 import type { Tuning } from "../../src/backend/wasm/schedule.ts";
 import { emptyOn } from "../../src/empty.ts";
 import { mergeStates } from "../../src/index.ts";
 import { parseLogSoftmax } from "../../src/log-softmax.ts";
 import { parseLogSumExp } from "../../src/log-sum-exp.ts";
+import { mapScoreCall } from "../../src/map-call.ts";
 import { parseSoftmax } from "../../src/softmax.ts";
 import { type Subject, keepInModule } from "./subjects.ts";
 
@@ -38,7 +40,7 @@ export function subjectOfCpu(cpu: Cpu): Subject {
     logSumExp: (x, options) => cpu.rows(parseLogSumExp(x, options)),
     attention: ((...args: Parameters<typeof parseAttention>) => cpu.attention(parseAttention(...args))) as Subject["attention"],
     attentionVarlen: (q, k, v, options) => cpu.attention(parseAttentionVarlen(q, k, v, options)),
-    attentionScores: (q, k, options) => cpu.scores(hostScoreCall(parseAttentionScores(q, k, options)), runScoresCall),
+    attentionScores: (q, k, options) => cpu.inTurn(hostScoreCall(parseAttentionScores(q, k, options)), mapScoreCall, runScoresCall),
     mergeStates,
     keep: (data) => keepInModule({ empty: (shape, options) => emptyOn(cpu.runtime, shape, options) }, data),
     read: ({ data }) => data.slice(),

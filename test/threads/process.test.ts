@@ -3,7 +3,7 @@ import { runModule } from "../support/child.ts";
 
 // In a process of its own: what has to end by itself, and what must not.
 
-const CPU = new URL("../../src/backend/wasm/cpu.ts", import.meta.url).href;
+const CPU = new URL("../../src/backend/wasm/create-cpu.ts", import.meta.url).href;
 const PARSE = new URL("../../src/attention.ts", import.meta.url).href;
 const PRELUDE = `
   import { createCpu } from ${JSON.stringify(CPU)};

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { CHUNK_KEYS } from "../../src/backend/wasm/attention-layout.ts";
 import { MAX_TASKS } from "../../src/backend/wasm/control.ts";
-import { TUNING, type Work, cutRows, cutsKeys, joinTasks, keyChunks, threadsFor, workPerTask } from "../../src/backend/wasm/schedule.ts";
+import { type Cost, TUNING, cutRows, cutsKeys, joinTasks, keyChunks, threadsFor, workPerTask } from "../../src/backend/wasm/schedule.ts";
 import { fc } from "../support/property.ts";
 
 describe("rows", () => {
@@ -94,7 +94,7 @@ describe("tasks", () => {
 });
 
 describe("how many threads a call is worth", () => {
-  const ms = (computeNs: number, copyBytes = 0): Work => ({ computeNs: computeNs * 1e6, copyBytes });
+  const ms = (computeNs: number, copyBytes = 0): Cost => ({ computeNs: computeNs * 1e6, copyBytes });
 
   test("one for a short call, all for a long one", () => {
     expect(threadsFor(ms(0.01), 8)).toBe(1);

@@ -20,7 +20,7 @@ import {
 import { type Strided, describeRows, flagsOf } from "./attention-operands.ts";
 import type { Call, Group, Job, Lease, Task } from "./job.ts";
 import type { ModuleMemory } from "./memory.ts";
-import { MULTIPLY_ADD_NS, type Range, TUNING, type Work, cutsKeys, joinTasks, keyChunks, workPerTask } from "./schedule.ts";
+import { type Cost, MULTIPLY_ADD_NS, type Range, TUNING, cutsKeys, joinTasks, keyChunks, workPerTask } from "./schedule.ts";
 import { type CopyDim, compactDims, copyStrided } from "./strided-copy.ts";
 
 /** A call of attention as a job: its tasks, and what brings the results to where the caller wants them. */
@@ -41,8 +41,8 @@ const BLOCK_SCRATCH = 1 << 13;
 const MERGE_STATE = 1 << 3;
 const MERGE_TOTAL = 1 << 4;
 
-/** About what a call has to do: cheap, as it is asked of every call. */
-export function attentionWork(memory: ModuleMemory, call: HostAttentionCall): Work {
+/** About what a call costs: quick to say, as it is asked of every call. */
+export function attentionCost(memory: ModuleMemory, call: HostAttentionCall): Cost {
   const { heads, dim, valueDim, rule, result, q, k, v, bias, mask } = call;
   let pairs = 0;
   let keyRows = 0;

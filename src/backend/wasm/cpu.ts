@@ -1,39 +1,23 @@
-import { type AttentionCall, type HostAttentionCall, type HostScoreCall, type ScoreCall, hostAttentionCall, outputView } from "../../attention-call.ts";
-import { BackendError, DisposedError, describe } from "../../errors.ts";
+import { type AttentionCall, hostAttentionCall, outputView } from "../../attention-call.ts";
+import { BackendError, DisposedError } from "../../errors.ts";
+import type { AbortSignalLike } from "../../gpu-types.ts";
+import { type MapCall, mapAttentionCall, mapRowCall } from "../../map-call.ts";
 import { newOutput } from "../../row-arguments.ts";
 import { type RowCall, hostRowCall } from "../../row-call.ts";
 import { elementCount } from "../../shape.ts";
 import type { Tensor } from "../../tensor.ts";
-import { type AttentionResult, runAttention } from "./attention.ts";
-import { attentionJob, attentionWork } from "./attention-job.ts";
+import { runAttention } from "./attention.ts";
+import { attentionCost, attentionJob } from "./attention-job.ts";
+import type { EngineRuntime } from "./engine-memory.ts";
 import type { Variant } from "./features.ts";
+import { holdIn, keepIn } from "./held-tensors.ts";
 import { type Job, Lease, writeJob } from "./job.ts";
-import { WorkerPool } from "./pool.ts";
+import type { WorkerPool } from "./pool.ts";
 import { rowOperation } from "./row-calls.ts";
 import { type RowOperation, runRows } from "./rows.ts";
-import { rowsJob, rowsWork } from "./rows-job.ts";
-import { type Runtime, chooseVariant, createRuntime } from "./runtime.ts";
-import { TUNING, type Tuning, type Work, threadsFor } from "./schedule.ts";
-import { DEFAULT_MAXIMUM_BYTES, SharedMemory } from "./shared-memory.ts";
-import { type SharedRuntime, createSharedRuntime } from "./shared-runtime.ts";
-
-/** More threads than this are not started unless asked for by number: these kernels are bound by memory before. */
-const MOST_AUTOMATIC_THREADS = 16;
-
-/** Options of {@link createCpu}. */
-export interface CpuOptions {
-  readonly variant?: Variant | undefined;
-  /** Threads that compute: as many as there are processors, or a number. 1 starts no worker. */
-  readonly threads?: "auto" | number | undefined;
-  /** A compiled binary (onepass/wasm/…), for pages that may not compile bytes; threads need one of the `-shared` ones. */
-  readonly module?: object | undefined;
-  /** Where the package's worker script (onepass/worker) is served, for pages that may not run blobs. */
-  readonly workerUrl?: string | { readonly href: string } | undefined;
-  /** What shared memory may grow to. Default 1 GiB. */
-  readonly maxMemoryBytes?: number | undefined;
-  /** Which calls are shared and how they are cut; for tests. */
-  readonly tuning?: Tuning;
-}
+import { rowsCost, rowsJob } from "./rows-job.ts";
+import type { Runtime } from "./runtime.ts";
+import { type Cost, TUNING, type Tuning, threadsFor } from "./schedule.ts";
 
 /** Attention with its log-sum-exp. */
 export interface OutAndLse {
@@ -44,90 +28,9 @@ export interface OutAndLse {
 /** A result that is there, or will be. */
 type Eventual<T> = Promise<T> | T;
 
-/** Starts the CPU backend. It does not fail for want of threads: `threads` and `reasons` say what there is. */
-export async function createCpu(options: CpuOptions = {}): Promise<Cpu> {
-  const { threads: asked = "auto" } = options;
-  if (asked !== "auto" && (!Number.isSafeInteger(asked) || asked < 1)) {
-    throw new RangeError(`"threads" expected "auto" or a positive integer, got ${describe(asked)}`);
-  }
-  const threads = asked === "auto" ? Math.min(processors(), MOST_AUTOMATIC_THREADS) : asked;
-  const variant = chooseVariant(options.variant);
-  const reasons: string[] = [];
-  const shared = threads > 1 ? await startThreads(variant, threads, options, reasons) : undefined;
-  if (shared !== undefined) return new Cpu(shared.runtime, shared.pool, localRuntime(variant) ?? shared.runtime, reasons, options.tuning);
-  const runtime = unsharedRuntime(variant, options.module);
-  return new Cpu(runtime, await WorkerPool.create(runtime, { threads: 1, module: undefined, workerUrl: undefined }), runtime, reasons);
-}
-
-/** Processors that may be used. */
-function processors(): number {
-  const { navigator, process } = globalThis as {
-    navigator?: { readonly hardwareConcurrency?: number };
-    process?: { getBuiltinModule?: (name: string) => { readonly availableParallelism?: () => number } | undefined };
-  };
-  // First the one that knows of limits by container or affinity.
-  return process?.getBuiltinModule?.("node:os")?.availableParallelism?.() ?? navigator?.hardwareConcurrency ?? 1;
-}
-
-/** Shared memory and workers, or undefined with the reason among `reasons`. */
-async function startThreads(
-  variant: Variant,
-  threads: number,
-  { module, workerUrl: url, maxMemoryBytes = DEFAULT_MAXIMUM_BYTES }: CpuOptions,
-  reasons: string[],
-): Promise<{ readonly runtime: SharedRuntime; readonly pool: WorkerPool } | undefined> {
-  const { crossOriginIsolated } = globalThis as { crossOriginIsolated?: boolean };
-  if (crossOriginIsolated === false) {
-    reasons.push("one thread: the page is not cross-origin isolated (it needs the headers COOP and COEP), so there is no shared memory");
-    return undefined;
-  }
-  if (typeof SharedArrayBuffer === "undefined") {
-    reasons.push("one thread: there is no SharedArrayBuffer here");
-    return undefined;
-  }
-  let runtime: SharedRuntime;
-  try {
-    runtime = createSharedRuntime(variant, maxMemoryBytes, module);
-  } catch (error) {
-    const hint = module !== undefined && error instanceof WebAssembly.LinkError ? "the module is not one for shared memory (onepass/wasm/…-shared.wasm): " : "";
-    reasons.push(`one thread: ${hint}${messageOf(error)}`);
-    return undefined;
-  }
-  const workerUrl = typeof url === "object" ? url.href : url;
-  const pool = await WorkerPool.create(runtime, { threads, module: runtime.module, workerUrl });
-  if (pool.workers > 0) return { runtime, pool };
-  reasons.push(...pool.reasons.map((reason) => `one thread: ${reason}`));
-  await pool.dispose();
-  return undefined;
-}
-
-/** A runtime of unshared memory for calls on the calling thread, if it can be had: copying into shared memory takes three times as long. */
-function localRuntime(variant: Variant): Runtime | undefined {
-  try {
-    return createRuntime(variant);
-  } catch {
-    // Where bytes may not be compiled, the shared one does everything.
-    return undefined;
-  }
-}
-
-/** The runtime for one thread. A module for shared memory links to no other. */
-function unsharedRuntime(variant: Variant, module: WebAssembly.Module | undefined): Runtime {
-  try {
-    return createRuntime(variant, undefined, module);
-  } catch (error) {
-    if (module === undefined || !(error instanceof WebAssembly.LinkError)) throw error;
-  }
-  return createRuntime(variant);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
 /** A call as it waits for its turn. */
 interface Turn<T> {
-  readonly signal: AbortSignal | undefined;
+  readonly signal: AbortSignalLike | undefined;
   /** Computes; a promise if that goes on after it has returned. */
   readonly run: () => Promise<void> | undefined;
   /** Brings the result to where the caller wants it. */
@@ -137,19 +40,21 @@ interface Turn<T> {
 }
 
 /** What a call is to the queue. */
-interface Operation<T> {
-  readonly work: Work;
+interface Operation<C, T> {
+  readonly call: C;
+  readonly map: MapCall<C>;
+  readonly cost: Cost;
   /** Whether any operand lies in the runtime's memory, so that only this runtime can run it. */
   readonly inModule: boolean;
   /** Runs it on the calling thread at once. */
-  readonly direct: (runtime: Runtime) => T;
-  /** The same for later: arrays of the caller's are copied now. */
-  readonly detached: () => (runtime: Runtime) => T;
-  readonly job: (lease: Lease, threads: number) => Job & { readonly finish: () => void };
+  readonly now: (runtime: Runtime) => T;
+  /** The same later, by what has become of its call. */
+  readonly later: (runtime: Runtime, call: C) => T;
+  readonly job: (lease: Lease, call: C, threads: number) => Job & { readonly finish: () => void };
   readonly result: () => T;
 }
 
-/** Work on one thread that is worth stopping between tasks when there is a signal. */
+/** Computing on one thread that takes so long is worth stopping between tasks when there is a signal. */
 const STOPPABLE_NS = 20e6;
 
 /**
@@ -159,7 +64,7 @@ const STOPPABLE_NS = 20e6;
  */
 export class Cpu {
   /** The runtime whose memory the threads share: for tensors that are used in place. */
-  readonly runtime: Runtime;
+  readonly runtime: EngineRuntime;
   readonly #pool: WorkerPool;
   readonly #local: Runtime;
   readonly #reasons: readonly string[];
@@ -170,7 +75,7 @@ export class Cpu {
   #ended: Promise<void> = Promise.resolve();
 
   /** @internal */
-  constructor(runtime: Runtime, pool: WorkerPool, local: Runtime, reasons: readonly string[], tuning = TUNING) {
+  constructor(runtime: EngineRuntime, pool: WorkerPool, local: Runtime, reasons: readonly string[], tuning = TUNING) {
     this.runtime = runtime;
     this.#pool = pool;
     this.#local = local;
@@ -180,6 +85,12 @@ export class Cpu {
 
   get variant(): Variant {
     return this.runtime.variant;
+  }
+
+  /** Memory of the kernels: that of tensors and threads, and that of calls on the calling thread alone. */
+  get memoryBytes(): number {
+    const runtimes = new Set([this.runtime, this.#local]);
+    return [...runtimes].reduce((bytes, { memory }) => bytes + memory.byteLength, 0);
   }
 
   /** Threads that compute now: the workers, and the calling thread where it may wait for them. */
@@ -199,30 +110,31 @@ export class Cpu {
 
   /** How many threads a call would be shared by. */
   threadsFor(given: RowCall | AttentionCall): number {
-    if ("sequences" in given) return this.#worth(attentionWork(this.runtime.memory, hostAttentionCall(given)));
+    if ("sequences" in given) return this.#worth(attentionCost(this.runtime.memory, hostAttentionCall(given)));
     const call = hostRowCall(given);
-    return this.#worth(rowsWork(this.runtime, rowOperation(call, call.out ?? newOutput([], call.x.dtype))));
+    return this.#worth(rowsCost(this.runtime, rowOperation(call, call.out ?? newOutput([], call.x.dtype))));
   }
 
   /** Runs a row operation. */
-  rows(given: RowCall, signal?: AbortSignal): Eventual<Tensor<"f32" | "f64">> {
+  rows(given: RowCall, signal?: AbortSignalLike): Eventual<Tensor<"f32" | "f64">> {
     const call = hostRowCall(given);
     this.#check(signal);
     const out = call.out ?? newOutput(call.shape, call.x.dtype);
     if (elementCount(call.shape) === 0) return out.tensor;
     const operation = rowOperation(call, out);
-    const { x, y, bias, mask } = operation;
-    const direct = (o: RowOperation) => (runtime: Runtime) => {
+    const run = (runtime: Runtime, o: RowOperation): typeof out.tensor => {
       runRows(runtime, o);
       return out.tensor;
     };
     return this.#run(
       {
-        work: rowsWork(this.runtime, operation),
-        inModule: this.#owns(x, y, bias, mask),
-        direct: direct(operation),
-        detached: () => direct({ ...operation, x: this.#keep(x), bias: bias && this.#keep(bias), mask: mask && this.#keep(mask) }),
-        job: (lease, threads) => rowsJob(this.runtime, lease, operation, threads, this.#tuning),
+        call: { ...call, out },
+        map: mapRowCall,
+        cost: rowsCost(this.runtime, operation),
+        inModule: this.#owns(operation.x, operation.y, operation.bias, operation.mask),
+        now: (runtime) => run(runtime, operation),
+        later: (runtime, c) => run(runtime, rowOperation(c, c.out)),
+        job: (lease, c, threads) => rowsJob(this.runtime, lease, rowOperation(c, c.out), threads, this.#tuning),
         result: () => out.tensor,
       },
       signal,
@@ -230,52 +142,48 @@ export class Cpu {
   }
 
   /** Runs attention. */
-  attention(given: AttentionCall, signal?: AbortSignal): Eventual<Tensor<"f32"> | OutAndLse> {
-    const call = hostAttentionCall(given);
+  attention(given: AttentionCall, signal?: AbortSignalLike): Eventual<Tensor<"f32"> | OutAndLse> {
+    const { result, ...scores } = hostAttentionCall(given);
     this.#check(signal);
-    const { result } = call;
     const output = result.out ?? newOutput(result.shape, "f32");
+    const call = { ...scores, result: { ...result, out: output } };
     const out = output.tensor as Tensor<"f32">;
     const lse = result.lse && { ...result.lse, data: new Float32Array(elementCount(result.lse.shape)) };
     const resultOf = (): Tensor<"f32"> | OutAndLse => (lse === undefined ? out : { out, lse: { data: lse.data, shape: lse.shape, dtype: "f32" } });
     if (elementCount(result.shape) === 0) return resultOf();
-    const target: AttentionResult = { out: outputView(output, result), lse };
-    const direct = (c: HostAttentionCall) => (runtime: Runtime) => {
-      runAttention(runtime, c, target);
+    const targetOf = (c: typeof call) => ({ out: outputView(c.result.out, c.result), lse });
+    const run = (runtime: Runtime, c: typeof call): Tensor<"f32"> | OutAndLse => {
+      runAttention(runtime, c, targetOf(c));
       return resultOf();
     };
     return this.#run(
       {
-        work: attentionWork(this.runtime.memory, call),
+        call,
+        map: mapAttentionCall,
+        cost: attentionCost(this.runtime.memory, call),
         inModule: this.#owns(call.q.data, call.k.data, call.v.data, call.bias?.data, call.mask?.data, output.data),
-        direct: direct(call),
-        detached: () => direct(this.#keepScores(call)),
-        job: (lease, threads) => attentionJob(this.runtime.memory, lease, call, target, threads, this.#tuning),
+        now: (runtime) => run(runtime, call),
+        later: run,
+        job: (lease, c, threads) => attentionJob(this.runtime.memory, lease, c, targetOf(c), threads, this.#tuning),
         result: resultOf,
       },
       signal,
     );
   }
 
-  /** Runs anything else over the scores of a call on the calling thread, in its turn. */
-  scores<C extends ScoreCall & HostScoreCall, T>(call: C, run: (runtime: Runtime, call: C) => T, signal?: AbortSignal): Eventual<T> {
+  /** Runs anything else on the calling thread when every call before it has ended: at once if there is none. */
+  inTurn<C, T>(call: C, map: MapCall<C>, run: (runtime: Runtime, call: C) => T, signal?: AbortSignalLike): Eventual<T> {
     this.#check(signal);
-    const kept = this.idle ? call : this.#keepScores(call);
-    return this.inTurn((runtime) => run(runtime, kept), signal);
+    if (this.idle) return run(this.runtime, call);
+    return this.#enqueueDirect(call, map, (c) => run(this.runtime, c), signal);
   }
 
-  /** Calls `run` on the calling thread when every call before it has ended: at once if there is none. */
-  inTurn<T>(run: (runtime: Runtime) => T, signal?: AbortSignal): Eventual<T> {
-    this.#check(signal);
-    if (this.idle) return run(this.runtime);
-    return this.#enqueue({ signal, run: () => undefined, finish: () => run(this.runtime), end: () => undefined });
-  }
-
-  /** Ends the workers; calls that run or wait reject with DisposedError. */
+  /** Ends the workers; calls that run or wait reject with DisposedError, and tensors in module memory have no numbers any more. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#ended = this.#pool.dispose();
+    this.runtime.memory.end();
   }
 
   /** Resolves when no worker is left after `dispose`. */
@@ -283,76 +191,70 @@ export class Cpu {
     return this.#ended;
   }
 
-  #worth(work: Work): number {
-    return threadsFor(work, this.#pool.threads, this.#tuning);
+  #worth(cost: Cost): number {
+    return threadsFor(cost, this.#pool.threads, this.#tuning);
   }
 
-  #check(signal: AbortSignal | undefined): void {
+  #check(signal: AbortSignalLike | undefined): void {
     if (this.#disposed) throw new DisposedError("this engine has been disposed");
-    signal?.throwIfAborted();
+    if (signal?.aborted) throw signal.reason;
   }
 
   #owns(...arrays: readonly (ArrayBufferView | undefined)[]): boolean {
     return arrays.some((array) => array !== undefined && this.runtime.memory.addressOf(array) >= 0);
   }
 
-  /** What an operand is now, for later; module memory is looked at later. */
-  #keep<A extends RowOperation["x"] | Uint8Array>(array: A): A {
-    return this.#owns(array) ? array : (array.slice() as A);
-  }
-
-  #keepScores<C extends HostScoreCall>(call: C): C {
-    const { q, k, v, bias, mask } = call;
-    return {
-      ...call,
-      q: { ...q, data: this.#keep(q.data) },
-      k: { ...k, data: this.#keep(k.data) },
-      v: { ...v, data: this.#keep(v.data) },
-      bias: bias && { ...bias, data: this.#keep(bias.data) },
-      mask: mask && { ...mask, data: this.#keep(mask.data) },
-    };
-  }
-
-  #run<T>(operation: Operation<T>, signal: AbortSignal | undefined): Eventual<T> {
-    const { work, inModule } = operation;
-    const threads = this.#worth(work);
+  #run<C, T>(operation: Operation<C, T>, signal: AbortSignalLike | undefined): Eventual<T> {
+    const { call, map, cost, inModule, now, later } = operation;
+    const threads = this.#worth(cost);
     const direct = inModule ? this.runtime : this.#local;
-    const stoppable = signal !== undefined && work.computeNs > STOPPABLE_NS;
-    if (this.idle && threads === 1 && !stoppable) return operation.direct(direct);
-    const turn = this.#turn(operation, threads, signal);
+    const stoppable = signal !== undefined && cost.computeNs > STOPPABLE_NS;
+    if (this.idle && threads === 1 && !stoppable) return now(direct);
+    // Making a job takes memory.
+    const hold = holdIn(this.runtime.memory);
+    const held = map(call, hold, hold);
+    const turn = this.#turn(operation, held, threads, signal);
     if (turn !== undefined) return this.idle ? this.#begin(turn) : this.#enqueue(turn);
-    // No memory for a job: on one thread, which needs little.
-    if (this.idle) return operation.direct(direct);
-    const later = operation.detached();
-    return this.#enqueue({ signal, run: () => undefined, finish: () => later(direct), end: () => undefined });
+    // None left for a job: on one thread, which needs little.
+    if (this.idle) return later(direct, held);
+    return this.#enqueueDirect(held, map, (c) => later(direct, c), signal);
   }
 
   /** Makes a job of a call: the caller's arrays have been read when it returns. Undefined if there is no memory for it. */
-  #turn<T>(operation: Operation<T>, threads: number, signal: AbortSignal | undefined): Turn<T> | undefined {
+  #turn<C, T>(operation: Operation<C, T>, held: C, threads: number, signal: AbortSignalLike | undefined): Turn<T> | undefined {
     const pool = this.#pool;
-    const lease = new Lease(this.runtime.memory);
-    try {
-      const job = operation.job(lease, threads);
-      const scratchBytes = Math.ceil(job.scratchBytes / 64) * 64;
-      const scratch = lease.take(scratchBytes * pool.slots);
-      const tables = writeJob(lease, this.runtime.kernels, job);
-      lease.readArrays();
-      return {
-        signal,
-        run: () => {
-          lease.readMemory();
-          return pool.run(tables, scratch, scratchBytes, threads, signal);
-        },
-        finish: () => {
-          job.finish();
-          return operation.result();
-        },
-        end: () => lease.free(),
-      };
-    } catch (error) {
+    const { memory, kernels } = this.runtime;
+    for (;;) {
+      const { byteLength } = memory;
+      const lease = new Lease(memory);
+      try {
+        const job = operation.job(lease, held, threads);
+        const scratchBytes = Math.ceil(job.scratchBytes / 64) * 64;
+        const scratch = lease.take(scratchBytes * pool.slots);
+        const tables = writeJob(lease, kernels, job);
+        if (memory.byteLength === byteLength) {
+          lease.readArrays();
+          return {
+            signal,
+            run: () => {
+              lease.readMemory();
+              // Of a signal, the pool uses what all of them have.
+              return pool.run(tables, scratch, scratchBytes, threads, signal as AbortSignal | undefined);
+            },
+            finish: () => {
+              job.finish();
+              return operation.result();
+            },
+            end: () => lease.free(),
+          };
+        }
+      } catch (error) {
+        lease.free();
+        if (error instanceof BackendError) return undefined;
+        throw error;
+      }
+      // Growth may have detached views that the job was made of. Once more, now that there is room for it.
       lease.free();
-      if (error instanceof BackendError) return undefined;
-      throw error;
     }
   }
 
@@ -381,15 +283,22 @@ export class Cpu {
     return this.#track(this.#tail.then(run), turn);
   }
 
+  /** The same on the calling thread, without a job. */
+  #enqueueDirect<C, T>(call: C, map: MapCall<C>, run: (call: C) => T, signal: AbortSignalLike | undefined): Promise<T> {
+    const { memory } = this.runtime;
+    const kept = map(call, keepIn(memory), holdIn(memory));
+    return this.#enqueue({ signal, run: () => undefined, finish: () => run(kept), end: () => undefined });
+  }
+
   /** Counts a call as waiting until it has settled. */
   #track<T>(result: Promise<T>, turn: Turn<T>): Promise<T> {
     const { memory } = this.runtime;
     this.#waiting++;
-    if (memory instanceof SharedMemory) memory.enter();
+    memory.enter();
     const settled = result.finally(() => {
       turn.end();
       this.#waiting--;
-      if (memory instanceof SharedMemory) memory.leave();
+      memory.leave();
     });
     this.#tail = settled.catch(() => undefined);
     return settled;

@@ -1,6 +1,9 @@
 /** Which of the two binaries: `relaxed` has fused multiply-add, `baseline` runs wherever WebAssembly SIMD does. */
 export type Variant = "baseline" | "relaxed";
 
+/** The custom section of a binary that holds its variant. */
+export const VARIANT_SECTION = "onepass";
+
 // (module (func (result v128) …)) whose body is one instruction of the feature in question.
 const HEADER = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10];
 // i32.const 0, i8x16.splat

@@ -1,7 +1,6 @@
 import { CALL_BYTES, GROUP_WORDS, MAX_ARGUMENTS, TASK_WORDS } from "./control.ts";
 import type { Kernels } from "./kernels.ts";
 import type { ModuleMemory } from "./memory.ts";
-import { SharedMemory } from "./shared-memory.ts";
 
 /** One call of a kernel. */
 export interface Call {
@@ -64,10 +63,7 @@ export class Lease {
   }
 
   free(): void {
-    for (const start of this.#blocks.splice(0)) {
-      if (this.memory instanceof SharedMemory) this.memory.freeNow(start);
-      else this.memory.free(start);
-    }
+    for (const start of this.#blocks.splice(0)) this.memory.free(start);
   }
 }
 

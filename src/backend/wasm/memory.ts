@@ -1,4 +1,5 @@
 import { BackendError, DisposedError } from "../../errors.ts";
+import type { DType, DTypeData } from "../../tensor.ts";
 
 const PAGE = 65536;
 /** Every allocation starts on a cache line. */
@@ -93,7 +94,7 @@ export class ModuleMemory {
    * A view that survives growth: call it for the current view of `data`, after the last allocation. Growth detaches views of this
    * memory, the caller's included, in the middle of a call that takes scratch.
    */
-  hold<A extends Float32Array | Float64Array | Uint8Array>(data: A): () => A {
+  hold<A extends DTypeData[DType] | Uint8Array>(data: A): () => A {
     if (data.buffer !== this.#buffer) return () => data;
     const { byteOffset, length } = data;
     return () =>
@@ -148,6 +149,11 @@ export class ModuleMemory {
     }
     this.#used.set(start, need);
     return start;
+  }
+
+  /** Gives a tensor's block back, when nothing uses it any more. */
+  retire(start: number): void {
+    this.free(start);
   }
 
   /** Gives a block back. */

@@ -3,7 +3,7 @@ import { gather, scatter } from "./gather.ts";
 import type { Call, Job, Lease, Task } from "./job.ts";
 import { CHUNK_ELEMENTS, type RowOperation, pacing } from "./rows.ts";
 import type { Runtime } from "./runtime.ts";
-import { ELEMENT_NS, MODIFY_NS, TUNING, type Work, cutRows, workPerTask } from "./schedule.ts";
+import { type Cost, ELEMENT_NS, MODIFY_NS, TUNING, cutRows, workPerTask } from "./schedule.ts";
 
 /** A row operation as a job: its tasks, and what brings the result to where the caller wants it. */
 export interface RowsJob extends Job {
@@ -32,8 +32,8 @@ function placeOf({ memory }: Runtime, plan: RowPlan, operand: Operand, data: Num
   return { address: base, strides: plan.rows.map((dim) => dim[operand] * data.BYTES_PER_ELEMENT) };
 }
 
-/** What a row operation has to do. */
-export function rowsWork(runtime: Runtime, { plan, dtype, x, y, reduces, bias, mask, scale }: RowOperation): Work {
+/** What a row operation costs. */
+export function rowsCost(runtime: Runtime, { plan, dtype, x, y, reduces, bias, mask, scale }: RowOperation): Cost {
   let rows = 1;
   for (const dim of plan.rows) rows *= dim.size;
   const elements = rows * plan.colCount;
@@ -102,7 +102,7 @@ export function rowsJob(runtime: Runtime, lease: Lease, operation: RowOperation,
     return made;
   };
 
-  const { computeNs } = rowsWork(runtime, operation);
+  const { computeNs } = rowsCost(runtime, operation);
   const rowNs = computeNs / Math.max(1, segments.length * inner.size);
   const parts = cutRows(
     segments.map(() => inner.size),

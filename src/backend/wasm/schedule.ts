@@ -31,8 +31,8 @@ export interface Tuning {
 
 export const TUNING: Tuning = { jobNs: 60_000, taskNs: 20_000, copyNs: 0.075, tasksPerThread: 64, blocksPerThread: 16 };
 
-/** What a call has to do, in nanoseconds of one thread. */
-export interface Work {
+/** What a call costs on one thread. */
+export interface Cost {
   readonly computeNs: number;
   /** Bytes that travel between a caller's arrays and module memory. */
   readonly copyBytes: number;
@@ -42,7 +42,7 @@ export interface Work {
  * How many of `threads` threads a call is worth: 1 unless sharing it saves more than it costs. Copies are made by the calling thread,
  * and into shared memory more slowly.
  */
-export function threadsFor({ computeNs, copyBytes }: Work, threads: number, { jobNs, taskNs, copyNs }: Tuning = TUNING): number {
+export function threadsFor({ computeNs, copyBytes }: Cost, threads: number, { jobNs, taskNs, copyNs }: Tuning = TUNING): number {
   const useful = Math.min(threads, Math.floor(computeNs / taskNs));
   if (useful < 2) return 1;
   const saved = computeNs * (1 - 1 / useful);

@@ -1,50 +1,21 @@
 import { BackendError, describe } from "../../errors.ts";
-import { INITIAL_PAGES, MAXIMUM_PAGES, ModuleMemory } from "./memory.ts";
+import { EngineMemory, limitsOf } from "./engine-memory.ts";
 
-const PAGE = 65536;
 /** Default of what a shared memory may grow to. Every one reserves its maximum of address space, and phones have little of that. */
 export const DEFAULT_MAXIMUM_BYTES = 1 << 30;
 /** Where the maximum cannot be reserved it is halved, down to this. */
 const SMALLEST_MAXIMUM_BYTES = 1 << 26;
-
-/** Module memory that workers use at the same time. */
-export class SharedMemory extends ModuleMemory {
-  #inUse = 0;
-  readonly #waiting: number[] = [];
-
-  /** Gives a block back; while jobs run that may use it, after them. */
-  override free(start: number): void {
-    if (this.#inUse > 0) this.#waiting.push(start);
-    else super.free(start);
-  }
-
-  /** Gives a block back now: nothing that runs uses it. */
-  freeNow(start: number): void {
-    super.free(start);
-  }
-
-  /** Keeps every block where it is until `leave`. */
-  enter(): void {
-    this.#inUse++;
-  }
-
-  leave(): void {
-    if (--this.#inUse > 0) return;
-    for (const start of this.#waiting.splice(0)) super.free(start);
-  }
-}
 
 /**
  * Reserves shared memory: what is asked for, or the largest part of it that can be had.
  *
  * @throws BackendError if there is none, with the engine's reason
  */
-export function createSharedMemory(maximumBytes: number): SharedMemory {
+export function createSharedMemory(maximumBytes: number): EngineMemory {
   let reason: unknown;
   for (let bytes = maximumBytes; bytes >= Math.min(maximumBytes, SMALLEST_MAXIMUM_BYTES); bytes /= 2) {
-    const maximum = Math.min(MAXIMUM_PAGES, Math.max(INITIAL_PAGES, Math.floor(bytes / PAGE)));
     try {
-      return new SharedMemory(new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum, shared: true }));
+      return new EngineMemory(new WebAssembly.Memory({ ...limitsOf(bytes), shared: true }));
     } catch (error) {
       reason = error;
     }

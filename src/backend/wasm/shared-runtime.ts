@@ -1,12 +1,11 @@
-import { binaryOf, createRuntime } from "./runtime.ts";
-import type { Runtime } from "./runtime.ts";
+import type { EngineRuntime } from "./engine-memory.ts";
 import type { Variant } from "./features.ts";
+import { binaryOf, createRuntime } from "./runtime.ts";
 import { shareMemoryOf } from "./shared-binary.ts";
-import { type SharedMemory, createSharedMemory } from "./shared-memory.ts";
+import { createSharedMemory } from "./shared-memory.ts";
 
 /** A runtime whose memory workers share. */
-export interface SharedRuntime extends Runtime {
-  readonly memory: SharedMemory;
+export interface SharedRuntime extends EngineRuntime {
   /** What the workers instantiate too. */
   readonly module: WebAssembly.Module;
 }

@@ -3,7 +3,7 @@ import type { GPUCommandEncoderLike, GPUDeviceLike, GPULike } from "../../gpu-ty
 import { contiguousStrides, elementCount, sameShape } from "../../shape.ts";
 import type { DType, DTypeData, DeviceArray } from "../../tensor.ts";
 import { BufferPool, COPY_SRC, NUMBERS, type PoolState } from "./buffers.ts";
-import { CallOrder } from "./call-order.ts";
+import { CallOrder } from "../../call-order.ts";
 import { type AdapterInfo, type FoundDevice, type NoDevice, findDevice } from "./device.ts";
 import { type Job, type ResultTensor, claim, deliver, recordJob } from "./job.ts";
 import { PipelineCache } from "./pipelines.ts";
@@ -77,6 +77,10 @@ export class WebGpuBackend {
       this.#errors.push(event.error.message);
       this.#errors.splice(0, this.#errors.length - KEPT_ERRORS);
     });
+  }
+
+  get device(): GPUDevice {
+    return this.#device;
   }
 
   /** Why no call can run any more: the device was lost, or the backend disposed of. */
@@ -171,7 +175,7 @@ export class WebGpuBackend {
   /** Runs something with a recorder that gives back what it holds, whatever happens. */
   async #call<T>(signal: AbortSignal | undefined, run: (recorder: Recorder) => Promise<T>): Promise<T> {
     this.#assertUsable();
-    signal?.throwIfAborted();
+    if (signal?.aborted === true) throw signal.reason;
     const recorder = new Recorder(this.#device, this.#pool, this.traits, { checks: true });
     try {
       return await run(recorder);
@@ -218,7 +222,7 @@ export class WebGpuBackend {
       await this.#wait(Promise.all([preparing, place.turn]), signal);
       // Things may have ended since the last of these resolved.
       this.#assertUsable();
-      signal?.throwIfAborted();
+      if (signal?.aborted === true) throw signal.reason;
       done = submit();
     } finally {
       place.leave();

@@ -44,6 +44,10 @@ export class Gpu {
     return this.#completed;
   }
 
+  get device(): GPUDevice {
+    return this.#backend.device;
+  }
+
   get maxBufferBytes(): number {
     return this.#backend.traits.bufferBytes;
   }

@@ -1,0 +1,34 @@
+/** Lets calls go on in the order they were made, also where one has to wait (for a compiler, say) and the next has not. */
+export class CallOrder {
+  #inside = 0;
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** Whether a call has not left yet. While none is there, the next may go on at once. */
+  get busy(): boolean {
+    return this.#inside > 0;
+  }
+
+  /** Resolves when all calls so far have left. */
+  get last(): Promise<unknown> {
+    return this.#last;
+  }
+
+  /** Takes the next place. `turn` resolves when all earlier calls have left, whatever became of them. Leaving again does nothing. */
+  enter(): { readonly turn: Promise<unknown>; leave(): void } {
+    const turn = this.#last;
+    let resolve: () => void = () => undefined;
+    const left = new Promise<void>((done) => (resolve = done));
+    this.#last = turn.then(() => left);
+    this.#inside++;
+    let inside = true;
+    return {
+      turn,
+      leave: () => {
+        if (!inside) return;
+        inside = false;
+        this.#inside--;
+        resolve();
+      },
+    };
+  }
+}
