@@ -1,3 +1,5 @@
+import type { AbortSignalLike } from "./gpu-types.ts";
+
 /** Lets calls go on in the order they were made, also where one has to wait (for a compiler, say) and the next has not. */
 export class CallOrder {
   #inside = 0;
@@ -31,4 +33,17 @@ export class CallOrder {
       },
     };
   }
+}
+
+/** Waits for a turn, but no longer than the caller cares. */
+export function waitForTurn(turn: Promise<unknown>, signal: AbortSignalLike | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a signal's reason may be anything
+    const abort = (): void => reject(signal?.reason);
+    signal?.addEventListener("abort", abort);
+    void turn.then(() => {
+      signal?.removeEventListener("abort", abort);
+      resolve();
+    });
+  });
 }

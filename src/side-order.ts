@@ -1,7 +1,6 @@
 import type { ModuleMemory } from "./backend/wasm/memory.ts";
 import { CallOrder } from "./call-order.ts";
 import type { Device } from "./dispatch.ts";
-import type { AbortSignalLike } from "./gpu-types.ts";
 import type { MapCall, Replace } from "./map-call.ts";
 import { DeviceArray } from "./tensor.ts";
 
@@ -71,17 +70,4 @@ export class SideOrder {
       ended: () => opened?.leave(),
     };
   }
-}
-
-/** Waits for a turn, but no longer than the caller cares. */
-export function waitForTurn(turn: Promise<unknown>, signal: AbortSignalLike | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a signal's reason may be anything
-    const abort = (): void => reject(signal?.reason);
-    signal?.addEventListener("abort", abort);
-    void turn.then(() => {
-      signal?.removeEventListener("abort", abort);
-      resolve();
-    });
-  });
 }

@@ -292,18 +292,32 @@ describe.each(PLACES)("calls in a row, %s", (_, threads, prepare) => {
     const controller = new AbortController();
     const begin = performance.now();
     const call = longCall(cpu, controller.signal);
-    const waiting = attend(cpu, controller.signal);
+    const waiting = expect(attend(cpu, controller.signal)).rejects.toBe(reason);
     const next = attend(cpu);
     setTimeout(() => controller.abort(reason), 20);
     await expect(call).rejects.toBe(reason);
     const aborted = performance.now() - begin;
-    await expect(waiting).rejects.toBe(reason);
+    await waiting;
     expectSameBits((await next).data, ATTENDED);
     expect(() => cpu.rows(parseSoftmax(INPUT), controller.signal)).toThrow(reason);
     const whole = performance.now();
     await longCall(cpu);
     expect(aborted).toBeLessThan((performance.now() - whole) * 0.8);
     expect(cpu.runtime.memory.usedBytes).toBe(used);
+  });
+
+  test("a call that waits and is aborted does not wait for the one before it, nor does the next one overtake that", { timeout: 60_000 }, async () => {
+    const cpu = await start(threads);
+    const settled: string[] = [];
+    const note = async (name: string, call: Promise<unknown>): Promise<void> => {
+      await call.catch(() => undefined);
+      settled.push(name);
+    };
+    const controller = new AbortController();
+    const calls = [note("long", longCall(cpu)), note("aborted", attend(cpu, controller.signal)), note("next", attend(cpu))];
+    setTimeout(() => controller.abort(), 5);
+    await Promise.all(calls);
+    expect(settled).toEqual(["aborted", "long", "next"]);
   });
 
   test("calls for one thread that have to wait their turn, while every worker sleeps", { timeout: 20_000 }, async () => {
@@ -355,6 +369,17 @@ test("what is too short to share, or all one row, runs at once", async () => {
   expect(cpu.threadsFor(parseAttention(long, long, long))).toBe(3);
   // The same keys for one query: copying them costs more than reading them.
   expect(cpu.threadsFor(parseAttention(tensor(new Float32Array(8 * 64), [8, 1, 64]), long, long))).toBe(1);
+});
+
+test("on one thread of a page a long call lets events happen", { timeout: 60_000 }, async () => {
+  forbidWaiting();
+  const cpu = await createCpu({ threads: 1 });
+  open.push(cpu);
+  let events = 0;
+  const timer = setInterval(() => events++, 1);
+  await longCall(cpu);
+  clearInterval(timer);
+  expect(events).toBeGreaterThan(3);
 });
 
 test("memory that grows during a call on one thread, where it is not shared: the call goes on", { timeout: 60_000 }, async () => {

@@ -2,6 +2,7 @@ import { type AttentionCall, hostAttentionCall, outputView } from "../../attenti
 import { BackendError, DisposedError } from "../../errors.ts";
 import type { AbortSignalLike } from "../../gpu-types.ts";
 import { type MapCall, mapAttentionCall, mapRowCall } from "../../map-call.ts";
+import { CallOrder, waitForTurn } from "../../call-order.ts";
 import { newOutput } from "../../row-arguments.ts";
 import { type RowCall, hostRowCall } from "../../row-call.ts";
 import { elementCount } from "../../shape.ts";
@@ -54,8 +55,8 @@ interface Operation<C, T> {
   readonly result: () => T;
 }
 
-/** Computing on one thread that takes so long is worth stopping between tasks when there is a signal. */
-const STOPPABLE_NS = 20e6;
+/** Computing on one thread that takes so long goes task by task where a signal may stop it, or where a page would stand still. */
+const LONG_NS = 20e6;
 
 /**
  * The CPU as an engine sees it: operations over one memory, on as many threads as a call is worth. Arrays of the caller's are read
@@ -69,8 +70,7 @@ export class Cpu {
   readonly #local: Runtime;
   readonly #reasons: readonly string[];
   readonly #tuning: Tuning;
-  #waiting = 0;
-  #tail: Promise<unknown> = Promise.resolve();
+  readonly #order = new CallOrder();
   #disposed = false;
   #ended: Promise<void> = Promise.resolve();
 
@@ -105,7 +105,7 @@ export class Cpu {
 
   /** Whether no call runs or waits. */
   get idle(): boolean {
-    return this.#waiting === 0;
+    return !this.#order.busy;
   }
 
   /** How many threads a call would be shared by. */
@@ -208,8 +208,8 @@ export class Cpu {
     const { call, map, cost, inModule, now, later } = operation;
     const threads = this.#worth(cost);
     const direct = inModule ? this.runtime : this.#local;
-    const stoppable = signal !== undefined && cost.computeNs > STOPPABLE_NS;
-    if (this.idle && threads === 1 && !stoppable) return now(direct);
+    const divided = threads > 1 || (cost.computeNs > LONG_NS && (signal !== undefined || !this.#pool.mayBlock));
+    if (this.idle && !divided) return now(direct);
     // Making a job takes memory.
     const hold = holdIn(this.runtime.memory);
     const held = map(call, hold, hold);
@@ -267,20 +267,18 @@ export class Cpu {
     } finally {
       if (running === undefined) turn.end();
     }
-    return this.#track(
-      running.then(() => turn.finish()),
-      turn,
-    );
+    return this.#inside(this.#order.enter(), turn, () => running.then(() => turn.finish()));
   }
 
   /** Runs a call when all before it have ended. */
   #enqueue<T>(turn: Turn<T>): Promise<T> {
-    const run = async (): Promise<T> => {
+    const place = this.#order.enter();
+    return this.#inside(place, turn, async () => {
+      await waitForTurn(place.turn, turn.signal);
       this.#check(turn.signal);
       await turn.run();
       return turn.finish();
-    };
-    return this.#track(this.#tail.then(run), turn);
+    });
   }
 
   /** The same on the calling thread, without a job. */
@@ -290,17 +288,16 @@ export class Cpu {
     return this.#enqueue({ signal, run: () => undefined, finish: () => run(kept), end: () => undefined });
   }
 
-  /** Counts a call as waiting until it has settled. */
-  #track<T>(result: Promise<T>, turn: Turn<T>): Promise<T> {
+  /** Keeps a call's place, and memory where it is, until the call has settled. */
+  async #inside<T>(place: { leave(): void }, turn: Turn<T>, run: () => Promise<T>): Promise<T> {
     const { memory } = this.runtime;
-    this.#waiting++;
     memory.enter();
-    const settled = result.finally(() => {
+    try {
+      return await run();
+    } finally {
       turn.end();
-      this.#waiting--;
+      place.leave();
       memory.leave();
-    });
-    this.#tail = settled.catch(() => undefined);
-    return settled;
+    }
   }
 }

@@ -95,7 +95,7 @@ export class WorkerPool {
     this.#controlAt = runtime.memory.allocate(bytes);
     runtime.memory.u8.fill(0, this.#controlAt, this.#controlAt + bytes);
     this.#executor = new Executor(runtime.memory.memory, runtime.kernels as unknown as WebAssembly.Exports, this.#controlAt, 0);
-    this.#mayBlock = mayBlock(this.#executor.control);
+    this.#mayBlock = mayBlock();
     this.#wanted = options.module === undefined ? 0 : options.threads - (this.#mayBlock ? 1 : 0);
   }
 
@@ -354,13 +354,14 @@ export class WorkerPool {
 }
 
 /** Whether this thread may wait for another: everywhere but on a browser's main thread and in service workers. */
-function mayBlock(control: Int32Array): boolean {
+function mayBlock(): boolean {
   try {
     // Another value than the cell has: returns at once where waiting is allowed.
-    Atomics.wait(control, STOP, 1, 0);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 1, 0);
     return true;
   } catch {
-    return false;
+    // Not allowed, or no memory is shared: then there is nobody to wait for, and a page is the one thing that must not stand still.
+    return typeof SharedArrayBuffer === "undefined" && !("document" in globalThis);
   }
 }
 
