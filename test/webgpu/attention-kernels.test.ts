@@ -47,6 +47,11 @@ describe("every program", () => {
     await expect(new PipelineCache(device).compile(program)).resolves.toBeDefined();
   });
 
+  test("is written once", () => {
+    for (const key of ATTENTION_KEYS) expect(attentionProgram({ ...key })).toBe(attentionProgram(key));
+    for (const storage of STORAGES) expect(scoresProgram(storage)).toBe(scoresProgram(storage));
+  });
+
   test("has a name of its own, and at most eight storage buffers", () => {
     expect(new Set(PROGRAMS.map(({ name }) => name)).size).toBe(PROGRAMS.length);
     for (const { bindings } of PROGRAMS) expect(bindings.filter((kind) => kind !== "uniform").length).toBeLessThanOrEqual(BASE_TRAITS.storageBuffers);

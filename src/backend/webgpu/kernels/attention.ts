@@ -1,7 +1,7 @@
-import type { Program } from "../program.ts";
+import { type Program, type ProgramSource, programOf } from "../program.ts";
 import type { DeviceTraits, Storage } from "../traits.ts";
 import { uniformBlock } from "../uniforms.ts";
-import { ELEMENT, LSE, SCORE_UNIFORMS, SCORE_WGSL, SINKS, TILE_SKIPPED, element, elements } from "./score-modifiers.ts";
+import { ELEMENT, LSE, SCORE_UNIFORMS, SCORE_WGSL, SINKS, TILE_SKIPPED, element, elements, featuresOf } from "./score-modifiers.ts";
 
 // Flash attention: a workgroup computes `rows` rows, in tiles of `keys` keys, with the running max and sum in registers.
 //
@@ -136,8 +136,13 @@ export function attentionNeeds(key: AttentionKey): { readonly workgroupStorage: 
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 const lines = (count: number, line: (i: number) => string): string => range(count).map(line).join("\n");
 
-/** The program of a key: q, k, v, bias, mask, tables, out, lse. */
+/** The program of a key. */
 export function attentionProgram(key: AttentionKey): Program {
+  const { rows, keys, storage, subgroups } = key;
+  return programOf(`attention ${rows}x${keys} ${storage}${subgroups ? " subgroups" : ""}`, () => attentionSource(key));
+}
+
+function attentionSource(key: AttentionKey): ProgramSource {
   const { rows, keys, storage, subgroups } = key;
   const { threads, groups, perThread, valueKeys, stagedRows } = tilesOf(key);
   const decode = rows === 16;
@@ -148,21 +153,7 @@ export function attentionProgram(key: AttentionKey): Program {
   const steps = range(STEPS);
   const accumulators = range(4).flatMap((r) => [`o${r}a`, `o${r}b`]);
 
-  const name = `attention ${rows}x${keys} ${storage}${subgroups ? " subgroups" : ""}`;
-  const wgsl = `
-${storage === "f16" ? "enable f16;" : ""}
-${subgroups ? "enable subgroups;" : ""}
-${ATTENTION_UNIFORMS.wgsl}
-@group(0) @binding(0) var<uniform> u: Uniforms;
-@group(0) @binding(1) var<storage, read> q: array<${ELEMENT[storage]}>;
-@group(0) @binding(2) var<storage, read> k: array<${ELEMENT[storage]}>;
-@group(0) @binding(3) var<storage, read> v: array<${ELEMENT[storage]}>;
-@group(0) @binding(4) var<storage, read> bias: array<f32>;
-@group(0) @binding(5) var<storage, read> mask: array<u32>;
-@group(0) @binding(6) var<storage, read> tables: array<u32>;
-@group(0) @binding(7) var<storage, read_write> out: array<f32>;
-@group(0) @binding(8) var<storage, read_write> lse: array<u32>;
-
+  const body = `
 /// A chunk of q and of k, four rows or keys in a vec4; or a chunk of v, four columns in one.
 var<workgroup> stage: array<array<vec4<f32>, ${STEPS + 1}>, ${stagedRows}>;
 /// The tile's scores, later weights, by group and key: four rows in a vec4.
@@ -393,10 +384,19 @@ ${accumulators
 }
 `;
   return {
-    name,
-    wgsl,
-    bindings: ["uniform", "read", "read", "read", "read", "read", "read", "write", "write"],
-    features: [...(storage === "f16" ? (["shader-f16"] as const) : []), ...(subgroups ? (["subgroups"] as const) : [])],
+    uniforms: ATTENTION_UNIFORMS,
+    buffers: {
+      q: ["read", ELEMENT[storage]],
+      k: ["read", ELEMENT[storage]],
+      v: ["read", ELEMENT[storage]],
+      bias: ["read", "f32"],
+      mask: ["read", "u32"],
+      tables: ["read", "u32"],
+      out: ["write", "f32"],
+      lse: ["write", "u32"],
+    },
+    features: [...featuresOf(storage), ...(subgroups ? (["subgroups"] as const) : [])],
+    body,
   };
 }
 

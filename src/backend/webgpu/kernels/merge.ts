@@ -1,4 +1,4 @@
-import type { Program } from "../program.ts";
+import { programOf } from "../program.ts";
 import { uniformBlock } from "../uniforms.ts";
 
 // States (out, lse) that merge: chunks of split keys, all at once, and the states of mergeStates, two at a time.
@@ -41,20 +41,19 @@ export const CHUNK_UNIFORMS = uniformBlock("Uniforms", {
 export const CHUNK_SEQUENCE_WORDS = 4;
 
 /**
- * Merges the chunks of split keys: outputs, log-sum-exps, tables, out, lse. Chunk c of a sequence goes to lane c mod 8 and the
+ * Merges the chunks of split keys. Chunk c of a sequence goes to lane c mod 8 and the
  * lanes are summed in order, so that chunks which see nothing, in whatever number, change no bit.
  */
-export const MERGE_CHUNKS: Program = {
-  name: "merge chunks",
-  wgsl: `
-${CHUNK_UNIFORMS.wgsl}
-@group(0) @binding(0) var<uniform> u: Uniforms;
-@group(0) @binding(1) var<storage, read> part_out: array<f32>;
-@group(0) @binding(2) var<storage, read> part_lse: array<u32>;
-@group(0) @binding(3) var<storage, read> tables: array<u32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
-@group(0) @binding(5) var<storage, read_write> lse: array<u32>;
-${CONSTANTS}
+export const MERGE_CHUNKS = programOf("merge chunks", () => ({
+  uniforms: CHUNK_UNIFORMS,
+  buffers: {
+    part_out: ["read", "f32"],
+    part_lse: ["read", "u32"],
+    tables: ["read", "u32"],
+    out: ["write", "f32"],
+    lse: ["write", "u32"],
+  },
+  body: `${CONSTANTS}
 var<workgroup> tops: array<f32, ${THREADS}>;
 var<workgroup> sums: array<vec2<f32>, ${THREADS}>;
 
@@ -104,9 +103,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   }
 }
 `,
-  bindings: ["uniform", "read", "read", "read", "write", "write"],
-  features: [],
-};
+}));
 
 /** Uniforms of the merge of two states a and b, rows by [batch, head, length]. Offsets and strides in elements. */
 export const PAIR_UNIFORMS = uniformBlock("Uniforms", {
@@ -123,21 +120,20 @@ export const PAIR_UNIFORMS = uniformBlock("Uniforms", {
 });
 
 /**
- * Merges two states: outA, lseA, outB, lseB, out, lse. The one with the larger log-sum-exp goes first, where its weight is 1,
+ * Merges two states. The one with the larger log-sum-exp goes first, where its weight is 1,
  * so that both orders compute the same, also if the compiler contracts to a fused multiply-add.
  */
-export const MERGE_PAIR: Program = {
-  name: "merge pair",
-  wgsl: `
-${PAIR_UNIFORMS.wgsl}
-@group(0) @binding(0) var<uniform> u: Uniforms;
-@group(0) @binding(1) var<storage, read> out_a: array<f32>;
-@group(0) @binding(2) var<storage, read> lse_a: array<u32>;
-@group(0) @binding(3) var<storage, read> out_b: array<f32>;
-@group(0) @binding(4) var<storage, read> lse_b: array<u32>;
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;
-@group(0) @binding(6) var<storage, read_write> lse: array<u32>;
-${CONSTANTS}
+export const MERGE_PAIR = programOf("merge pair", () => ({
+  uniforms: PAIR_UNIFORMS,
+  buffers: {
+    out_a: ["read", "f32"],
+    lse_a: ["read", "u32"],
+    out_b: ["read", "f32"],
+    lse_b: ["read", "u32"],
+    out: ["write", "f32"],
+    lse: ["write", "u32"],
+  },
+  body: `${CONSTANTS}
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let id = (workgroup.y * u.gridX + workgroup.x) * ${THREADS}u + thread;
@@ -167,6 +163,4 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   if (column == 0u) { lse[dot(at, u.lses[2])] = select(bitcast<u32>(top + log(sum)), NEG_INF, of_a == NEG_INF && of_b == NEG_INF); }
 }
 `,
-  bindings: ["uniform", "read", "read", "read", "read", "write", "write"],
-  features: [],
-};
+}));

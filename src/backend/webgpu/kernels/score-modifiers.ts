@@ -1,3 +1,4 @@
+import type { ProgramFeature } from "../program.ts";
 import type { Storage } from "../traits.ts";
 
 // What happens to a score between q·k and softmax, in WGSL, for every kernel that computes scores; and the records that say, for
@@ -85,6 +86,11 @@ const READERS = { u32: "tables[at + N]", i32: "bitcast<i32>(tables[at + N])", f3
 
 /** The element type of a binding of numbers. */
 export const ELEMENT: Readonly<Record<Storage, string>> = { f32: "f32", f16: "f16", "f16-packed": "u32" };
+
+/** What reading it takes. */
+export function featuresOf(storage: Storage): readonly ProgramFeature[] {
+  return storage === "f16" ? ["shader-f16"] : [];
+}
 
 /** An expression for element `index` of a binding, as f32. */
 export function element(storage: Storage, binding: string, index: string): string {
