@@ -9,6 +9,7 @@ import type { AttentionOptions } from "../reference/attention.ts";
 import { type Operands, expectAttention, expectedOf, operandsFor, run, shapesOf, toleranceFor } from "../support/attention.ts";
 import { type Gpu, attentionSubject, compute, openGpu, runCall } from "../support/attention-webgpu.ts";
 import { byName } from "../support/by-name.ts";
+import { HALF_FORMS, halved } from "../support/half.ts";
 import type { Subject } from "../support/subjects.ts";
 import { expectSameBits } from "../support/tolerances.ts";
 import { unavailable } from "../support/variants.ts";
@@ -100,6 +101,22 @@ function suite(adapterOf: GPU): void {
     });
 
     test("unpacked from pairs", async () => await checkHalves(false));
+
+    test.each(HALF_FORMS)("columns of a matrix, as %s", async (_, form) => {
+      const c = attentionCase({ batch: 2, heads: 2, kvHeads: 1, queries: 5, keys: 40, dim: 6, valueDim: 4 });
+      const operands = halves(operandsFor(c));
+      const shapes = shapesOf(c);
+      /** [B, H, L, E] with E outside of L. */
+      const turned = (values: Float32Array, shape: readonly [number, number, number, number]) => {
+        const [, h, l, e] = shape;
+        const data = new Float32Array(values.length);
+        values.forEach((x, i) => (data[Math.floor(i / (l * e)) * l * e + (i % e) * l + (Math.floor(i / e) % l)] = x));
+        return { data: form(halved(data).bits), shape, dtype: "f16", strides: [h * l * e, l * e, 1, l] };
+      };
+      const call = parseAttention(turned(operands.q, shapes.q), turned(operands.k, shapes.k), turned(operands.v, shapes.v), { returnLse: true });
+      const { out, lse } = await runCall(gpu, call);
+      expectAttention({ out: out.data, lse: lse.data }, expectedOf(operands, {}), toleranceFor(operands, {}, "webgpu"), c.name);
+    });
 
     async function checkHalves(f16: boolean): Promise<void> {
       for (const c of cases) {
@@ -333,12 +350,6 @@ function halves(operands: Operands): Operands {
   return { ...operands, q: round(operands.q), k: round(operands.k), v: round(operands.v) };
 }
 
-/** Numbers that f16 holds, as its bits; normal ones of at most 11 binary digits. */
 function half(values: Float32Array, shape: readonly number[]) {
-  const data = Uint16Array.from(values, (x) => {
-    if (x === 0) return 0;
-    const exponent = Math.floor(Math.log2(Math.abs(x)));
-    return (x < 0 ? 0x8000 : 0) | ((exponent + 15) << 10) | ((Math.abs(x) / 2 ** exponent - 1) * 1024);
-  });
-  return { data, shape, dtype: "f16" };
+  return { data: halved(values).bits, shape, dtype: "f16" };
 }

@@ -1,11 +1,11 @@
 import type { HeadView, ScoreCall, ScoreView, Sequence } from "../../attention-arguments.ts";
 import { type BlockMask, TILE_EMPTY, TILE_PARTIAL } from "../../block-mask.ts";
 import { BackendError } from "../../errors.ts";
-import { contiguousStrides, elementCount } from "../../shape.ts";
+import { contiguousStrides } from "../../shape.ts";
 import { DeviceArray } from "../../tensor.ts";
 import { ALIBI, BIAS, MASK, SINKS, type SequenceRecord, TILE, TILES, TILE_OPEN, TILE_SKIPPED, bitsOf } from "./kernels/score-modifiers.ts";
+import { type Packable, pack } from "./pack.ts";
 import type { Recorder, Slice } from "./recorder.ts";
-import { copyStrided } from "../../copy-strided.ts";
 
 /** An operand in a GPU buffer: strides in elements along batch, head, row and what a row holds. */
 export interface Operand {
@@ -272,7 +272,7 @@ export function gridOf(count: number, { traits }: Pick<Recorder, "traits">): rea
 }
 
 /** A copy in which the elements of a head are neighbours: kernels read rows along them. */
-function packHeads(view: HeadView, sequences: readonly Sequence[], extent: (s: Sequence) => Extent, heads: number): HeadView {
+function packHeads(view: HeadView, sequences: readonly Sequence[], extent: (s: Sequence) => Extent, heads: number): HeadView<Packable> {
   let [batches, rows, width] = [0, 0, 0];
   for (const s of sequences) {
     const e = extent(s);
@@ -281,10 +281,8 @@ function packHeads(view: HeadView, sequences: readonly Sequence[], extent: (s: S
     width = e.width;
   }
   const shape = [batches, heads, rows, width];
-  const data = view.data instanceof Uint16Array ? new Uint16Array(elementCount(shape)) : new Float32Array(elementCount(shape));
-  const strides = contiguousStrides(shape);
-  copyStrided(shape, view.data as Float32Array, [view.batch, view.head, view.row, view.dim], data as Float32Array, strides);
-  const [batch = 0, head = 0, row = 0] = strides;
+  const data = pack(view.data as Packable, shape, [view.batch, view.head, view.row, view.dim]);
+  const [batch = 0, head = 0, row = 0] = contiguousStrides(shape);
   return { data, batch, head, row, dim: 1 };
 }
 

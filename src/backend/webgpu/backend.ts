@@ -6,12 +6,12 @@ import { BufferPool, COPY_SRC, NUMBERS, type PoolState } from "./buffers.ts";
 import { CallOrder } from "./call-order.ts";
 import { type AdapterInfo, type FoundDevice, type NoDevice, findDevice } from "./device.ts";
 import { type Job, type ResultTensor, claim, deliver, recordJob } from "./job.ts";
+import { pack } from "./pack.ts";
 import { PipelineCache } from "./pipelines.ts";
 import { mapForReading } from "./readback.ts";
 import { Recorder, type Slice, roundUp } from "./recorder.ts";
 import { Recording } from "./recording.ts";
 import { ResidentTensor } from "./resident-tensor.ts";
-import { copyStrided } from "../../copy-strided.ts";
 import type { DeviceTraits } from "./traits.ts";
 
 /** Messages that are kept of what the device reported outside of any call. */
@@ -134,9 +134,10 @@ export class WebGpuBackend {
   /** Copies a tensor to the GPU. It is read before the promise is returned. */
   upload(tensor: HostTensor, signal?: AbortSignal): Promise<ResidentTensor> {
     return this.#call(signal, async (recorder) => {
-      const { shape, dtype } = tensor;
+      const { data, shape, dtype, strides } = tensor;
       if (!(dtype in ARRAYS)) throw new UnsupportedError(`a tensor on the GPU expected dtype f32, f16, i8 or u8, got ${dtype}`);
-      const slice = recorder.input(gapless(tensor), elementCount(shape));
+      const gapless = strides === undefined || sameShape(strides, contiguousStrides(shape));
+      const slice = recorder.input(gapless ? data : pack(data, shape, strides), elementCount(shape));
       const preparing = recorder.prepare(this.#pipelines);
       if (preparing !== undefined) await this.#wait(preparing, signal);
       this.#assertUsable();
@@ -314,13 +315,4 @@ export class WebGpuBackend {
       return error;
     return new BackendError(`the GPU failed a call: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
   }
-}
-
-/** A tensor's numbers without gaps, as they are on the GPU. */
-function gapless({ data, shape, strides }: HostTensor): HostTensor["data"] {
-  const target = contiguousStrides(shape);
-  if (strides === undefined || sameShape(strides, target)) return data;
-  const packed = new (data.constructor as new (length: number) => typeof data)(elementCount(shape));
-  copyStrided(shape, data, strides, packed, target);
-  return packed;
 }

@@ -5,8 +5,8 @@ import { contiguousStrides, elementCount } from "../../shape.ts";
 import { DeviceArray } from "../../tensor.ts";
 import { type Binding, allBound, bindSpan, gridOf } from "./attention-operands.ts";
 import { MERGED_ELEMENTS, MERGE_PAIR, PAIR_UNIFORMS } from "./kernels/merge.ts";
+import { pack } from "./pack.ts";
 import type { Recorder, Slice } from "./recorder.ts";
-import { copyStrided } from "../../copy-strided.ts";
 
 /** A tensor of a state, rows by batch, head and length: strides in elements. */
 interface Rows {
@@ -133,10 +133,7 @@ function rowsOf(recorder: Recorder, call: MergeCall, view: FloatView, shape: rea
   const { data } = view;
   if (data instanceof DeviceArray) return { slice: recorder.input(data), strides: triple(call, view.strides, isOut), width };
   if (isOut && view.strides.at(-1) !== 1 && width > 1) {
-    const packed = new Float32Array(elementCount(shape));
-    const strides = contiguousStrides(shape);
-    copyStrided(shape, data as Float32Array, view.strides, packed, strides);
-    return { slice: recorder.input(packed), strides: triple(call, strides, isOut), width };
+    return { slice: recorder.input(pack(data, shape, view.strides)), strides: triple(call, contiguousStrides(shape), isOut), width };
   }
   const extent = elementCount(shape) === 0 ? 0 : shape.reduce((sum, size, d) => sum + (size - 1) * (view.strides[d] ?? 0), 1);
   return { slice: recorder.input(data, extent), strides: triple(call, view.strides, isOut), width };

@@ -1,6 +1,7 @@
 import { BackendError, UnsupportedError } from "../../errors.ts";
 import { DeviceArray } from "../../tensor.ts";
 import { type BufferPool, NUMBERS, READBACK, STORAGE, UNIFORMS } from "./buffers.ts";
+import type { Packable } from "./pack.ts";
 import type { PipelineCache } from "./pipelines.ts";
 import type { Program } from "./program.ts";
 import type { DeviceTraits } from "./traits.ts";
@@ -11,12 +12,6 @@ export interface Slice {
   /** A multiple of 4. Where it is not one of the device's `offsetAlignment`, shaders add {@link Recorder.baseOf}. */
   readonly byteOffset: number;
   readonly byteLength: number;
-}
-
-/** A typed array. */
-interface HostSource extends ArrayBufferView {
-  readonly length: number;
-  readonly BYTES_PER_ELEMENT: number;
 }
 
 /** A uniform block and its place in the buffer that all of a call's blocks share. */
@@ -71,7 +66,7 @@ export class Recorder {
    * An operand. The first `count` elements of a host array are copied now, once however often it is named; numbers on the GPU are
    * used where they lie, all of them.
    */
-  input(data: HostSource | DeviceArray, count?: number): Slice {
+  input(data: Packable | DeviceArray, count?: number): Slice {
     const known = this.#inputs.get(data);
     if (data instanceof DeviceArray) {
       if (known !== undefined) return known;
@@ -269,7 +264,7 @@ export function roundUp(value: number, multiple: number): number {
 }
 
 /** Bytes, because Dawn for Node 0.6 crashes when it is given a Float16Array. */
-function hostBytes(data: HostSource, count: number): Uint8Array {
+function hostBytes(data: Packable, count: number): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, count * data.BYTES_PER_ELEMENT);
 }
 
