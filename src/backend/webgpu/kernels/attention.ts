@@ -347,6 +347,10 @@ ${steps.map((i) => `          let b${i} = stage[of_v + ${(valueKeys / STEPS) * L
     sum += stage[at][0] + stage[at][1] + (stage[at][2] + stage[at][3]);
   }
 
+  // The key of the max counts 1, so that a sum of 0 is a row that saw nothing. What it has for outputs may be 0 · NaN, of values
+  // that other rows see.
+  var saw = sum > vec4(0.0);
+
   // A sink joins once, at the end: in the first chunk. Rows that are not in use have none.
   var fade = vec4(1.0);
   if ((u.flags & ${SINKS}u) != 0u && chunk == 0u) {
@@ -358,7 +362,6 @@ ${steps.map((i) => `          let b${i} = stage[of_v + ${(valueKeys / STEPS) * L
     sum = sum * fade + select(vec4(0.0), exp(sink - top), there);
     m = top;
   }
-  // The key of the max counts 1, so that a sum of 0 is a row that saw nothing.
   let any = sum > vec4(0.0);
   var factor = select(vec4(0.0), fade / sum, any);
   var logs = select(vec4(NEG_INF), bitcast<vec4<u32>>(m + log(select(vec4(1.0), sum, any))), any);
@@ -369,14 +372,15 @@ ${steps.map((i) => `          let b${i} = stage[of_v + ${(valueKeys / STEPS) * L
   for (var r = 0u; r < count; r++) {
     if ((u.flags & ${LSE}u) != 0u && slice == 0u && lane == 0u) { lse[lse_at.x] = logs.x; }
 ${decode ? "    // Nobody reads the outputs of a chunk that saw nothing.\n    if (!empty) {" : "    {"}
-      for (var n = 0u; n < 4u && lane + n * ${LANES}u < columns; n++) { out[out_at.x + lane + n * ${LANES}u] = o0a[n] * factor.x; }
-      for (var n = 0u; n < 4u && lane + n * ${LANES}u + ${HALF}u < columns; n++) { out[out_at.x + lane + n * ${LANES}u + ${HALF}u] = o0b[n] * factor.x; }
+      for (var n = 0u; n < 4u && lane + n * ${LANES}u < columns; n++) { out[out_at.x + lane + n * ${LANES}u] = select(0.0, o0a[n] * factor.x, saw.x); }
+      for (var n = 0u; n < 4u && lane + n * ${LANES}u + ${HALF}u < columns; n++) { out[out_at.x + lane + n * ${LANES}u + ${HALF}u] = select(0.0, o0b[n] * factor.x, saw.x); }
     }
 ${accumulators
   .slice(0, 6)
   .map((o, i) => `    ${o} = ${accumulators[i + 2]};`)
   .join("\n")}
     factor = factor.yzww;
+    saw = saw.yzww;
     logs = logs.yzww;
     out_at = out_at.yzww;
     lse_at = lse_at.yzww;
