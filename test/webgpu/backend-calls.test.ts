@@ -1,5 +1,8 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
+import { READBACK } from "../../src/backend/webgpu/buffers.ts";
+import { findDevice } from "../../src/backend/webgpu/device.ts";
+import type { Job } from "../../src/backend/webgpu/job.ts";
 import { ResidentTensor } from "../../src/backend/webgpu/resident-tensor.ts";
 import { DisposedError, UnsupportedError } from "../../src/errors.ts";
 import { DeviceArray, type GpuTensor, deviceView } from "../../src/tensor.ts";
@@ -80,6 +83,54 @@ function suite(gpu: GPU): void {
       expect(await numbersOf(backend, x)).toEqual([102, 104, 106, 2, 4, 6]);
     });
 
+    test("that one buffer cannot hold for the CPU land in several, and go into the caller's array all the same", async () => {
+      const found = await findDevice(device);
+      if ("reason" in found) throw new Error(found.reason);
+      for (const [bufferBytes, landings] of [
+        [32, 1],
+        [16, 2],
+      ] as const) {
+        const own = new WebGpuBackend({ ...found, traits: { ...found.traits, bufferBytes } });
+        const job = toyJob(Float32Array.of(1, 2, 3));
+        const out = new Float32Array(3);
+        const { results } = toyJob(out, { out });
+        const twice: Job = {
+          operands: job.operands,
+          results: [...results, { shape: [3] }, { shape: [0] }],
+          record(recorder, [y, z]) {
+            if (y !== undefined) job.record(recorder, [y]);
+            if (z !== undefined) job.record(recorder, [z]);
+          },
+        };
+        const made: number[] = [];
+        const create = device.createBuffer.bind(device);
+        device.createBuffer = (descriptor) => {
+          made.push(descriptor.usage);
+          return create(descriptor);
+        };
+        const [first, second, third] = await own.execute(twice).finally(() => (device.createBuffer = create));
+        expect(made.filter((usage) => usage === READBACK)).toHaveLength(landings);
+        expect(first).toEqual({ data: out, shape: [3], dtype: "f32" });
+        expect(Array.from(out)).toEqual([2, 4, 6]);
+        expect(second).toEqual({ data: Float32Array.of(2, 4, 6), shape: [3], dtype: "f32" });
+        expect(third).toEqual({ data: new Float32Array(0), shape: [0], dtype: "f32" });
+        expect(own.state.bytes.inUse).toBe(0);
+        own.dispose();
+      }
+    });
+
+    test("in place need a buffer that can be copied to; elsewhere it need not be", async () => {
+      const buffer = device.createBuffer({ size: 12, usage: 0x80, mappedAtCreation: true });
+      new Float32Array(buffer.getMappedRange()).set([1, 2, 3]);
+      buffer.unmap();
+      const x = { buffer, shape: [3], dtype: "f32" } as const;
+      await expect(runToy(backend, x, { out: x })).rejects.toThrow(
+        new RangeError("a tensor's GPU buffer expected usage COPY_DST, which lets a result take the place of an operand"),
+      );
+      expect(await runToy(backend, Float32Array.of(4, 5, 6), { out: x })).toBe(x);
+      expect(await numbersOf(backend, await runToy(backend, x))).toEqual([16, 20, 24]);
+    });
+
     test("of no elements are empty, on either side", async () => {
       expect(await runToy(backend, new Float32Array(0))).toEqual({ data: new Float32Array(0), shape: [0], dtype: "f32" });
       const y = await runToy(backend, { ...foreign([1]), shape: [0] });
@@ -104,6 +155,19 @@ function suite(gpu: GPU): void {
       expect(data.every((y) => y === 6)).toBe(true);
     });
 
+    test("of large arrays are not copied where there is no other buffer to be had", async () => {
+      const own = await openOn(device);
+      const slice = vi.spyOn(Uint8Array.prototype, "slice");
+      try {
+        const x = await own.upload({ data: new Float32Array(2 ** 19).fill(3), shape: [2 ** 19], dtype: "f32" });
+        expect(slice).not.toHaveBeenCalled();
+        expect((await numbersOf(own, x as ResidentTensor<"f32">)).every((number) => number === 3)).toBe(true);
+      } finally {
+        slice.mockRestore();
+        own.dispose();
+      }
+    });
+
     test("that are disposed of while the call waits keep their numbers", async () => {
       const x = await backend.upload({ data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
       const pending = runToy(backend, x, { program: toyProgram("operands, disposed of") });
@@ -121,6 +185,30 @@ function suite(gpu: GPU): void {
       for (let i = 0; i < 3; i++) await backend.upload({ data: Float32Array.of(7, 8, 9), shape: [3], dtype: "f32" });
       expect((await pending).data).toEqual(Float32Array.of(1, 2, 3));
       await before;
+    });
+
+    test("without elements may lie in empty buffers, or at their end", async () => {
+      const empty = device.createBuffer({ size: 0, usage: STORAGE_ALL });
+      const full = foreign([1, 2, 3]);
+      // What is there is not read; the program may be bound to it.
+      const job = (data: DeviceArray): Job => {
+        const { record } = toyJob(Float32Array.of(1, 2, 3));
+        return {
+          operands: [data],
+          results: [{ shape: [3], out: toyJob(full, { out: new Float32Array(3) }).results[0]?.out }],
+          record(recorder, results) {
+            const nothing = recorder.input(data);
+            expect(nothing.byteLength).toBe(0);
+            record(recorder, results);
+            recorder.run(toyProgram(), new ArrayBuffer(32), [nothing, nothing, recorder.scratch(4)], [1, 1, 1]);
+          },
+        };
+      };
+      for (const data of [new DeviceArray(empty, 0, 0), new DeviceArray(full.buffer, 12, 0)]) {
+        const [y] = await backend.execute(job(data));
+        expect(Array.from((y as { data: Float32Array }).data)).toEqual([2, 4, 6]);
+        expect((await backend.download({ data, shape: [0], dtype: "f32" })).data).toEqual(new Float32Array(0));
+      }
     });
 
     test("in shared memory are read like any", async () => {
@@ -148,9 +236,9 @@ function suite(gpu: GPU): void {
       expect(backend.state.bytes.created).toBe(before);
     });
 
-    test("of f64 are refused", async () => {
+    test("of f64 are refused", () => {
       const job = { ...toyJob(Float32Array.of(1)), record: (recorder: { input: (data: Float64Array) => unknown }) => void recorder.input(new Float64Array(1)) };
-      await expect(backend.execute(job as never)).rejects.toThrow(UnsupportedError);
+      expect(() => backend.execute(job as never)).toThrow(UnsupportedError);
     });
 
     test("without the usage that shaders need are refused with that reason", async () => {
@@ -159,7 +247,9 @@ function suite(gpu: GPU): void {
         new RangeError("a tensor's GPU buffer expected usage STORAGE, which lets shaders read it"),
       );
       const data = new DeviceArray(buffer, 0, 16);
-      await expect(backend.download({ data, shape: [4], dtype: "f32" })).rejects.toThrow("expected usage COPY_SRC");
+      await expect(backend.download({ data, shape: [4], dtype: "f32" })).rejects.toThrow(
+        new RangeError("a tensor's GPU buffer expected usage COPY_SRC, which lets it be read back"),
+      );
     });
   });
 
@@ -227,6 +317,14 @@ function suite(gpu: GPU): void {
         expect(await backend.download(deviceView("t", resident, ["f32", "f16", "u8", "i8"])), tensor.dtype).toEqual(tensor);
         resident.dispose();
       }
+    });
+
+    test("come down from buffers with room for copies, which move four bytes at a time", async () => {
+      const buffer = device.createBuffer({ size: 6, usage: 0x4 });
+      await expect(backend.download({ data: new DeviceArray(buffer, 0, 6), shape: [6], dtype: "u8" })).rejects.toThrow(
+        new RangeError("a tensor of 6 bytes expected a GPU buffer with room for a multiple of 4 behind 0, got 6"),
+      );
+      expect((await backend.download({ data: new DeviceArray(buffer, 0, 4), shape: [4], dtype: "u8" })).data).toEqual(new Uint8Array(4));
     });
 
     test("may come from a Float16Array", async ({ skip }) => {

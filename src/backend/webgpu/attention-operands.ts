@@ -1,6 +1,6 @@
 import type { HeadView, ScoreCall, ScoreView, Sequence } from "../../attention-arguments.ts";
 import { type BlockMask, TILE_EMPTY, TILE_PARTIAL } from "../../block-mask.ts";
-import { BackendError } from "../../errors.ts";
+import { TooLargeError } from "../../errors.ts";
 import { contiguousStrides } from "../../shape.ts";
 import { DeviceArray } from "../../tensor.ts";
 import { ALIBI, BIAS, MASK, SINKS, type SequenceRecord, TILE, TILES, TILE_OPEN, TILE_SKIPPED, bitsOf } from "./kernels/score-modifiers.ts";
@@ -258,7 +258,7 @@ export function cutParts<B>(whole: Part, granularity: number, bind: (part: Part)
       { ...whole, heads: headHalf },
       { ...whole, firstHead: firstHead + headHalf, heads: heads - headHalf },
     ];
-  } else throw new BackendError("one head of one batch is larger than what this GPU can bind at once (its maxStorageBufferBindingSize)");
+  } else throw new TooLargeError("one head of one batch is larger than what this GPU can bind at once (its maxStorageBufferBindingSize)");
   return parts.flatMap((part) => cutParts(part, granularity, bind));
 }
 
@@ -267,7 +267,7 @@ export function gridOf(count: number, { traits }: Pick<Recorder, "traits">): rea
   const most = traits.workgroupsPerDimension;
   const x = Math.min(count, most);
   const y = x === 0 ? 0 : Math.ceil(count / x);
-  if (y > most) throw new BackendError(`${count} workgroups are needed, but this GPU allows ${most} along each of two dimensions`);
+  if (y > most) throw new TooLargeError(`${count} workgroups are needed, but this GPU allows ${most} along each of two dimensions`);
   return [x, y, 1];
 }
 

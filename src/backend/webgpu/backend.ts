@@ -5,17 +5,19 @@ import type { DType, DTypeData, DeviceArray } from "../../tensor.ts";
 import { BufferPool, COPY_SRC, NUMBERS, type PoolState } from "./buffers.ts";
 import { CallOrder } from "./call-order.ts";
 import { type AdapterInfo, type FoundDevice, type NoDevice, findDevice } from "./device.ts";
-import { type Job, type ResultTensor, claim, deliver, recordJob } from "./job.ts";
+import { type Job, type ResultTensor, claim, deliver, recordJob, standing } from "./job.ts";
 import { pack } from "./pack.ts";
 import { PipelineCache } from "./pipelines.ts";
 import { mapForReading } from "./readback.ts";
-import { Recorder, type Slice, roundUp } from "./recorder.ts";
+import { type Landing, Recorder, type Slice, deviceSlice, roundUp } from "./recorder.ts";
 import { Recording } from "./recording.ts";
 import { ResidentTensor } from "./resident-tensor.ts";
 import type { DeviceTraits } from "./traits.ts";
 
 /** Messages that are kept of what the device reported outside of any call. */
 const KEPT_ERRORS = 8;
+
+const NOTHING = new Uint8Array(0);
 
 /** Dtypes of tensors on the GPU and the arrays that hold them; bytes of a mask are `u8`. */
 const ARRAYS = { f32: Float32Array, f16: Uint16Array, i8: Int8Array, u8: Uint8Array } as const;
@@ -93,29 +95,33 @@ export class WebGpuBackend {
    * Runs a call: reads its operands now, submits after all earlier calls, and writes `out` just before the promise resolves. What is
    * on the GPU is read and written there by then, too.
    *
-   * @throws BackendError (as a rejection) if the GPU fails it, the signal's reason if it is aborted; `out` in an array is as it was then
+   * @throws at once what is wrong with the call itself: TooLargeError where this GPU cannot take it. As a rejection: BackendError if
+   * the GPU fails it, the signal's reason if it is aborted; `out` in an array is as it was then
    */
   execute(job: Job, signal?: AbortSignal): Promise<ResultTensor[]> {
-    return this.#call(signal, async (recorder) => {
-      const results = recordJob(recorder, job);
-      const claimed: ResidentTensor<"f32">[] = [];
-      try {
-        const wanted = results.filter((result) => result.place === "host").map((result) => result.slice);
-        const bytes = await this.#finish(recorder, wanted, signal, () => {
-          for (const result of results) if (result.place === "resident") claimed.push(claim(this.#pool, recorder, result.slice, result.shape, "f32"));
-        });
-        const tensors: ResultTensor[] = [];
-        for (const result of results) {
-          if (result.place === "given") tensors.push(result.tensor);
-          else if (result.place === "resident") tensors.push(...claimed.splice(0, 1));
-          else tensors.push(...bytes.splice(0, 1).map((landed) => deliver(result.shape, result.out, landed)));
+    return this.#call(
+      signal,
+      (recorder) => recordJob(recorder, job),
+      async (recorder, results) => {
+        /** Those that are there before the GPU is done. */
+        let tensors: readonly (ResultTensor | undefined)[] = [];
+        const submitted = (): void => {
+          tensors = results.map((result) => standing(this.#pool, recorder, result));
+        };
+        const wanted = results.filter(({ place }) => place === "host").map(({ slice }) => slice);
+        try {
+          return await this.#finish(recorder, wanted, signal, submitted, (landed) => {
+            const bytes = landed.values();
+            return results.map(({ shape, out }, i) => tensors[i] ?? deliver(shape, out, bytes.next().value ?? NOTHING));
+          });
+        } catch (error) {
+          results.forEach(({ place }, i) => {
+            if (place === "resident") (tensors[i] as ResidentTensor | undefined)?.dispose();
+          });
+          throw error;
         }
-        return tensors;
-      } catch (error) {
-        for (const tensor of claimed) tensor.dispose();
-        throw error;
-      }
-    });
+      },
+    );
   }
 
   /** Calls that are written into the caller's encoder, and computed when the caller submits it. */
@@ -132,29 +138,39 @@ export class WebGpuBackend {
   }
 
   /** Copies a tensor to the GPU. It is read before the promise is returned. */
-  upload(tensor: HostTensor, signal?: AbortSignal): Promise<ResidentTensor> {
-    return this.#call(signal, async (recorder) => {
-      const { data, shape, dtype, strides } = tensor;
-      if (!(dtype in ARRAYS)) throw new UnsupportedError(`a tensor on the GPU expected dtype f32, f16, i8 or u8, got ${dtype}`);
-      const gapless = strides === undefined || sameShape(strides, contiguousStrides(shape));
-      const slice = recorder.input(gapless ? data : pack(data, shape, strides), elementCount(shape));
-      const preparing = recorder.prepare(this.#pipelines);
-      if (preparing !== undefined) await this.#wait(preparing, signal);
-      this.#assertUsable();
-      return claim(this.#pool, recorder, slice, shape, dtype);
-    });
+  async upload({ data, shape, dtype, strides }: HostTensor, signal?: AbortSignal): Promise<ResidentTensor> {
+    if (!(dtype in ARRAYS)) throw new UnsupportedError(`a tensor on the GPU expected dtype f32, f16, i8 or u8, got ${dtype}`);
+    const gapless = strides === undefined || sameShape(strides, contiguousStrides(shape));
+    return this.#call(
+      signal,
+      (recorder) => recorder.input(gapless ? data : pack(data, shape, strides), elementCount(shape)),
+      async (recorder, slice) => {
+        const preparing = recorder.prepare(this.#pipelines);
+        if (preparing !== undefined) await this.#wait(preparing, signal);
+        this.#assertUsable();
+        return claim(this.#pool, recorder, slice, shape, dtype);
+      },
+    );
   }
 
   /** Copies a tensor from the GPU, after all earlier calls. */
-  download(tensor: DeviceTensor, signal?: AbortSignal): Promise<HostTensor> {
-    return this.#call(signal, async (recorder) => {
-      const { data, shape, dtype } = tensor;
-      const buffer = data.buffer as GPUBuffer;
-      if ((buffer.usage & COPY_SRC) === 0) throw new RangeError("a tensor's GPU buffer expected usage COPY_SRC, which lets it be read back");
-      recorder.hold(buffer);
-      const [bytes = new ArrayBuffer(0)] = await this.#finish(recorder, [{ buffer, byteOffset: data.byteOffset, byteLength: data.byteLength }], signal);
-      return { data: new ARRAYS[dtype](bytes), shape, dtype };
-    });
+  async download({ data, shape, dtype }: DeviceTensor, signal?: AbortSignal): Promise<HostTensor> {
+    return this.#call(
+      signal,
+      (recorder) => {
+        const slice = deviceSlice(data, COPY_SRC);
+        recorder.hold(slice.buffer);
+        return slice;
+      },
+      async (recorder, slice) =>
+        this.#finish(
+          recorder,
+          [slice],
+          signal,
+          () => undefined,
+          ([bytes = NOTHING]) => ({ data: new ARRAYS[dtype](bytes.slice().buffer), shape, dtype }),
+        ),
+    );
   }
 
   /** Resolves when the GPU has done all that was submitted. */
@@ -163,63 +179,68 @@ export class WebGpuBackend {
     return this.#wait(this.#device.queue.onSubmittedWorkDone(), undefined);
   }
 
+  /** Destroys buffers that wait for use. */
+  trim(): void {
+    this.#pool.trim();
+  }
+
   /** Ends everything: calls that are under way reject, tensors lose their memory. A device that was given stays as it is. */
   dispose(): void {
     this.#end(new DisposedError("this engine has been disposed of"));
     if (this.#found.owned) this.#device.destroy();
   }
 
-  /** Runs something with a recorder that gives back what it holds, whatever happens. */
-  async #call<T>(signal: AbortSignal | undefined, run: (recorder: Recorder) => Promise<T>): Promise<T> {
+  /** Plans something at once and runs it, with a recorder that gives back what it holds, whatever happens. */
+  #call<P, T>(signal: AbortSignal | undefined, plan: (recorder: Recorder) => P, run: (recorder: Recorder, planned: P) => Promise<T>): Promise<T> {
     this.#assertUsable();
-    signal?.throwIfAborted();
+    if (signal?.aborted === true) throw signal.reason;
     const recorder = new Recorder(this.#device, this.#pool, this.traits, { checks: true });
-    try {
-      return await run(recorder);
-    } catch (error) {
-      throw this.#explain(error, signal);
-    } finally {
+    const failed = (error: unknown): never => {
       recorder.release();
+      throw this.#explain(error, signal);
+    };
+    let planned: P;
+    try {
+      planned = plan(recorder);
+    } catch (error) {
+      return failed(error);
     }
+    return run(recorder, planned).then((result) => {
+      recorder.release();
+      return result;
+    }, failed);
   }
 
   /**
    * Prepares, submits in turn, and waits until the GPU has accepted the commands, or is done with them where something is wanted
-   * back. Without anything to wait for, the submission happens before this returns.
+   * back: `take` gets it, in memory that is the CPU's only then. Without anything to wait for, the submission happens before this
+   * returns.
    */
-  async #finish(recorder: Recorder, wanted: readonly Slice[], signal: AbortSignal | undefined, submitted?: () => void): Promise<ArrayBuffer[]> {
-    let bytes = 0;
-    const ends = wanted.map(({ byteLength }) => {
-      const from = bytes;
-      bytes += roundUp(byteLength, 4);
-      return [from, from + byteLength] as const;
-    });
-    const landing = bytes > 0 ? recorder.landing(bytes) : undefined;
-    if (landing !== undefined) {
-      wanted.forEach((slice, i) => {
-        recorder.copy(slice, { ...landing, byteOffset: ends[i]?.[0] ?? 0, byteLength: slice.byteLength });
-      });
-    }
-    const submit = (): Promise<ArrayBuffer[]> => {
-      const accepted = this.#submit(recorder);
-      submitted?.();
-      const done =
-        landing === undefined
-          ? this.#wait(accepted, signal).then(() => ends.map(() => new ArrayBuffer(0)))
-          : this.#land(recorder.locate(landing).buffer, bytes, ends, accepted, signal);
+  async #finish<T>(
+    recorder: Recorder,
+    wanted: readonly Slice[],
+    signal: AbortSignal | undefined,
+    submitted: () => void,
+    take: (landed: readonly Uint8Array<ArrayBuffer>[]) => T,
+  ): Promise<T> {
+    const landing = recorder.land(wanted);
+    const submit = (): Promise<T> => {
+      const done = this.#submit(recorder, landing.buffers);
+      submitted();
+      const landed = this.#land(recorder, landing, done, signal, take);
       // Whoever uses next what this call held is queued behind it.
       recorder.release();
-      return done;
+      return landed;
     };
     const preparing = recorder.prepare(this.#pipelines);
     if (preparing === undefined && !this.#order.busy) return submit();
     const place = this.#order.enter();
-    let done: Promise<ArrayBuffer[]>;
+    let done: Promise<T>;
     try {
       await this.#wait(Promise.all([preparing, place.turn]), signal);
       // Things may have ended since the last of these resolved.
       this.#assertUsable();
-      signal?.throwIfAborted();
+      if (signal?.aborted === true) throw signal.reason;
       done = submit();
     } finally {
       place.leave();
@@ -227,42 +248,52 @@ export class WebGpuBackend {
     return done;
   }
 
-  /** Encodes and submits. The promise says whether the device accepted the commands. */
-  #submit(recorder: Recorder): Promise<void> {
+  /** Encodes and submits, and asks for buffers to be mapped behind that. Resolves when the device has accepted the commands, and has mapped. */
+  #submit(recorder: Recorder, landing: readonly Slice[]): Promise<unknown> {
+    let mapped: Promise<void>[];
     this.#device.pushErrorScope("validation");
     try {
       const encoder = this.#device.createCommandEncoder();
       // Everything is compiled by now.
       void recorder.encode(encoder, this.#pipelines);
       this.#device.queue.submit([encoder.finish()]);
+      mapped = landing.map((slice) => mapForReading(this.#device, recorder.locate(slice).buffer, slice.byteLength));
     } catch (error) {
       void this.#device.popErrorScope().catch(() => null);
       throw error;
     }
-    return this.#device.popErrorScope().then((error) => {
+    const accepted = this.#device.popErrorScope().then((error) => {
       if (error !== null) throw new BackendError(`the GPU refused the commands of a call: ${error.message}`, { cause: error });
     });
+    return Promise.all([accepted, ...mapped]);
   }
 
-  /** Reads back ranges of a buffer that commands just submitted write to. */
-  async #land(
-    buffer: GPUBuffer,
-    bytes: number,
-    ends: readonly (readonly [number, number])[],
-    accepted: Promise<void>,
+  /** Hands out what commands just submitted leave in buffers that the CPU can map. */
+  async #land<T>(
+    recorder: Recorder,
+    { ranges, buffers }: Landing,
+    done: Promise<unknown>,
     signal: AbortSignal | undefined,
-  ): Promise<ArrayBuffer[]> {
-    this.#pool.retain(buffer);
+    take: (landed: readonly Uint8Array<ArrayBuffer>[]) => T,
+  ): Promise<T> {
+    const mapped = buffers.map((slice) => recorder.locate(slice).buffer);
+    for (const buffer of mapped) this.#pool.retain(buffer);
     try {
-      await this.#wait(Promise.all([mapForReading(this.#device, buffer, bytes), accepted]), signal);
-      const mapped = buffer.getMappedRange(0, bytes);
-      const landed = ends.map(([from, to]) => mapped.slice(from, to));
-      buffer.unmap();
-      this.#pool.release(buffer);
-      return landed;
+      await this.#wait(done, signal);
+      const taken = take(
+        ranges.map((range) => {
+          const { buffer, byteOffset, byteLength } = recorder.locate(range);
+          return byteLength === 0 ? NOTHING : new Uint8Array(buffer.getMappedRange(byteOffset, roundUp(byteLength, 4)), 0, byteLength);
+        }),
+      );
+      for (const buffer of mapped) {
+        buffer.unmap();
+        this.#pool.release(buffer);
+      }
+      return taken;
     } catch (error) {
-      // It may be mapped, or about to be.
-      this.#pool.discard(buffer);
+      // They may be mapped, or about to be.
+      for (const buffer of mapped) this.#pool.discard(buffer);
       throw error;
     }
   }

@@ -25,7 +25,7 @@ export async function openGpu(given?: GPULike | GPUDeviceLike): Promise<Gpu> {
   return new Gpu(backend);
 }
 
-/** Runs checked calls on a GPU. */
+/** Runs checked calls on a GPU. What is wrong with a call itself is thrown at once (TooLargeError: the CPU may take it), what the GPU fails is a rejection. */
 export class Gpu {
   readonly #backend: WebGpuBackend;
   #completed = 0;
@@ -63,22 +63,20 @@ export class Gpu {
     };
   }
 
-  async rows(call: RowCall, signal?: AbortSignalLike): Promise<Result> {
-    return (await this.#run(rowsJob(call), signal))[0];
+  rows(call: RowCall, signal?: AbortSignalLike): Promise<Result> {
+    return this.#run(rowsJob(call), signal, ([y]) => y);
   }
 
-  async attention(call: AttentionCall, signal?: AbortSignalLike): Promise<Result | { readonly out: Result; readonly lse: Result }> {
-    const [out, lse] = await this.#run(attentionJob(call), signal);
-    return call.result.lse === undefined ? out : { out, lse };
+  attention(call: AttentionCall, signal?: AbortSignalLike): Promise<Result | { readonly out: Result; readonly lse: Result }> {
+    return this.#run(attentionJob(call), signal, ([out, lse]) => (call.result.lse === undefined ? out : { out, lse }));
   }
 
-  async attentionScores(call: ScoresCall, signal?: AbortSignalLike): Promise<Result> {
-    return (await this.#run(scoresJob(call), signal))[0];
+  attentionScores(call: ScoresCall, signal?: AbortSignalLike): Promise<Result> {
+    return this.#run(scoresJob(call), signal, ([scores]) => scores);
   }
 
-  async mergeStates(call: MergeCall, signal?: AbortSignalLike): Promise<{ readonly out: Result; readonly lse: Result }> {
-    const [out, lse] = await this.#run(mergeJob(call), signal);
-    return { out, lse };
+  mergeStates(call: MergeCall, signal?: AbortSignalLike): Promise<{ readonly out: Result; readonly lse: Result }> {
+    return this.#run(mergeJob(call), signal, ([out, lse]) => ({ out, lse }));
   }
 
   /** Copies a tensor to the GPU; it is read before this returns. */
@@ -105,15 +103,21 @@ export class Gpu {
     return this.#backend.idle();
   }
 
+  /** Gives back to the system what waits for the next call. */
+  trim(): void {
+    this.#backend.trim();
+  }
+
   dispose(): void {
     this.#backend.dispose();
   }
 
-  /** A job's results: the second is there where the job has two. */
-  async #run(job: Job, signal: AbortSignalLike | undefined): Promise<readonly [Result, Result]> {
-    const results = await this.#backend.execute(job, signal as AbortSignal | undefined);
-    this.#completed++;
-    return results as unknown as [Result, Result];
+  /** Runs a job; the second of its results is there where it has two. */
+  #run<T>(job: Job, signal: AbortSignalLike | undefined, take: (results: readonly [Result, Result]) => T): Promise<T> {
+    return this.#backend.execute(job, signal as AbortSignal | undefined).then((results) => {
+      this.#completed++;
+      return take(results as unknown as [Result, Result]);
+    });
   }
 }
 

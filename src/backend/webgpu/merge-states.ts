@@ -1,4 +1,4 @@
-import { BackendError } from "../../errors.ts";
+import { TooLargeError } from "../../errors.ts";
 import type { MergeCall } from "../../merge-states.ts";
 import type { FloatView } from "../../row-arguments.ts";
 import { contiguousStrides, elementCount } from "../../shape.ts";
@@ -37,7 +37,7 @@ type Bound = Record<(typeof NAMES)[number], Binding>;
 /**
  * Records mergeStates: left to right, two states at a time. `out` and `lse` take the results, row-major.
  *
- * @throws BackendError if one row is too large for this GPU; nothing is recorded then
+ * @throws TooLargeError if one row is too large for this GPU; nothing is recorded then
  */
 export function recordMergeStates(recorder: Recorder, call: MergeCall, out: Slice, lse: Slice): void {
   const { parts, shape, lseShape } = call;
@@ -98,7 +98,7 @@ function cutBoxes(recorder: Recorder, box: Box, a: State, b: State, target: Stat
   const elements = box.count[0] * box.count[1] * box.count[2] * Math.max(1, target.out.width);
   if (bound !== undefined && elements < 2 ** 32) return [{ box, bound }];
   const along = ([0, 1, 2] as const).find((d) => box.count[d] > 1);
-  if (along === undefined) throw new BackendError("one row of a state is larger than what this GPU can bind at once (its maxStorageBufferBindingSize)");
+  if (along === undefined) throw new TooLargeError("one row of a state is larger than what this GPU can bind at once (its maxStorageBufferBindingSize)");
   const half = Math.ceil(box.count[along] / 2);
   const halves: Box[] = [
     { first: box.first, count: replaced(box.count, along, half) },

@@ -1,6 +1,6 @@
-import { BackendError, UnsupportedError } from "../../errors.ts";
+import { BackendError, TooLargeError, UnsupportedError } from "../../errors.ts";
 import { DeviceArray } from "../../tensor.ts";
-import { type BufferPool, NUMBERS, READBACK, STORAGE, UNIFORMS } from "./buffers.ts";
+import { type BufferPool, CHECKED_BYTES, COPY_DST, COPY_SRC, NUMBERS, READBACK, STORAGE, UNIFORMS } from "./buffers.ts";
 import type { Packable } from "./pack.ts";
 import type { PipelineCache } from "./pipelines.ts";
 import type { Program } from "./program.ts";
@@ -13,6 +13,15 @@ export interface Slice {
   readonly byteOffset: number;
   readonly byteLength: number;
 }
+
+/** Where ranges land for the CPU: their places, and the buffers that these are in, each as much of it as has to be mapped. */
+export interface Landing {
+  readonly ranges: readonly Slice[];
+  readonly buffers: readonly Slice[];
+}
+
+/** What is looked at in mapped memory starts at a multiple of so many bytes. */
+const MAPPED_ALIGNMENT = 8;
 
 /** A uniform block and its place in the buffer that all of a call's blocks share. */
 interface Block {
@@ -36,7 +45,8 @@ export class Recorder {
   readonly #programs = new Map<string, Program>();
   readonly #held: GPUBuffer[] = [];
   readonly #inputs = new Map<object, Slice>();
-  readonly #own = new Set<GPUBuffer>();
+  /** Buffers that another may take the place of: made here, and without contents that only the caller's arrays had. */
+  readonly #replaceable = new Set<GPUBuffer>();
   readonly #checks: boolean;
   /** Uploads into buffers that may have got no memory. */
   readonly #late: { readonly buffer: GPUBuffer; readonly bytes: Uint8Array }[] = [];
@@ -70,6 +80,8 @@ export class Recorder {
     const known = this.#inputs.get(data);
     if (data instanceof DeviceArray) {
       if (known !== undefined) return known;
+      // Its buffer may be empty as well, or end where it begins.
+      if (data.byteLength === 0) return { ...this.nothing(), byteLength: 0 };
       const slice = deviceSlice(data);
       this.hold(slice.buffer);
       this.#inputs.set(data, slice);
@@ -88,9 +100,26 @@ export class Recorder {
     return { buffer: this.#acquire(bytes, NUMBERS), byteOffset: 0, byteLength: bytes };
   }
 
-  /** Memory that the CPU can map. */
-  landing(bytes: number): Slice {
-    return { buffer: this.#acquire(bytes, READBACK), byteOffset: 0, byteLength: bytes };
+  /** Copies ranges to memory that the CPU can map, in as few buffers as this GPU lets hold them. */
+  land(wanted: readonly Slice[]): Landing {
+    const buffers: Slice[] = [];
+    let left = wanted.reduce((bytes, { byteLength }) => bytes + roundUp(byteLength, MAPPED_ALIGNMENT), 0);
+    let room = 0;
+    const ranges = wanted.map((slice): Slice => {
+      const bytes = roundUp(slice.byteLength, MAPPED_ALIGNMENT);
+      if (bytes > room) {
+        room = Math.min(left, this.traits.bufferBytes);
+        buffers.push({ buffer: this.#acquire(room, READBACK), byteOffset: 0, byteLength: room });
+      }
+      const whole = buffers.at(-1);
+      if (bytes === 0 || whole === undefined) return slice;
+      const range = { ...slice, buffer: whole.buffer, byteOffset: whole.byteLength - room };
+      this.copy(slice, range);
+      room -= bytes;
+      left -= bytes;
+      return range;
+    });
+    return { ranges, buffers };
   }
 
   /** Something to bind where an optional operand is absent; the shader must not rely on what is in it. */
@@ -103,7 +132,7 @@ export class Recorder {
     const { bindings, name } = program;
     if (operands.length !== bindings.length - 1) throw new BackendError(`program "${name}" has ${bindings.length - 1} operands, got ${operands.length}`);
     if (Math.max(...grid) > this.traits.workgroupsPerDimension)
-      throw new BackendError(
+      throw new TooLargeError(
         `program "${name}" needs [${grid.join(", ")}] workgroups, but this GPU allows ${this.traits.workgroupsPerDimension} per dimension`,
       );
     const written = operands.filter((_, i) => bindings[i + 1] === "write").map((slice) => slice.buffer);
@@ -111,7 +140,7 @@ export class Recorder {
       if (bindings[i + 1] === "read" && written.includes(slice.buffer)) throw new BackendError(`program "${name}" reads and writes the same buffer`);
       const bytes = this.#bound(slice).size;
       if (bytes > this.traits.bindingBytes)
-        throw new BackendError(`program "${name}" binds ${bytes} bytes, but this GPU allows ${this.traits.bindingBytes} in one binding`);
+        throw new TooLargeError(`program "${name}" binds ${bytes} bytes, but this GPU allows ${this.traits.bindingBytes} in one binding`);
     });
     if (Math.min(...grid) === 0) return;
     this.#programs.set(name, program);
@@ -144,7 +173,7 @@ export class Recorder {
    */
   prepare(pipelines: PipelineCache): Promise<void> | undefined {
     const compiling = [...this.programs].filter((program) => pipelines.get(program) === undefined);
-    const unsure = this.#held.filter((buffer) => this.#pool.check(buffer) !== undefined);
+    const unsure = this.#held.filter((buffer) => this.#isUnsure(buffer));
     if (compiling.length === 0 && unsure.length === 0) return undefined;
     return Promise.all([...compiling.map((program) => pipelines.compile(program)), ...unsure.map((buffer) => this.#ensure(buffer))]).then(() => {
       // The call was given up meanwhile, and its buffers may be someone else's.
@@ -200,7 +229,7 @@ export class Recorder {
   #acquire(bytes: number, usage: number): GPUBuffer {
     const buffer = this.#pool.acquire(bytes, usage);
     this.#held.push(buffer);
-    this.#own.add(buffer);
+    this.#replaceable.add(buffer);
     return buffer;
   }
 
@@ -208,31 +237,42 @@ export class Recorder {
     return this.#replaced.get(buffer) ?? buffer;
   }
 
+  /** Whether a buffer may have got no memory, and is large enough for the call to wait until that is known. */
+  #isUnsure(buffer: GPUBuffer): boolean {
+    return buffer.size >= CHECKED_BYTES && this.#pool.check(buffer) !== undefined;
+  }
+
   /** Replaces a buffer that got no memory, once, by one made after the pool has given back all it can. */
   async #ensure(buffer: GPUBuffer): Promise<void> {
-    if ((await this.#pool.check(buffer)) !== false) return;
-    if (this.#released) return;
+    if ((await this.#pool.check(buffer)) !== false || this.#released) return;
     const { size, usage } = buffer;
-    if (!this.#own.has(buffer)) throw new BackendError(`the GPU had no memory for a tensor of ${size} bytes`);
-    this.#pool.discard(buffer);
     this.#pool.trim();
-    const again = this.#acquire(size, usage);
-    this.#replaced.set(buffer, again);
-    if ((await this.#pool.check(again)) === false) {
+    if (this.#replaceable.has(buffer)) {
+      this.#pool.discard(buffer);
+      const again = this.#acquire(size, usage);
+      this.#replaced.set(buffer, again);
+      if ((await this.#pool.check(again)) !== false) return;
       this.#pool.discard(again);
-      throw new BackendError(`the GPU has no memory for a buffer of ${size} bytes (${this.#pool.state.inUse} bytes are in use)`);
     }
+    throw new BackendError(`the GPU has no memory for a buffer of ${size} bytes (${this.#pool.state.inUse} bytes are in use)`);
   }
 
   #upload(bytes: Uint8Array): Slice {
     const buffer = this.#acquire(bytes.byteLength, NUMBERS);
-    if (!this.#checks || this.#pool.check(buffer) === undefined) this.#write(buffer, bytes);
-    // The caller may change its array before the check is through.
-    else this.#late.push({ buffer, bytes: bytes.slice() });
+    // The caller may change its array before it is known which buffer holds it. Without a copy nothing can take the buffer's place,
+    // and nothing will where the pool has no such amount to give back.
+    if (this.#checks && this.#isUnsure(buffer) && this.#pool.state.pooled >= buffer.size) this.#late.push({ buffer, bytes: bytes.slice() });
+    else {
+      this.#replaceable.delete(buffer);
+      this.#write(buffer, bytes);
+    }
     return { buffer, byteOffset: 0, byteLength: bytes.byteLength };
   }
 
   #write(buffer: GPUBuffer, bytes: Uint8Array): void {
+    // Without memory, it is told by the commands that use the buffer.
+    const unsure = this.#pool.check(buffer) !== undefined;
+    if (unsure) this.#device.pushErrorScope("validation");
     const whole = bytes.byteLength & ~3;
     if (whole > 0) this.#device.queue.writeBuffer(buffer, 0, bytes, 0, whole);
     if (whole < bytes.byteLength) {
@@ -241,6 +281,7 @@ export class Recorder {
       tail.set(bytes.subarray(whole));
       this.#device.queue.writeBuffer(buffer, whole, tail);
     }
+    if (unsure) void this.#device.popErrorScope().catch(() => null);
   }
 
   #writeUniforms(): GPUBuffer {
@@ -268,10 +309,16 @@ function hostBytes(data: Packable, count: number): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, count * data.BYTES_PER_ELEMENT);
 }
 
-/** Where numbers on the GPU lie, checked for what a shader needs. */
-export function deviceSlice({ buffer: given, byteOffset, byteLength }: DeviceArray): Slice {
+const USES = {
+  [STORAGE]: "STORAGE, which lets shaders read it",
+  [COPY_SRC]: "COPY_SRC, which lets it be read back",
+  [COPY_DST]: "COPY_DST, which lets a result take the place of an operand",
+} as const;
+
+/** Where numbers on the GPU lie, checked for what is to be done with them. */
+export function deviceSlice({ buffer: given, byteOffset, byteLength }: DeviceArray, use: keyof typeof USES = STORAGE): Slice {
   const buffer = given as GPUBuffer;
-  if ((buffer.usage & STORAGE) === 0) throw new RangeError("a tensor's GPU buffer expected usage STORAGE, which lets shaders read it");
+  if ((buffer.usage & use) === 0) throw new RangeError(`a tensor's GPU buffer expected usage ${USES[use]}`);
   if (byteOffset + roundUp(byteLength, 4) > buffer.size)
     throw new RangeError(`a tensor of ${byteLength} bytes expected a GPU buffer with room for a multiple of 4 behind ${byteOffset}, got ${buffer.size}`);
   return { buffer, byteOffset, byteLength };

@@ -1,4 +1,4 @@
-import { BackendError, UnsupportedError } from "../../errors.ts";
+import { TooLargeError, UnsupportedError } from "../../errors.ts";
 import { type RowCall, resultStrides } from "../../row-call.ts";
 import { type PlanDim, planRows } from "../../row-plan.ts";
 import { contiguousStrides, elementCount } from "../../shape.ts";
@@ -16,7 +16,7 @@ const STATE_BYTES = 8;
 /**
  * Records a row operation. The result is written to `out`, row-major and gapless, as f32.
  *
- * @throws BackendError if a single row of an operand reaches farther than the device can bind; nothing is recorded then
+ * @throws TooLargeError if a single row of an operand reaches farther than the device can bind; nothing is recorded then
  */
 export function recordRows(recorder: Recorder, call: RowCall, out: Slice): void {
   const { op, x, bias, mask } = call;
@@ -34,7 +34,7 @@ export function recordRows(recorder: Recorder, call: RowCall, out: Slice): void 
   if (!Array.isArray(pieces)) {
     const name = pieces.operand === "y" ? "out" : pieces.operand;
     const needed = pieces.span * bytes[pieces.operand];
-    throw new BackendError(`"${name}" has rows that each span ${needed} bytes; this device binds at most ${traits.bindingBytes} at once`);
+    throw new TooLargeError(`"${name}" has rows that each span ${needed} bytes; this device binds at most ${traits.bindingBytes} at once`);
   }
 
   const all = spanOf([...plan.rows, ...plan.cols]);
