@@ -5,10 +5,7 @@ import { type KeyRangeRule, visibleKeys } from "./key-range.ts";
 import type { MergeCall } from "./merge-states.ts";
 import type { RowCall } from "./row-call.ts";
 import { elementCount } from "./shape.ts";
-import { DeviceArray, type GpuTensor } from "./tensor.ts";
-
-/** Where numbers are: in arrays of the caller, or in a GPU buffer. */
-export type Place = "host" | "gpu";
+import { DeviceArray, type GpuTensor, type Place, placeOf, resultPlace } from "./tensor.ts";
 
 /** An operand of a call, as far as it decides where the call runs. */
 export interface WorkOperand {
@@ -28,7 +25,7 @@ export interface Work {
   readonly kernel: "rows" | "decode" | "prefill" | "merge";
   readonly dtype: "f32" | "f64" | "f16";
   readonly operands: readonly WorkOperand[];
-  /** Where the result is wanted: in a GPU buffer when an operand is in one, unless `out` says otherwise. */
+  /** Where the result goes. */
   readonly resultPlace: Place;
   /** Bytes of operands on the host, which a GPU has to be sent. */
   readonly bytesIn: number;
@@ -244,7 +241,7 @@ function operandsOf(list: readonly Argument[], assumed: Assumed): WorkOperand[] 
   const found: WorkOperand[] = [];
   for (const { name, data, bytes } of list) {
     if (data === undefined) continue;
-    const place = assumed.place ?? (data instanceof DeviceArray ? "gpu" : "host");
+    const place = assumed.place ?? placeOf(data);
     found.push({ name, place, bytes: (assumed.dtype === undefined ? undefined : bytes) ?? data.byteLength });
   }
   return found;
@@ -272,13 +269,12 @@ function transfers(
   out: Data,
   results: readonly number[],
 ): Pick<Work, "operands" | "resultPlace" | "bytesIn" | "bytesOut" | "largestBytes"> {
-  const resident = inputs.some(({ place }) => place === "gpu");
-  const resultPlace = (out === undefined ? resident : out instanceof DeviceArray) ? "gpu" : "host";
+  const target = resultPlace(inputs[0]?.place ?? "host", out);
   return {
     operands: out instanceof DeviceArray ? [...inputs, { name: "out", place: "gpu", bytes: out.byteLength }] : inputs,
-    resultPlace,
+    resultPlace: target,
     bytesIn: inputs.reduce((n, { place, bytes }) => n + (place === "host" ? bytes : 0), 0),
-    bytesOut: resultPlace === "host" ? results.reduce((n, bytes) => n + bytes, 0) : 0,
+    bytesOut: target === "host" ? results.reduce((n, bytes) => n + bytes, 0) : 0,
     largestBytes: Math.max(...results, ...inputs.map(({ bytes }) => bytes)),
   };
 }

@@ -46,13 +46,14 @@ describe("row operations", () => {
     expect(work.bytesIn).toBe(108);
   });
 
-  test("results stay on the GPU with any operand that is there, unless out is an array", () => {
+  test("results go where the first operand is, unless out is elsewhere", () => {
     expect(rowWork(parseSoftmax(f32(2, 3)))).toMatchObject({ resultPlace: "gpu", bytesIn: 0, bytesOut: 0 });
     expect(rowWork(parseSoftmax({ data: new Float32Array(6), shape: [2, 3] }, { mask: standIn([2, 3], "u8") as never }))).toMatchObject({
-      resultPlace: "gpu",
+      resultPlace: "host",
       bytesIn: 24,
-      bytesOut: 0,
+      bytesOut: 24,
     });
+    expect(rowWork(parseSoftmax(new Float32Array(6), { out: standIn([6], "f32") as never }))).toMatchObject({ resultPlace: "gpu", bytesIn: 24, bytesOut: 0 });
     expect(rowWork(parseSoftmax(f32(2, 3), { out: new Float32Array(6) }))).toMatchObject({ resultPlace: "host", bytesOut: 24 });
   });
 

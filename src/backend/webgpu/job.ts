@@ -1,6 +1,6 @@
 import type { Output } from "../../row-arguments.ts";
 import { contiguousStrides, elementCount } from "../../shape.ts";
-import { type DType, DeviceArray, type GpuTensor, type Tensor } from "../../tensor.ts";
+import { type DType, DeviceArray, type GpuTensor, type Tensor, placeOf, resultPlace } from "../../tensor.ts";
 import { type BufferPool, COPY_DST } from "./buffers.ts";
 import { type Recorder, type Slice, deviceSlice } from "./recorder.ts";
 import { ResidentTensor } from "./resident-tensor.ts";
@@ -14,7 +14,7 @@ export interface ResultSpec {
 
 /** A call as its results and the commands that compute them. */
 export interface Job {
-  /** What is read. Where the first of it is decides where results go that have no `out`. */
+  /** What is read. */
   readonly operands: readonly unknown[];
   readonly results: readonly ResultSpec[];
   readonly record: (recorder: Recorder, results: readonly Slice[]) => void;
@@ -29,14 +29,14 @@ export interface PlacedResult extends ResultSpec {
   readonly slice: Slice;
 }
 
-/** Records a call, with memory for its results; `resident` leaves on the GPU what would be read back. */
-export function recordJob(recorder: Recorder, { operands, results, record }: Job, resident = operands[0] instanceof DeviceArray): PlacedResult[] {
+/** Records a call, with memory for its results; where these go that have no `out`, `first` says. */
+export function recordJob(recorder: Recorder, { operands, results, record }: Job, first = placeOf(operands[0])): PlacedResult[] {
   const read = operands.filter((operand) => operand instanceof DeviceArray).map((operand) => operand.buffer);
   const copies: [Slice, Slice][] = [];
   const placed = results.map(({ shape, out }): PlacedResult => {
     if (!(out?.data instanceof DeviceArray)) {
       const slice = recorder.scratch(elementCount(shape) * 4);
-      return { place: resident && out === undefined ? "resident" : "host", slice, shape, out };
+      return { place: resultPlace(first, out?.data) === "gpu" ? "resident" : "host", slice, shape, out };
     }
     const target = recorder.input(out.data);
     // A shader may not have one buffer for reading and for writing, even where the ranges are apart.

@@ -36,7 +36,7 @@ export class Recording {
     this.#host.assertUsable();
     const recorder = new Recorder(device, pool, traits);
     this.#recorders.push(recorder);
-    const results = recordJob(recorder, job, true);
+    const results = recordJob(recorder, job, "gpu");
     if (results.some((result) => result.place === "host")) throw new TypeError('"out" expected a tensor on the GPU, since what is recorded is not read back');
     this.#failures.push(...recorder.encode(this.#encoder, pipelines));
     return results.flatMap((result) => standing(pool, recorder, result) ?? []);
