@@ -406,6 +406,17 @@ function suite(gpu: GPU): void {
   });
 
   describe("disposing of a backend", () => {
+    const toy = new URL("toy.ts", import.meta.url).href;
+
+    /** What a program prints, in a process of its own that can collect garbage. */
+    async function inNode(code: string): Promise<string> {
+      const { stdout } = await promisify(execFile)(process.execPath, ["--expose-gc", "--input-type=module", "--eval", code], {
+        cwd: import.meta.dirname,
+        timeout: 30_000,
+      });
+      return stdout.trim();
+    }
+
     test("rejects what is under way and leaves a given device as it is", async () => {
       const { backend, device } = await start();
       const resident = await backend.upload({ data: x(), shape: [3], dtype: "f32" });
@@ -440,8 +451,30 @@ function suite(gpu: GPU): void {
       expect((await made[0]?.lost)?.reason).toBe("destroyed");
     });
 
+    test("leaves nothing of it to be kept by a given device", async () => {
+      const code = `
+        import { create } from "webgpu";
+        import { openOn, runToy } from ${JSON.stringify(toy)};
+        const gpu = create([]);
+        const adapter = await gpu.requestAdapter();
+        const device = await adapter.requestDevice();
+        const use = async () => {
+          const backend = await openOn(device);
+          await runToy(backend, Float32Array.of(1, 2));
+          backend.dispose();
+          return new WeakRef(backend);
+        };
+        const backend = await use();
+        // Looking at it would keep it.
+        for (let i = 0; i < 10; i++) { await new Promise((resolve) => setTimeout(resolve, 5)); gc(); }
+        console.log(backend.deref() === undefined ? "collected" : "kept");
+        device.destroy();
+        globalThis.kept = [gpu, adapter];
+      `;
+      expect(await inNode(code)).toBe("collected");
+    });
+
     test("lets the process end, and a call that is awaited keeps it until then", async () => {
-      const toy = new URL("toy.ts", import.meta.url).href;
       const code = `
         import { create } from "webgpu";
         import { openOn, runToy } from ${JSON.stringify(toy)};
@@ -454,11 +487,7 @@ function suite(gpu: GPU): void {
           runToy(backend, Float32Array.of(1)).catch((error) => console.log(error.name));
         });
       `;
-      const { stdout } = await promisify(execFile)(process.execPath, ["--expose-gc", "--input-type=module", "--eval", code], {
-        cwd: import.meta.dirname,
-        timeout: 30_000,
-      });
-      expect(stdout.trim()).toBe("2,4\nDisposedError");
+      expect(await inNode(code)).toBe("2,4\nDisposedError");
     });
   });
 }

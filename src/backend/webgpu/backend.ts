@@ -70,14 +70,20 @@ export class WebGpuBackend {
     this.#pool = new BufferPool(found.device);
     this.#pipelines = new PipelineCache(found.device);
     this.lost = new Promise((resolve) => (this.#lose = resolve));
-    void found.device.lost.then(({ reason, message }) => {
-      this.#end(new BackendError(`the GPU device was lost (${reason}): ${message}`, { cause: reason }));
-    });
+    WebGpuBackend.#watch(found.device, new WeakRef(this));
     if (!found.owned) return;
     found.device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
       this.#errors.push(event.error.message);
       this.#errors.splice(0, this.#errors.length - KEPT_ERRORS);
+    });
+  }
+
+  /** Ends a backend with its device. One of the caller's may live longer, and would keep what its closures see. */
+  static #watch(device: GPUDevice, watched: WeakRef<WebGpuBackend>): void {
+    void device.lost.then(({ reason, message }) => {
+      const backend = watched.deref();
+      if (backend !== undefined) backend.#end(new BackendError(`the GPU device was lost (${reason}): ${message}`, { cause: reason }));
     });
   }
 
