@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
 import { READBACK } from "../../src/backend/webgpu/buffers.ts";
 import { findDevice } from "../../src/backend/webgpu/device.ts";
+import { Gpu } from "../../src/backend/webgpu/gpu.ts";
 import type { Job } from "../../src/backend/webgpu/job.ts";
 import { ResidentTensor } from "../../src/backend/webgpu/resident-tensor.ts";
 import { DisposedError, UnsupportedError } from "../../src/errors.ts";
@@ -325,6 +326,26 @@ function suite(gpu: GPU): void {
         new RangeError("a tensor of 6 bytes expected a GPU buffer with room for a multiple of 4 behind 0, got 6"),
       );
       expect((await backend.download({ data: new DeviceArray(buffer, 0, 4), shape: [4], dtype: "u8" })).data).toEqual(new Uint8Array(4));
+    });
+
+    test("may be the bytes of a mask in any array of bytes, also with gaps", async () => {
+      const gpu = new Gpu(backend);
+      for (const [data, dtype] of [
+        [Uint8Array.of(1, 2, 3, 4, 5, 6), "u8"],
+        [Uint8ClampedArray.of(1, 2, 3, 4, 5, 6), "u8"],
+        [Int8Array.of(1, 2, 3, 4, 5, 6), "i8"],
+      ] as const) {
+        expect(await gpu.download(await gpu.upload(data)), dtype).toMatchObject({ shape: [6], dtype, data: { 0: 1, 5: 6 } });
+        const turned = await gpu.upload({ data, shape: [2, 2], strides: [1, 3] });
+        expect(Array.from((await gpu.download(turned)).data), dtype).toEqual([1, 4, 2, 5]);
+      }
+      await expect(gpu.upload({ data: new Int8Array(3), shape: [4] })).rejects.toThrow(RangeError);
+    });
+
+    test("that are on the GPU already are refused", async () => {
+      await expect(new Gpu(backend).upload(foreign([1, 2], 256))).rejects.toThrow(
+        new TypeError('"x" expected a tensor in the CPU\'s memory, got one in a GPU buffer'),
+      );
     });
 
     test("may come from a Float16Array", async ({ skip }) => {
