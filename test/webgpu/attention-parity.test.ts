@@ -1,8 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { parseAttention } from "../../src/attention.ts";
 import { CHUNK_KEYS } from "../../src/backend/webgpu/kernels/attention.ts";
 import type { DeviceTraits } from "../../src/backend/webgpu/traits.ts";
-import { BackendError } from "../../src/errors.ts";
+import { Recorder } from "../../src/backend/webgpu/recorder.ts";
+import { TooLargeError } from "../../src/errors.ts";
 import { type AttentionCase, attentionCase } from "../cases/attention.ts";
 import { COMBINED_OPTIONS, type OptionCase, SINGLE_OPTIONS, sinks } from "../cases/attention-options.ts";
 import type { AttentionOptions } from "../reference/attention.ts";
@@ -142,10 +143,14 @@ function suite(adapterOf: GPU): void {
     const d = attentionCase({ batch: 3, heads: 4, kvHeads: 2, queries: 5, keys: 300, dim: 16, valueDim: 24 });
     const everything = COMBINED_OPTIONS.filter(({ name }) => name.startsWith("everything") || name.startsWith("blockMask"));
 
-    // Bytes that hold all operands of a batch, and of a head: the largest are the biases of prefill and the values of decode.
+    const e = attentionCase({ batch: 2, heads: 2, kvHeads: 1, queries: 200, keys: 150, dim: 16, valueDim: 24 });
+
+    // Bytes that hold all operands of a batch, of a head, and of some blocks of its rows: the largest are the biases of prefill and the
+    // values of decode.
     test.each([
       [c.name, c, 200000, 45000],
       [d.name, d, 60000, 30000],
+      [e.name, e, 90000, 39000],
     ])("a call that no binding holds has the bits of one that does, %s", async (_, sizes, ...limits) => {
       const operands = operandsFor(sizes);
       for (const { name, optionsFor } of [{ name: "no option", optionsFor: () => ({}) }, ...everything]) {
@@ -158,12 +163,43 @@ function suite(adapterOf: GPU): void {
       }
     });
 
-    test("scores are cut likewise", async () => {
-      const { q, k } = operandsFor(c);
-      const shapes = shapesOf(c);
+    test.each([
+      [c.name, c, 60000],
+      [e.name, e, 39000],
+    ])("scores are cut likewise, %s", async (_, sizes, bindingBytes) => {
+      const { q, k } = operandsFor(sizes);
+      const shapes = shapesOf(sizes);
+      const options = { causal: true, kvLengths: new Array<number>(sizes.batch).fill(120), qLengths: new Array<number>(sizes.batch).fill(sizes.queries - 5) };
       const scores = async (traits: Partial<DeviceTraits>) =>
-        (await on(traits).attentionScores({ data: q, shape: shapes.q }, { data: k, shape: shapes.k }, { causal: true })).data;
-      expectSameBits(await scores({ bindingBytes: 60000 }), await scores({}));
+        (await on(traits).attentionScores({ data: q, shape: shapes.q }, { data: k, shape: shapes.k }, options)).data;
+      expectSameBits(await scores({ bindingBytes }), await scores({}));
+    });
+
+    test("the states of chunks share their memory, and what takes much of it is cut", () => {
+      // 33 chunks of 8 heads and 8 rows with 1024 columns, 9 MB for each of 12 sequences.
+      const sizes = attentionCase({ batch: 12, heads: 8, kvHeads: 1, queries: 8, keys: 4200, dim: 4, valueDim: 1024 });
+      const { q, k, v } = operandsFor(sizes);
+      const shapes = shapesOf(sizes);
+      const call = parseAttention({ data: q, shape: shapes.q }, { data: k, shape: shapes.k }, { data: v, shape: shapes.v });
+      const scratch: number[] = [];
+      const create = vi.spyOn(Recorder.prototype, "scratch").mockImplementation((bytes) => {
+        scratch.push(bytes);
+        return { buffer: { size: bytes, usage: 0 } as GPUBuffer, byteOffset: 0, byteLength: bytes };
+      });
+      const input = vi
+        .spyOn(Recorder.prototype, "input")
+        .mockImplementation((data) => ({ buffer: {} as GPUBuffer, byteOffset: 0, byteLength: data.byteLength }));
+      try {
+        const recorder = new Recorder(gpu.device, gpu.pool, gpu.traits);
+        const out = { buffer: {} as GPUBuffer, byteOffset: 0, byteLength: elementCount(call.result.shape) * 4 };
+        recordAttention(recorder, call, out, undefined);
+      } finally {
+        create.mockRestore();
+        input.mockRestore();
+      }
+      const large = scratch.filter((bytes) => bytes > 2 ** 20);
+      expect(large).toHaveLength(1);
+      expect(large[0]).toBeLessThanOrEqual(64 * 2 ** 20);
     });
 
     test("one head that no binding holds is an error, and nothing is recorded", async () => {
@@ -172,7 +208,7 @@ function suite(adapterOf: GPU): void {
       const call = parseAttention({ data: q, shape: shapes.q }, { data: k, shape: shapes.k }, { data: v, shape: shapes.v });
       let programs = -1;
       await compute({ ...gpu, traits: { ...gpu.traits, bindingBytes: 8192 } }, [elementCount(call.result.shape)], (recorder, [out]) => {
-        expect(() => out && recordAttention(recorder, call, out, undefined)).toThrow(BackendError);
+        expect(() => out && recordAttention(recorder, call, out, undefined)).toThrow(TooLargeError);
         programs = [...recorder.programs].length;
       });
       expect(programs).toBe(0);

@@ -88,18 +88,19 @@ export const ATTENTION_UNIFORMS = uniformBlock("Uniforms", {
   lseRow: "u32",
   lseChunk: "u32",
   sinksAt: "u32",
-  /** Where `tables` lists blocks, two words each: their sequence's record and their first row. */
+  /** Where `tables` lists blocks: their sequence's record, their first row, and which of its chunks. */
   blocksAt: "u32",
-  /** The workgroups: blocks, fastest, times heads from `firstHead` on (key/value heads for decode), times slices, times chunks. */
+  /** The workgroups: blocks, fastest, times heads from `firstHead` on (key/value heads for decode), times slices. */
   blocks: "u32",
   firstHead: "u32",
   heads: "u32",
-  slices: "u32",
-  chunks: "u32",
   /** Workgroups along x, of all of them. */
   gridX: "u32",
   workgroups: "u32",
 });
+
+/** Words of a block in `tables`. */
+export const BLOCK_WORDS = 3;
 
 /** What follows from a key. */
 interface Tiles {
@@ -172,13 +173,12 @@ fn load_v(i: u32) -> f32 { return ${element(storage, "v", "i")}; }
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let id = workgroup.y * u.gridX + workgroup.x;
   if (id >= u.workgroups) { return; }
-  let block = u.blocksAt + 2u * (id % u.blocks);
+  let block = u.blocksAt + ${BLOCK_WORDS}u * (id % u.blocks);
   let of_head = id / u.blocks;
-  let of_slice = of_head / u.heads;
-  let slice = of_slice % u.slices;
-  let chunk = of_slice / u.slices;
+  let slice = of_head / u.heads;
   let sq = sequence_at(tables[block]);
   let first = tables[block + 1u];
+  let chunk = tables[block + 2u];
   let lane = thread % ${LANES}u;
   let group = thread / ${LANES}u;
 
@@ -193,8 +193,7 @@ ${
   let rows = Rows(clamped % sq.rows, kv_head * u.group + clamped / sq.rows);
   let start = (sq.chunk + chunk) * ${CHUNK_KEYS}u;
   let low = max(max(0, sq.low), i32(start));
-  let high = select(0, min(min(sq.keys, sq.high + sq.queries - 1), i32(start + ${CHUNK_KEYS}u)), sq.queries > 0);
-  let empty = low >= high && chunk > 0u;`
+  let high = select(0, min(min(sq.keys, sq.high + sq.queries - 1), i32(start + ${CHUNK_KEYS}u)), sq.queries > 0);`
     : `  let head = u.firstHead + of_head % u.heads;
   let kv_head = head / u.group;
   let row = first + group * 4u + vec4(0u, 1u, 2u, 3u);
@@ -371,10 +370,8 @@ ${steps.map((i) => `          let b${i} = stage[of_v + ${(valueKeys / STEPS) * L
   let count = min(4u, limit - min(limit, row.x));
   for (var r = 0u; r < count; r++) {
     if ((u.flags & ${LSE}u) != 0u && slice == 0u && lane == 0u) { lse[lse_at.x] = logs.x; }
-${decode ? "    // Nobody reads the outputs of a chunk that saw nothing.\n    if (!empty) {" : "    {"}
-      for (var n = 0u; n < 4u && lane + n * ${LANES}u < columns; n++) { out[out_at.x + lane + n * ${LANES}u] = select(0.0, o0a[n] * factor.x, saw.x); }
-      for (var n = 0u; n < 4u && lane + n * ${LANES}u + ${HALF}u < columns; n++) { out[out_at.x + lane + n * ${LANES}u + ${HALF}u] = select(0.0, o0b[n] * factor.x, saw.x); }
-    }
+    for (var n = 0u; n < 4u && lane + n * ${LANES}u < columns; n++) { out[out_at.x + lane + n * ${LANES}u] = select(0.0, o0a[n] * factor.x, saw.x); }
+    for (var n = 0u; n < 4u && lane + n * ${LANES}u + ${HALF}u < columns; n++) { out[out_at.x + lane + n * ${LANES}u + ${HALF}u] = select(0.0, o0b[n] * factor.x, saw.x); }
 ${accumulators
   .slice(0, 6)
   .map((o, i) => `    ${o} = ${accumulators[i + 2]};`)

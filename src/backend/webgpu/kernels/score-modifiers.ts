@@ -66,16 +66,21 @@ export type SequenceRecord = Readonly<Record<keyof typeof SEQUENCE, number>>;
 /** Words of a record. */
 export const SEQUENCE_WORDS = Object.keys(SEQUENCE).length;
 
-const NUMBERS = new DataView(new ArrayBuffer(4));
+const BITS = new DataView(new ArrayBuffer(4));
 
 /** The bits of a number as an f32. */
-export function bitsOf(value: number): number {
-  NUMBERS.setFloat32(0, value);
-  return NUMBERS.getUint32(0);
+function bitsOf(value: number): number {
+  BITS.setFloat32(0, value);
+  return BITS.getUint32(0);
+}
+
+/** What words are appended to. */
+export interface Words {
+  push(...words: readonly number[]): unknown;
 }
 
 /** Appends a record. Offsets are modulo 2^32, as the kernels' sums are: one may be negative where a binding starts behind it. */
-export function pushSequence(tables: number[], record: SequenceRecord): void {
+export function pushSequence(tables: Words, record: SequenceRecord): void {
   for (const [field, type] of Object.entries(SEQUENCE)) {
     const value = record[field as keyof SequenceRecord];
     tables.push(type === "f32" ? bitsOf(value) : value >>> 0);
