@@ -412,7 +412,7 @@ export class Engine {
       throw new BackendError("the adapter is an emulation on the CPU");
     }
     this.#gpu = gpu;
-    this.#gpuState = { usable: true, maxBufferBytes: gpu.maxBufferBytes };
+    this.#gpuState = { usable: true, maxBufferBytes: gpu.maxBufferBytes, maxSpanBytes: gpu.maxSpanBytes };
     void gpu.lost.then(async (reason) => {
       if (this.#gpu !== gpu || this.#disposed) return;
       const used = gpu.completed > 0;

@@ -47,6 +47,12 @@ export class Gpu {
     return this.#backend.traits.bufferBytes;
   }
 
+  /** Bytes that a shader sees of a buffer, wherever they begin: its binding may begin one alignment earlier. */
+  get maxSpanBytes(): number {
+    const { bindingBytes, offsetAlignment } = this.#backend.traits;
+    return bindingBytes - offsetAlignment;
+  }
+
   /** Why something is off. */
   get off(): readonly string[] {
     return this.#backend.info.reasons;
