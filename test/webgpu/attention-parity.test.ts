@@ -160,6 +160,10 @@ function suite(adapterOf: GPU): void {
           expectSameBits(parts.out, whole.out, `${name}, ${bindingBytes} bytes`);
           expectSameBits(parts.lse, whole.lse, `${name}, ${bindingBytes} bytes`);
         }
+        // Nor what is more than one submission computes.
+        const parts = await run(on({ submissionFlops: 2 ** 19 }), operands, optionsFor(sizes));
+        expectSameBits(parts.out, whole.out, `${name}, in submissions`);
+        expectSameBits(parts.lse, whole.lse, `${name}, in submissions`);
       }
     });
 
@@ -173,6 +177,25 @@ function suite(adapterOf: GPU): void {
       const scores = async (traits: Partial<DeviceTraits>) =>
         (await on(traits).attentionScores({ data: q, shape: shapes.q }, { data: k, shape: shapes.k }, options)).data;
       expectSameBits(await scores({ bindingBytes }), await scores({}));
+    });
+
+    test("a prefill that computes a lot is several submissions", async () => {
+      const sizes = attentionCase({ queries: 512, keys: 512, dim: 16, valueDim: 16 });
+      const { q, k, v } = operandsFor(sizes);
+      const shapes = shapesOf(sizes);
+      const call = parseAttention({ data: q, shape: shapes.q }, { data: k, shape: shapes.k }, { data: v, shape: shapes.v });
+      const flops = 2 * 512 * 512 * 32;
+      for (const [submissionFlops, submissions] of [
+        [flops, 1],
+        [flops / 2, 2],
+        // A block of 64 rows is not cut.
+        [1, 8],
+      ] as const) {
+        await compute({ ...gpu, traits: { ...gpu.traits, submissionFlops } }, [elementCount(call.result.shape)], (recorder, [out]) => {
+          if (out !== undefined) recordAttention(recorder, call, out, undefined);
+          expect(recorder.submissions).toHaveLength(submissions);
+        });
+      }
     });
 
     test("the states of chunks share their memory, and what takes much of it is cut", () => {

@@ -1,14 +1,14 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
 import { READBACK } from "../../src/backend/webgpu/buffers.ts";
 import { findDevice } from "../../src/backend/webgpu/device.ts";
 import { Gpu } from "../../src/backend/webgpu/gpu.ts";
 import type { Job } from "../../src/backend/webgpu/job.ts";
 import { ResidentTensor } from "../../src/backend/webgpu/resident-tensor.ts";
-import { DisposedError, UnsupportedError } from "../../src/errors.ts";
+import { BackendError, DisposedError, UnsupportedError } from "../../src/errors.ts";
 import { DeviceArray, type GpuTensor, deviceView } from "../../src/tensor.ts";
 import { unavailable } from "../support/variants.ts";
-import { numbersOf, openOn, runToy, someGpu, toyJob, toyProgram } from "./toy.ts";
+import { TOY_UNIFORMS, numbersOf, openOn, runToy, someGpu, toyJob, toyProgram } from "./toy.ts";
 
 const gpu = await someGpu();
 
@@ -301,6 +301,100 @@ function suite(gpu: GPU): void {
       // Queued behind the call, so the call does not see it.
       device.queue.writeBuffer(x.buffer as GPUBuffer, 0, Float32Array.of(9, 9, 9));
       expect(await numbersOf(backend, await pending)).toEqual([2, 4, 6]);
+    });
+  });
+
+  describe("a call that computes a lot", () => {
+    /** A backend whose submissions are counted, and a call of five of them: y += 1, each time. */
+    async function start() {
+      const found = await findDevice(device);
+      if ("reason" in found) throw new Error(found.reason);
+      const own = new WebGpuBackend({ ...found, traits: { ...found.traits, submissionFlops: 10 } });
+      await runToy(own, Float32Array.of(0));
+      const submissions: string[] = [];
+      const submit = device.queue.submit.bind(device.queue);
+      let watching: ((count: number) => void) | undefined;
+      device.queue.submit = (commands) => {
+        submissions.push(own.state.bytes.inUse > 0 ? "long" : "short");
+        submit(commands);
+        watching?.(submissions.length);
+      };
+      onTestFinished(() => {
+        device.queue.submit = submit;
+        own.dispose();
+      });
+      const long = (x: Float32Array, out?: unknown): Job => {
+        const job = toyJob(x, { out });
+        return {
+          ...job,
+          record(recorder, [y]) {
+            if (y === undefined) return;
+            const one = recorder.input(Float32Array.of(1));
+            const places = [recorder.input(x), recorder.scratch(4), recorder.scratch(4)];
+            for (let i = 0; i < 5; i++) {
+              const [from = y, to = y] = [places[i === 0 ? 0 : 1 + ((i - 1) % 2)], i === 4 ? y : places[1 + (i % 2)]];
+              const uniforms = TOY_UNIFORMS.pack({ count: 1, xBase: recorder.baseOf(from, 4), biasBase: 0, yBase: recorder.baseOf(to, 4), factor: 1 });
+              recorder.run(toyProgram(), uniforms, [from, one, to], [1, 1, 1], 6);
+            }
+          },
+        };
+      };
+      return { own, submissions, long, watch: (watch: (count: number) => void) => (watching = watch) };
+    }
+
+    test("is submitted in parts", async () => {
+      const { own, submissions, long } = await start();
+      const [y] = await own.execute(long(Float32Array.of(3)));
+      expect(y).toEqual({ data: Float32Array.of(8), shape: [1], dtype: "f32" });
+      expect(submissions).toHaveLength(5);
+      expect(own.state.bytes.inUse).toBe(0);
+    });
+
+    test("keeps its place in the order of calls", async () => {
+      const { own, long } = await start();
+      const x = foreign([0]);
+      const calls = [own.execute(long(Float32Array.of(3), x)), runToy(own, x, { factor: 10, out: x }), own.execute(long(Float32Array.of(0)))];
+      await Promise.all(calls);
+      expect(await numbersOf(own, x)).toEqual([80]);
+    });
+
+    test("stops between them, and gives back what it held", async () => {
+      const { own, submissions, long, watch } = await start();
+      const controller = new AbortController();
+      watch((count) => count === 2 && controller.abort("enough"));
+      await expect(own.execute(long(Float32Array.of(3)), controller.signal)).rejects.toBe("enough");
+      expect(submissions).toHaveLength(2);
+      expect(own.state.bytes.inUse).toBe(0);
+      expect(await runToy(own, Float32Array.of(4))).toEqual({ data: Float32Array.of(8), shape: [1], dtype: "f32" });
+    });
+
+    test("does not stop where a buffer of the caller's would be left half written", async () => {
+      const { own, submissions, long, watch } = await start();
+      const controller = new AbortController();
+      watch((count) => count === 2 && controller.abort("enough"));
+      const x = foreign([0]);
+      await own.execute(long(Float32Array.of(3), x), controller.signal);
+      expect(submissions).toHaveLength(5);
+      expect(await numbersOf(own, x)).toEqual([8]);
+    });
+
+    test.each([1, 3, 4, 5])("fails as a whole when submission %i is refused", async (which) => {
+      const { own, long, watch } = await start();
+      const pop = device.popErrorScope.bind(device);
+      let submitted = 0;
+      watch((count) => (submitted = count));
+      device.popErrorScope = async () => {
+        const refused = submitted === which;
+        if (refused) submitted = NaN;
+        const error = await pop();
+        return refused ? { message: "refused" } : error;
+      };
+      const out = Float32Array.of(-1);
+      await expect(own.execute(long(Float32Array.of(3), out)).finally(() => (device.popErrorScope = pop))).rejects.toThrow(
+        new BackendError("the GPU refused the commands of a call: refused"),
+      );
+      expect(Array.from(out)).toEqual([-1]);
+      expect(own.state.bytes.inUse).toBe(0);
     });
   });
 

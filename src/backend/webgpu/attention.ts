@@ -79,7 +79,8 @@ class AttentionRecorder {
   #plan(whole: Part, decode: boolean): Dispatch[] {
     const granularity = decode ? this.#operands.group : 1;
     const statesOf = (part: Part): ChunkStates | undefined => (decode ? chunkStates(part, (s) => this.#chunks(s).count) : undefined);
-    const isMuch = (part: Part): boolean => (statesOf(part)?.count ?? 0) * this.#call.valueDim * 4 > CHUNK_BYTES;
+    const isMuch = (part: Part): boolean =>
+      (statesOf(part)?.count ?? 0) * this.#call.valueDim * 4 > CHUNK_BYTES || this.#operands.flops(part) > this.#recorder.traits.submissionFlops;
     return cutParts(whole, granularity, isMuch, (part) => {
       const operands = this.#operands.bind(part);
       return operands && allBound({ ...operands, out: this.#bindOut(part), lse: this.#bindLse(part) });
@@ -164,7 +165,9 @@ class AttentionRecorder {
       workgroups,
     });
     const { q, k, v, bias, mask } = bound;
-    return (words) => recorder.run(attentionProgram(key), packed, [q.slice, k.slice, v.slice, bias.slice, mask.slice, words, target.out, target.lse], grid);
+    const flops = operands.flops(part);
+    return (words) =>
+      recorder.run(attentionProgram(key), packed, [q.slice, k.slice, v.slice, bias.slice, mask.slice, words, target.out, target.lse], grid, flops);
   }
 
   #merge({ part, bound }: Dispatch, { starts, rows }: ChunkStates, outs: Slice, lses: Slice): (tables: Slice) => void {

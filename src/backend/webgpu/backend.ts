@@ -8,8 +8,8 @@ import { type AdapterInfo, type FoundDevice, type NoDevice, findDevice } from ".
 import { type Job, type ResultTensor, claim, deliver, recordJob, standing } from "./job.ts";
 import { pack } from "./pack.ts";
 import { PipelineCache } from "./pipelines.ts";
-import { mapForReading } from "./readback.ts";
-import { type Landing, Recorder, type Slice, deviceSlice, roundUp } from "./recorder.ts";
+import { mapForReading, nudged } from "./readback.ts";
+import { type Landing, Recorder, type Slice, type Step, deviceSlice, roundUp } from "./recorder.ts";
 import { Recording } from "./recording.ts";
 import { ResidentTensor } from "./resident-tensor.ts";
 import type { DeviceTraits } from "./traits.ts";
@@ -116,7 +116,8 @@ export class WebGpuBackend {
         };
         const wanted = results.filter(({ place }) => place === "host").map(({ slice }) => slice);
         try {
-          return await this.#finish(recorder, wanted, signal, submitted, (landed) => {
+          const writes = results.some(({ place }) => place === "given");
+          return await this.#finish(recorder, wanted, { signal, writes }, submitted, (landed) => {
             const bytes = landed.values();
             return results.map(({ shape, out }, i) => tensors[i] ?? deliver(shape, out, bytes.next().value ?? NOTHING));
           });
@@ -172,7 +173,7 @@ export class WebGpuBackend {
         this.#finish(
           recorder,
           [slice],
-          signal,
+          { signal },
           () => undefined,
           ([bytes = NOTHING]) => ({ data: new ARRAYS[dtype](bytes.slice().buffer), shape, dtype }),
         ),
@@ -198,8 +199,7 @@ export class WebGpuBackend {
 
   /** Plans something at once and runs it, with a recorder that gives back what it holds, whatever happens. */
   #call<P, T>(signal: AbortSignal | undefined, plan: (recorder: Recorder) => P, run: (recorder: Recorder, planned: P) => Promise<T>): Promise<T> {
-    this.#assertUsable();
-    if (signal?.aborted === true) throw signal.reason;
+    this.#check(signal);
     const recorder = new Recorder(this.#device, this.#pool, this.traits, { checks: true });
     const failed = (error: unknown): never => {
       recorder.release();
@@ -220,18 +220,21 @@ export class WebGpuBackend {
   /**
    * Prepares, submits in turn, and waits until the GPU has accepted the commands, or is done with them where something is wanted
    * back: `take` gets it, in memory that is the CPU's only then. Without anything to wait for, the submission happens before this
-   * returns.
+   * returns. A call that takes several stops between them, unless it `writes` what is the caller's.
    */
   async #finish<T>(
     recorder: Recorder,
     wanted: readonly Slice[],
-    signal: AbortSignal | undefined,
+    { signal, writes = false }: { readonly signal: AbortSignal | undefined; readonly writes?: boolean },
     submitted: () => void,
     take: (landed: readonly Uint8Array<ArrayBuffer>[]) => T,
   ): Promise<T> {
     const landing = recorder.land(wanted);
+    const earlier = recorder.submissions.slice(0, -1);
+    /** What is being computed of the earlier ones. */
+    let running: Promise<unknown> | undefined;
     const submit = (): Promise<T> => {
-      const done = this.#submit(recorder, landing.buffers);
+      const done = Promise.all([running, this.#submit(recorder, recorder.submissions.at(-1) ?? [], landing.buffers)]);
       submitted();
       const landed = this.#land(recorder, landing, done, signal, take);
       // Whoever uses next what this call held is queued behind it.
@@ -239,14 +242,22 @@ export class WebGpuBackend {
       return landed;
     };
     const preparing = recorder.prepare(this.#pipelines);
-    if (preparing === undefined && !this.#order.busy) return submit();
+    if (preparing === undefined && !this.#order.busy && earlier.length === 0) return submit();
     const place = this.#order.enter();
     let done: Promise<T>;
     try {
       await this.#wait(Promise.all([preparing, place.turn]), signal);
-      // Things may have ended since the last of these resolved.
-      this.#assertUsable();
-      if (signal?.aborted === true) throw signal.reason;
+      this.#check(signal);
+      const between = writes ? undefined : signal;
+      for (const steps of earlier) {
+        const before = running;
+        running = Promise.all([this.#submit(recorder, steps, []), nudged(this.#device, this.#device.queue.onSubmittedWorkDone())]);
+        // Who waits for it may have been stopped.
+        running.catch(() => undefined);
+        // Two are on their way, so that the GPU always has something to do.
+        if (before !== undefined) await this.#wait(before, between);
+        this.#check(between);
+      }
       done = submit();
     } finally {
       place.leave();
@@ -254,14 +265,20 @@ export class WebGpuBackend {
     return done;
   }
 
+  /** Whether things have ended since the last promise resolved. */
+  #check(signal: AbortSignal | undefined): void {
+    this.#assertUsable();
+    if (signal?.aborted === true) throw signal.reason;
+  }
+
   /** Encodes and submits, and asks for buffers to be mapped behind that. Resolves when the device has accepted the commands, and has mapped. */
-  #submit(recorder: Recorder, landing: readonly Slice[]): Promise<unknown> {
+  #submit(recorder: Recorder, steps: readonly Step[], landing: readonly Slice[]): Promise<unknown> {
     let mapped: Promise<void>[];
     this.#device.pushErrorScope("validation");
     try {
       const encoder = this.#device.createCommandEncoder();
       // Everything is compiled by now.
-      void recorder.encode(encoder, this.#pipelines);
+      void recorder.encode(encoder, this.#pipelines, steps);
       this.#device.queue.submit([encoder.finish()]);
       mapped = landing.map((slice) => mapForReading(this.#device, recorder.locate(slice).buffer, slice.byteLength));
     } catch (error) {

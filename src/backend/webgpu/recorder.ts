@@ -29,7 +29,8 @@ interface Block {
   readonly at: number;
 }
 
-type Step =
+/** A command. */
+export type Step =
   | { readonly program: Program; readonly uniforms: Block; readonly operands: readonly Slice[]; readonly grid: readonly [number, number, number] }
   | { readonly from: Slice; readonly to: Slice };
 
@@ -41,7 +42,7 @@ export class Recorder {
   readonly traits: DeviceTraits;
   readonly #device: GPUDevice;
   readonly #pool: BufferPool;
-  readonly #steps: Step[] = [];
+  readonly #submissions: [Step[], ...Step[][]] = [[]];
   readonly #programs = new Map<string, Program>();
   readonly #held: GPUBuffer[] = [];
   readonly #inputs = new Map<object, Slice>();
@@ -52,7 +53,10 @@ export class Recorder {
   readonly #late: { readonly buffer: GPUBuffer; readonly bytes: Uint8Array }[] = [];
   /** What took the place of buffers that got no memory. */
   readonly #replaced = new Map<GPUBuffer, GPUBuffer>();
+  #uniforms: GPUBuffer | undefined;
   #uniformBytes = 0;
+  /** Floating-point operations of the last submission. */
+  #flops = 0;
   #released = false;
   #nothing: Slice | undefined;
 
@@ -65,6 +69,11 @@ export class Recorder {
     this.#device = device;
     this.#pool = pool;
     this.traits = traits;
+  }
+
+  /** The commands, in submissions that a GPU is not long about: one, unless a lot is computed. */
+  get submissions(): readonly [readonly Step[], ...(readonly Step[])[]] {
+    return this.#submissions;
   }
 
   /** The programs that {@link Recorder.encode} needs. */
@@ -127,8 +136,8 @@ export class Recorder {
     return (this.#nothing ??= this.scratch(16));
   }
 
-  /** Runs a program over `grid` workgroups. `uniforms` fills binding 0, `operands` the others in order. */
-  run(program: Program, uniforms: ArrayBuffer, operands: readonly Slice[], grid: readonly [number, number, number]): void {
+  /** Runs a program over `grid` workgroups, which takes `flops`. `uniforms` fills binding 0, `operands` the others in order. */
+  run(program: Program, uniforms: ArrayBuffer, operands: readonly Slice[], grid: readonly [number, number, number], flops = 0): void {
     const { bindings, name } = program;
     if (operands.length !== bindings.length - 1) throw new BackendError(`program "${name}" has ${bindings.length - 1} operands, got ${operands.length}`);
     if (Math.max(...grid) > this.traits.workgroupsPerDimension)
@@ -144,14 +153,23 @@ export class Recorder {
     });
     if (Math.min(...grid) === 0) return;
     this.#programs.set(name, program);
-    this.#steps.push({ program, uniforms: { block: uniforms, at: this.#uniformBytes }, operands, grid });
+    this.#flops += flops;
+    if (this.#flops > this.traits.submissionFlops && this.#flops > flops) {
+      this.#submissions.push([]);
+      this.#flops = flops;
+    }
+    this.#add({ program, uniforms: { block: uniforms, at: this.#uniformBytes }, operands, grid });
     this.#uniformBytes += roundUp(uniforms.byteLength, this.traits.offsetAlignment);
   }
 
   /** Copies between buffers; lengths are multiples of 4 and equal. */
   copy(from: Slice, to: Slice): void {
     if (from.byteLength !== to.byteLength) throw new BackendError(`a copy of ${from.byteLength} bytes into ${to.byteLength}`);
-    if (from.byteLength > 0) this.#steps.push({ from, to });
+    if (from.byteLength > 0) this.#add({ from, to });
+  }
+
+  #add(step: Step): void {
+    this.#submissions.at(-1)?.push(step);
   }
 
   /** Elements from where a binding of this slice starts to where the slice does. */
@@ -191,11 +209,10 @@ export class Recorder {
    * Writes the commands. Dispatches in a row share a pass, and see each other's results. Returns what compilers still have to say of
    * programs that were not compiled before.
    */
-  encode(encoder: GPUCommandEncoder, pipelines: PipelineCache): Promise<BackendError | undefined>[] {
+  encode(encoder: GPUCommandEncoder, pipelines: PipelineCache, steps: readonly Step[] = this.#submissions.flat()): Promise<BackendError | undefined>[] {
     const failures: Promise<BackendError | undefined>[] = [];
-    let uniforms: GPUBuffer | undefined;
     let pass: GPUComputePassEncoder | undefined;
-    for (const step of this.#steps) {
+    for (const step of steps) {
       if ("from" in step) {
         pass?.end();
         pass = undefined;
@@ -205,11 +222,11 @@ export class Recorder {
         continue;
       }
       pass ??= encoder.beginComputePass();
-      uniforms ??= this.#writeUniforms();
+      this.#uniforms ??= this.#writeUniforms();
       const { pipeline, groupLayout, failure } = pipelines.compileNow(step.program);
       failures.push(failure);
       const resources = [
-        { buffer: uniforms, offset: step.uniforms.at, size: step.uniforms.block.byteLength },
+        { buffer: this.#uniforms, offset: step.uniforms.at, size: step.uniforms.block.byteLength },
         ...step.operands.map((slice) => this.#bound(slice)),
       ];
       pass.setPipeline(pipeline);
@@ -286,7 +303,7 @@ export class Recorder {
 
   #writeUniforms(): GPUBuffer {
     const all = new Uint8Array(this.#uniformBytes);
-    for (const step of this.#steps) if ("uniforms" in step) all.set(new Uint8Array(step.uniforms.block), step.uniforms.at);
+    for (const step of this.#submissions.flat()) if ("uniforms" in step) all.set(new Uint8Array(step.uniforms.block), step.uniforms.at);
     const buffer = this.#acquire(all.byteLength, UNIFORMS);
     this.#device.queue.writeBuffer(buffer, 0, all);
     return buffer;
