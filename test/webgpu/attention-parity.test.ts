@@ -318,6 +318,23 @@ function suite(adapterOf: GPU): void {
     expect([...out.subarray(0, 3)]).toEqual([NaN, NaN, NaN]);
   });
 
+  test("keys and values of length 0 may lie in empty buffers, or at the end of one", async () => {
+    const usage = 0x80 | 0x4 | 0x8;
+    const [empty, full] = [gpu.device.createBuffer({ size: 0, usage }), gpu.device.createBuffer({ size: 512, usage })];
+    for (const nothing of [
+      { buffer: empty, offset: 0 },
+      { buffer: full, offset: 512 },
+    ]) {
+      const [k, v] = [4, 5].map((dim) => ({ ...nothing, shape: [2, 0, dim], dtype: "f32" }) as const);
+      for (const queries of [3, 70]) {
+        const q = { data: new Float32Array(2 * queries * 4), shape: [2, queries, 4] };
+        const { out, lse } = await runCall(gpu, parseAttention(q, k, v, { returnLse: true }));
+        expect(out.data.every((x) => x === 0)).toBe(true);
+        expect(lse.data.every((x) => x === -Infinity)).toBe(true);
+      }
+    }
+  });
+
   describe("mergeStates", () => {
     const c = attentionCase({ batch: 2, heads: 3, queries: 4, keys: 90, dim: 8, valueDim: 5 });
     const operands = operandsFor(c);
