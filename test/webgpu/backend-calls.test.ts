@@ -350,6 +350,26 @@ function suite(gpu: GPU): void {
       expect(own.state.bytes.inUse).toBe(0);
     });
 
+    test("is cut into fewer next time where the GPU is quick, and as before where it is not", async () => {
+      const { own, submissions, long } = await start();
+      await own.execute(long(Float32Array.of(3)));
+      expect(own.traits.submissionFlops).toBe(40);
+      submissions.length = 0;
+      // Six each.
+      expect((await own.execute(long(Float32Array.of(3))))[0]).toMatchObject({ data: Float32Array.of(8) });
+      expect(submissions).toHaveLength(1);
+
+      const slow = await start();
+      const done = device.queue.onSubmittedWorkDone.bind(device.queue);
+      device.queue.onSubmittedWorkDone = async () => {
+        await done();
+        await new Promise((resolve) => setTimeout(resolve, 120));
+      };
+      onTestFinished(() => void (device.queue.onSubmittedWorkDone = done));
+      await slow.own.execute(slow.long(Float32Array.of(3)));
+      expect(slow.own.traits.submissionFlops).toBe(10);
+    });
+
     test("keeps its place in the order of calls", async () => {
       const { own, long } = await start();
       const x = foreign([0]);

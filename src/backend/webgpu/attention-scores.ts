@@ -12,7 +12,7 @@ import { storageOf } from "./traits.ts";
  * Records attentionScores. `out` takes the scores [B, Hq, L, S], row-major. Probabilities are exp(score − log-sum-exp), with the
  * log-sum-exps that attention computes, sinks included.
  *
- * @throws BackendError if one head of one batch is too large for this GPU; nothing is recorded then
+ * @throws TooLargeError if the keys of one head, or a block of its rows, are too large for this GPU; nothing is recorded then
  */
 export function recordAttentionScores(recorder: Recorder, call: ScoresCall, out: Slice): void {
   const { keyLength, heads, group, sequences, stage } = { ...call, group: call.heads / call.kvHeads };

@@ -36,7 +36,7 @@ export interface ChunkStates {
 /**
  * Records attention. `out` takes the outputs, row-major in the call's layout, and `lse` the log-sum-exps, if anyone wants them.
  *
- * @throws BackendError if one head of one batch is too large for this GPU; nothing is recorded then
+ * @throws TooLargeError if the keys of one head, or a block of its rows, are too large for this GPU; nothing is recorded then
  */
 export function recordAttention(recorder: Recorder, call: AttentionCall, out: Slice, lse: Slice | undefined): void {
   new AttentionRecorder(recorder, call, out, lse).record();

@@ -18,7 +18,7 @@ export interface DeviceTraits {
   readonly offsetAlignment: number;
   /** Storage buffers that one shader may have. */
   readonly storageBuffers: number;
-  /** Floating-point operations of a submission, where a call can be cut (see SUBMISSION_FLOPS). */
+  /** Floating-point operations of a submission, where a call can be cut. */
   readonly submissionFlops: number;
   /** Sizes that a subgroup may have; undefined without the feature. */
   readonly subgroups: { readonly min: number; readonly max: number } | undefined;
@@ -27,8 +27,8 @@ export interface DeviceTraits {
 }
 
 /**
- * Systems take a GPU for hung that does not come back from a submission for two seconds, and reset it. A laptop's computes some
- * 0.1 TFLOP/s with these kernels: 0.7 s. A fast one takes a few milliseconds, beside which one more submission is nothing.
+ * Floating-point operations of a submission, at first. Systems take a GPU for hung that does not come back for two seconds, and reset
+ * it. A laptop's computes some 0.1 TFLOP/s with these kernels: 0.7 s.
  */
 const SUBMISSION_FLOPS = 2 ** 36;
 
