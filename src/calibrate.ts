@@ -1,6 +1,7 @@
 import { CALIBRATION_VERSION, type Calibration } from "./calibration.ts";
 import type { Device } from "./dispatch.ts";
-import { type HeadSizes, type Place, attentionWorkOf, rowWorkOf } from "./work.ts";
+import type { Place } from "./tensor.ts";
+import { type HeadSizes, attentionWorkOf, rowWorkOf } from "./work.ts";
 
 /** What a probe does. Transfers are measured apart from calls. */
 export type ProbeTask =

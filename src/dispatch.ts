@@ -16,7 +16,13 @@ export interface DispatchState {
 
 /** Whether there is a GPU to choose, and why not. */
 export type GpuState =
-  | { readonly usable: true; /** The largest buffer that the device allows. */ readonly maxBufferBytes: number }
+  | {
+      readonly usable: true;
+      /** The largest buffer that the device allows. */
+      readonly maxBufferBytes: number;
+      /** The longest range of a buffer that a shader sees, wherever it begins. */
+      readonly maxSpanBytes: number;
+    }
   | { readonly usable: false; /** Follows "WebGPU is off: ". */ readonly reason: string; readonly lost: boolean };
 
 /** Seconds that a call is estimated to take on the CPU, by part. */
@@ -140,6 +146,8 @@ function constraint(work: Work, { device, gpu }: DispatchState): { readonly devi
   if (device === "webgpu") return { device, because: 'the engine was created with device "webgpu"' };
   if (work.largestBytes > gpu.maxBufferBytes)
     return { device: "wasm", because: `a buffer of ${work.largestBytes} bytes is more than the GPU allows (${gpu.maxBufferBytes})` };
+  if (work.spanBytes > gpu.maxSpanBytes)
+    return { device: "wasm", because: `a row, or the keys of a head, of ${work.spanBytes} bytes is more than the GPU sees at once (${gpu.maxSpanBytes})` };
   return undefined;
 }
 

@@ -80,10 +80,13 @@ export class EngineGpu {
 
   async #calibrate(cpu: Cpu, gpu: Gpu): Promise<Calibration> {
     try {
-      return await calibrate(
+      const measured = await calibrate(
         (device, task) => prepareProbe(cpu, gpu, device, task),
         () => performance.now() / 1000,
       );
+      // What probes used is more than most calls do.
+      gpu.trim();
+      return measured;
     } catch (error) {
       gpu.dispose();
       throw new BackendError(`calibration failed: ${messageOf(error)}`, { cause: error });
@@ -97,7 +100,7 @@ export class EngineGpu {
       return;
     }
     this.#gpu = gpu;
-    this.#state = { usable: true, maxBufferBytes: gpu.maxBufferBytes };
+    this.#state = { usable: true, maxBufferBytes: gpu.maxBufferBytes, maxSpanBytes: gpu.maxSpanBytes };
     void gpu.lost.then(async (cause) => {
       if (this.#gpu !== gpu || this.#disposed) return;
       const used = gpu.completed > 0;

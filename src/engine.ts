@@ -29,7 +29,7 @@ import type {
   OptionOf,
   UploadedType,
 } from "./engine-types.ts";
-import { DisposedError } from "./errors.ts";
+import { DisposedError, TooLargeError } from "./errors.ts";
 import { workOf } from "./explain.ts";
 import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike } from "./gpu-types.ts";
 import { type LogSoftmaxOptions, parseLogSoftmax } from "./log-softmax.ts";
@@ -331,11 +331,21 @@ export class Engine {
     if (signal?.aborted) throw signal.reason;
     const used = usedInPlace(memory, given, map);
     if (this.#device === "wasm" && !used.buffers) return onCpu(this.#cpu, given, signal);
-    const { device } = this.#decide(workOf(given));
+    const work = workOf(given);
+    const { device } = this.#decide(work);
     const gpu = device === "webgpu" ? this.#gpu.need() : undefined;
     const hold: ReplaceOutput = (out) => holdOutput(memory, out);
     let call = gpu === undefined ? given : map(given, (tensor) => tensor, hold);
-    const start = (): unknown => (gpu === undefined ? onCpu(this.#cpu, call, signal) : onGpu(gpu, call, signal));
+    const start = (): unknown => {
+      if (gpu === undefined) return onCpu(this.#cpu, call, signal);
+      try {
+        return onGpu(gpu, call, signal);
+      } catch (error) {
+        // What dispatch did not foresee, where the CPU can do it: nothing has been submitted.
+        if (!(error instanceof TooLargeError) || this.#device !== "auto" || used.buffers || work.dtype !== "f32") throw error;
+        return onCpu(this.#cpu, call, signal);
+      }
+    };
     return this.#inOrder(device, used, signal, start, () => (call = map(given, keepIn(memory), hold)));
   }
 

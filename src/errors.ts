@@ -16,6 +16,12 @@ export class BackendError extends Error {
   override readonly name = "BackendError";
 }
 
+/**
+ * A `BackendError` of a GPU that cannot take a call for its size. Thrown when the call is made, before anything is submitted, so that
+ * the CPU can take it. @internal
+ */
+export class TooLargeError extends BackendError {}
+
 /** What was thrown, in words. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -10,7 +10,8 @@ import { parseChoice, parseObject } from "./options.ts";
 import { parseShape } from "./shape.ts";
 import { takeSignal } from "./signal.ts";
 import { parseSoftmax } from "./softmax.ts";
-import { type Assumed, type Place, type Work, attentionWork, mergeWork, rowWork, scoresWork, standIn } from "./work.ts";
+import type { Place } from "./tensor.ts";
+import { type Assumed, type Work, attentionWork, mergeWork, rowWork, scoresWork, standIn } from "./work.ts";
 
 type Options = Readonly<Record<string, unknown>>;
 

@@ -124,7 +124,19 @@ export class DeviceArray {
   }
 }
 
-/** Where the numbers of a tensor are. */
+/** Where numbers are: in an array of the CPU's memory, or in a GPU buffer. */
+export type Place = "host" | "gpu";
+
+export function placeOf(data: unknown): Place {
+  return data instanceof DeviceArray ? "gpu" : "host";
+}
+
+/** Where a result goes: where `out` is, and without one where the first operand is. */
+export function resultPlace(first: Place, out: unknown): Place {
+  return out === undefined ? first : placeOf(out);
+}
+
+/** The numbers of a tensor. */
 export type Numbers = DTypeData[DType] | DeviceArray;
 
 /** A `Tensor` after checking: strides always present. */

@@ -1,15 +1,12 @@
-import type { AttentionCall, HeadView, ScoreCall, Sequence } from "./attention-call.ts";
+import { type AttentionCall, type HeadView, type ScoreCall, type Sequence, outputStrides } from "./attention-call.ts";
 import type { ScoresCall } from "./attention-scores.ts";
 import { BLOCK_ROWS } from "./backend/wasm/attention-layout.ts";
 import { usesDecode } from "./decode-rule.ts";
 import { type KeyRangeRule, visibleKeys } from "./key-range.ts";
 import type { MergeCall } from "./merge-states.ts";
-import type { RowCall } from "./row-call.ts";
-import { elementCount } from "./shape.ts";
-import { DeviceArray, type GpuTensor } from "./tensor.ts";
-
-/** Where numbers are: in arrays of the caller, or in a GPU buffer. */
-export type Place = "host" | "gpu";
+import { type RowCall, resultStrides } from "./row-call.ts";
+import { contiguousStrides, elementCount } from "./shape.ts";
+import { DeviceArray, type GpuTensor, type Place, placeOf, resultPlace } from "./tensor.ts";
 
 /** An operand of a call, as far as it decides where the call runs. */
 export interface WorkOperand {
@@ -29,7 +26,7 @@ export interface Work {
   readonly kernel: "rows" | "decode" | "prefill" | "merge";
   readonly dtype: "f32" | "f64" | "f16";
   readonly operands: readonly WorkOperand[];
-  /** Where the result is wanted: in a GPU buffer when an operand is in one, unless `out` says otherwise. */
+  /** Where the result goes. */
   readonly resultPlace: Place;
   /** Bytes of operands on the host, which a GPU has to be sent. */
   readonly bytesIn: number;
@@ -37,6 +34,8 @@ export interface Work {
   readonly bytesOut: number;
   /** The largest buffer that the call needs on a GPU. */
   readonly largestBytes: number;
+  /** The longest range of an operand or result that a GPU has to see at once: of a row, the keys of a head, or a block of their scores. */
+  readonly spanBytes: number;
   /** Elements that pass through a row operation, rows themselves included at what they cost (see ROW_ELEMENTS). */
   readonly rowElements: number;
   /** Bytes that a row operation moves to and from memory. */
@@ -98,6 +97,7 @@ export function rowWork(call: RowCall, assumed: Assumed = {}): Work {
     kernel: "rows",
     dtype,
     ...transfers(inputs, out?.data, [resultBytes]),
+    spanBytes: rowSpan(call, size),
     rowElements: elements + rows * ROW_ELEMENTS[op],
     rowBytes: elements * size + resultBytes,
     scores: 0,
@@ -120,7 +120,7 @@ export function attentionWork(call: AttentionCall, assumed: Assumed = {}): Work 
     ...transfers(inputs, result.out?.data, results),
     rowElements: 0,
     rowBytes: 0,
-    ...scoreWork(call, call.valueDim, BYTES[dtype]),
+    ...scoreWork(call, call.valueDim, BYTES[dtype], [call.valueDim, outputStrides(result).row]),
   };
 }
 
@@ -134,7 +134,7 @@ export function scoresWork(call: ScoresCall, assumed: Assumed = {}): Work {
     op: "attentionScores",
     dtype,
     ...transfers(headOperands(call, assumed, false), undefined, [bytes]),
-    ...scoreWork(call, 0, BYTES[dtype]),
+    ...scoreWork(call, 0, BYTES[dtype], [keyLength, keyLength]),
     kernel: "prefill",
     rowElements: rows * (keyLength + ROW_ELEMENTS.softmax),
     rowBytes: 3 * bytes,
@@ -160,6 +160,7 @@ export function mergeWork({ parts, shape, lseShape }: MergeCall, assumed: Assume
     kernel: "merge",
     dtype: assumed.dtype ?? "f32",
     ...transfers(inputs, undefined, results),
+    spanBytes: (shape.at(-1) ?? 0) * F32_BYTES,
     rowElements: parts.length * (elements + rows * ROW_ELEMENTS.softmax),
     rowBytes: (parts.length + 1) * (elements + rows) * F32_BYTES,
     scores: 0,
@@ -193,7 +194,7 @@ export function rowWorkOf(op: RowCall["op"], [rows, cols]: readonly [rows: numbe
 
 /** The work of attention of f32. */
 export function attentionWorkOf({ heads, kvHeads = heads, queries, keys, dim, causal = false, windowLeft = Infinity }: HeadSizes, place: Place): Work {
-  const view = (count: number): HeadView => ({ data: noData(count * dim * F32_BYTES), batch: 0, head: 0, row: 0, dim: 1 });
+  const view = (count: number): HeadView => ({ data: noData(count * dim * F32_BYTES), batch: 0, head: 0, row: dim, dim: 1 });
   const sequence = { batch: 0, queryStart: 0, keyStart: 0, rows: queries, queryLength: queries, keyLength: keys, offset: keys - queries };
   const options = { scale: 1, softcap: 0, slopes: undefined, sinks: undefined, bias: undefined, mask: undefined, blockMask: undefined };
   return attentionWork(
@@ -245,7 +246,7 @@ function operandsOf(list: readonly Argument[], assumed: Assumed): WorkOperand[] 
   const found: WorkOperand[] = [];
   for (const { name, data, bytes } of list) {
     if (data === undefined) continue;
-    const place = assumed.place ?? (data instanceof DeviceArray ? "gpu" : "host");
+    const place = assumed.place ?? placeOf(data);
     found.push({ name, place, bytes: (assumed.dtype === undefined ? undefined : bytes) ?? data.byteLength });
   }
   return found;
@@ -273,13 +274,12 @@ function transfers(
   out: Data,
   results: readonly number[],
 ): Pick<Work, "operands" | "resultPlace" | "bytesIn" | "bytesOut" | "largestBytes"> {
-  const resident = inputs.some(({ place }) => place === "gpu");
-  const resultPlace = (out === undefined ? resident : out instanceof DeviceArray) ? "gpu" : "host";
+  const target = resultPlace(inputs[0]?.place ?? "host", out);
   return {
     operands: out instanceof DeviceArray ? [...inputs, { name: "out", place: "gpu", bytes: out.byteLength }] : inputs,
-    resultPlace,
+    resultPlace: target,
     bytesIn: inputs.reduce((n, { place, bytes }) => n + (place === "host" ? bytes : 0), 0),
-    bytesOut: resultPlace === "host" ? results.reduce((n, bytes) => n + bytes, 0) : 0,
+    bytesOut: target === "host" ? results.reduce((n, bytes) => n + bytes, 0) : 0,
     largestBytes: Math.max(...results, ...inputs.map(({ bytes }) => bytes)),
   };
 }
@@ -288,8 +288,38 @@ function evenParts(count: number): Work["parts"] {
   return { cpu: Math.max(count, 1), gpu: Math.max(count, 1) };
 }
 
-/** What computing scores, and with them values of `valueDim`, takes. */
-function scoreWork(call: ScoreCall, valueDim: number, size: number): Pick<Work, "kernel" | "scores" | "multiplyAdds" | "flops" | "keyBytes" | "parts"> {
+/** Bytes from the first to behind the last of the elements along some dimensions. */
+function spanOf(bytes: number, ...dims: readonly (readonly [count: number, stride: number])[]): number {
+  return bytes * dims.reduce((span, [count, stride]) => span + Math.max(count - 1, 0) * stride, 1);
+}
+
+function rowSpan(call: RowCall, size: number): number {
+  const { x, axes, shape, bias, mask } = call;
+  const along = (bytes: number, strides: readonly number[] = []): number =>
+    spanOf(bytes, ...axes.map((axis) => [x.shape[axis] ?? 1, strides[axis] ?? 0] as const));
+  const y = resultStrides(call, contiguousStrides(shape));
+  return Math.max(along(size, x.strides), along(F32_BYTES, y), along(F32_BYTES, bias?.strides), along(1, mask?.strides));
+}
+
+/** Keys are not divided, rows are into blocks; `out` is how many elements a row of the result has, and the distance to the next one. */
+function headSpan({ q, k, v, bias, mask, dim, valueDim, sequences }: ScoreCall, size: number, [width, stride]: readonly [number, number]): number {
+  const keys = sequences.reduce((most, { keyLength }) => Math.max(most, keyLength), 0);
+  const rows = sequences.reduce((most, s) => Math.max(most, Math.min(s.rows, BLOCK_ROWS)), 0);
+  // What lies with gaps in an array is sent without them.
+  const along = ({ data, row, dim: step }: HeadView, count: number, columns: number): number =>
+    spanOf(size, [count, step === 1 || data instanceof DeviceArray ? row : columns], [columns, 1]);
+  const scores = (bytes: number, view: ScoreCall["bias" | "mask"]): number => (view === undefined ? 0 : spanOf(bytes, [rows, view.row], [keys, view.key]));
+  const results = spanOf(F32_BYTES, [rows, stride], [width, 1]);
+  return Math.max(along(q, rows, dim), along(k, keys, dim), along(v, keys, valueDim), scores(F32_BYTES, bias), scores(1, mask), results);
+}
+
+/** What computing scores, and with them values of `valueDim`, takes. `out`: elements of a row of the result, and the distance to the next. */
+function scoreWork(
+  call: ScoreCall,
+  valueDim: number,
+  size: number,
+  out: readonly [number, number],
+): Pick<Work, "kernel" | "scores" | "multiplyAdds" | "flops" | "keyBytes" | "parts" | "spanBytes"> {
   const { heads, kvHeads, dim, rule, blockMask, sequences } = call;
   const open = blockMask === undefined ? 1 : 1 - blockMask.sparsity;
   let scores = 0;
@@ -312,6 +342,7 @@ function scoreWork(call: ScoreCall, valueDim: number, size: number): Pick<Work, 
   const multiplyAdds = scores * (dim + valueDim);
   return {
     kernel: decodes ? "decode" : "prefill",
+    spanBytes: headSpan(call, size, out),
     scores,
     multiplyAdds,
     flops: 2 * multiplyAdds + scores * SCORE_FLOPS,

@@ -66,7 +66,11 @@ export async function reportDispatch(engines: Engines, gpu: GpuEngines, calibrat
     return timed;
   };
   const chosen = (work: Work): Device =>
-    decide(work, { device: "auto", gpu: { usable: true, maxBufferBytes: gpu.device.limits.maxBufferSize }, calibration }).device;
+    decide(work, {
+      device: "auto",
+      gpu: { usable: true, maxBufferBytes: gpu.device.limits.maxBufferSize, maxSpanBytes: gpu.device.limits.maxStorageBufferBindingSize },
+      calibration,
+    }).device;
 
   const families: FamilyReport[] = [];
   for (const family of FAMILIES) {

@@ -1,4 +1,5 @@
 import { findDevice } from "../../src/backend/webgpu/device.ts";
+import type { GPULike } from "../../src/gpu-types.ts";
 
 /** A GPU to measure, open for the engine and for plain WGSL at once. */
 export interface FoundGpu {
@@ -30,7 +31,7 @@ export async function findGpu(): Promise<FoundGpu | { readonly unavailable: stri
   } catch (error) {
     return { unavailable: `the package "webgpu" does not load: ${(error as Error).message.split("\n")[0]}` };
   }
-  const found = await findDevice(gpu);
+  const found = await findDevice(stamped(gpu));
   if ("reason" in found) return { unavailable: found.reason };
   const { device } = found;
   const { vendor, architecture, device: name, description } = device.adapterInfo;
@@ -41,5 +42,18 @@ export async function findGpu(): Promise<FoundGpu | { readonly unavailable: stri
     emulated: device.adapterInfo.isFallbackAdapter,
     timestamps: device.features.has("timestamp-query"),
     instance: gpu,
+  };
+}
+
+/** A GPU whose devices have time stamps as well, where it can give them. */
+function stamped(gpu: GPU): GPULike {
+  return {
+    async requestAdapter() {
+      const adapter = await gpu.requestAdapter();
+      if (adapter?.features.has("timestamp-query") !== true) return adapter;
+      const request = adapter.requestDevice.bind(adapter);
+      adapter.requestDevice = (descriptor = {}) => request({ ...descriptor, requiredFeatures: [...(descriptor.requiredFeatures ?? []), "timestamp-query"] });
+      return adapter;
+    },
   };
 }

@@ -87,7 +87,7 @@ describe("on models of machines", () => {
       const calibration = await calibrated(machine, 1);
       let [auto, best] = [0, 0];
       for (const { call, wasmSeconds, webgpuSeconds } of calls) {
-        const { device } = decide(workOf(call), { device: "auto", gpu: { usable: true, maxBufferBytes: Infinity }, calibration });
+        const { device } = decide(workOf(call), { device: "auto", gpu: { usable: true, maxBufferBytes: Infinity, maxSpanBytes: Infinity }, calibration });
         auto += Math.log(device === "wasm" ? wasmSeconds : webgpuSeconds);
         best += Math.log(Math.min(wasmSeconds, webgpuSeconds));
       }
@@ -97,7 +97,11 @@ describe("on models of machines", () => {
 
   test("operands on the GPU stay there, whatever the CPU could do", async () => {
     for (const machine of MACHINES) {
-      const state = { device: "auto", gpu: { usable: true, maxBufferBytes: Infinity }, calibration: await calibrated(machine, 1) } as const;
+      const state = {
+        device: "auto",
+        gpu: { usable: true, maxBufferBytes: Infinity, maxSpanBytes: Infinity },
+        calibration: await calibrated(machine, 1),
+      } as const;
       for (const call of grid()) {
         const work = call.op === "attention" ? attentionWorkOf(call, "gpu") : rowWorkOf(call.op, [call.rows, call.cols], "gpu");
         const { device, estimates } = decide(work, state);

@@ -26,7 +26,7 @@ const ROUND: Calibration = {
     decodeBytesPerSecond: 1e11,
   },
 };
-const USABLE = { usable: true, maxBufferBytes: 2 ** 30 } as const;
+const USABLE = { usable: true, maxBufferBytes: 2 ** 30, maxSpanBytes: 2 ** 27 } as const;
 const AUTO: DispatchState = { device: "auto", gpu: USABLE, calibration: ROUND };
 
 const NOTHING = rowWorkOf("softmax", [0, 1], "host");
@@ -95,6 +95,7 @@ describe("decide", () => {
     ["device webgpu", { device: "webgpu", calibration: undefined }, {}, 'webgpu: the engine was created with device "webgpu"'],
     ["no calibration", { calibration: undefined }, {}, "wasm: the machine has not been calibrated"],
     ["a buffer too large", {}, { largestBytes: 2 ** 31 }, "wasm: a buffer of 2147483648 bytes is more than the GPU allows (1073741824)"],
+    ["a row too long", {}, { spanBytes: 2 ** 28 }, "wasm: a row, or the keys of a head, of 268435456 bytes is more than the GPU sees at once (134217728)"],
   ])("%s leaves no choice", (_, state, changes, reason) => {
     const decision = decide(work(changes), { ...AUTO, ...state });
     expect(decision.reason).toBe(reason);

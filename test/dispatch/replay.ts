@@ -39,7 +39,7 @@ export function replay({ calibration, calls }: DispatchTable): readonly Judged[]
   for (const timed of calls) {
     const { wasmSeconds, webgpuSeconds } = timed;
     if (Math.max(wasmSeconds / webgpuSeconds, webgpuSeconds / wasmSeconds) <= CLEAR_RATIO) continue;
-    const decision = decide(workOf(timed.call), { device: "auto", gpu: { usable: true, maxBufferBytes: Infinity }, calibration });
+    const decision = decide(workOf(timed.call), { device: "auto", gpu: { usable: true, maxBufferBytes: Infinity, maxSpanBytes: Infinity }, calibration });
     judged.push({ ...timed, faster: wasmSeconds < webgpuSeconds ? "wasm" : "webgpu", chosen: decision.device, reason: () => decision.reason });
   }
   return judged;

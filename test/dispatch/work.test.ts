@@ -46,13 +46,14 @@ describe("row operations", () => {
     expect(work.bytesIn).toBe(108);
   });
 
-  test("results stay on the GPU with any operand that is there, unless out is an array", () => {
+  test("results go where the first operand is, unless out is elsewhere", () => {
     expect(rowWork(parseSoftmax(f32(2, 3)))).toMatchObject({ resultPlace: "gpu", bytesIn: 0, bytesOut: 0 });
     expect(rowWork(parseSoftmax({ data: new Float32Array(6), shape: [2, 3] }, { mask: standIn([2, 3], "u8") as never }))).toMatchObject({
-      resultPlace: "gpu",
+      resultPlace: "host",
       bytesIn: 24,
-      bytesOut: 0,
+      bytesOut: 24,
     });
+    expect(rowWork(parseSoftmax(new Float32Array(6), { out: standIn([6], "f32") as never }))).toMatchObject({ resultPlace: "gpu", bytesIn: 24, bytesOut: 0 });
     expect(rowWork(parseSoftmax(f32(2, 3), { out: new Float32Array(6) }))).toMatchObject({ resultPlace: "host", bytesOut: 24 });
   });
 
@@ -157,6 +158,27 @@ describe("attention", () => {
       ),
       { numRuns: 2000 },
     );
+  });
+});
+
+describe("what a GPU has to see at once", () => {
+  test("is a row, along any axis, of the operand that reaches farthest", () => {
+    expect(rowWork(parseSoftmax(f32(4, 100))).spanBytes).toBe(400);
+    expect(rowWork(parseSoftmax(f32(4, 100), { axis: 0 })).spanBytes).toBe(4 * 301);
+    expect(rowWork(parseSoftmax(standIn([4, 100], "f16"))).spanBytes).toBe(400);
+    expect(rowWork(parseLogSumExp(f32(4, 100), { axis: [0, 1] })).spanBytes).toBe(1600);
+    const mask = { data: new Uint8Array(30000), shape: [100], strides: [300] };
+    expect(rowWork(parseSoftmax(new Float32Array(100), { mask })).spanBytes).toBe(99 * 300 + 1);
+  });
+
+  test("are the keys of a head, in either layout, and no more rows than a block has", () => {
+    expect(attention([2, 8, 1000, 16], [2, 4, 2000, 16], [2, 4, 2000, 8]).spanBytes).toBe(4 * 2000 * 16);
+    expect(attention([2, 1000, 8, 16], [2, 2000, 4, 16], [2, 2000, 4, 8], { layout: "blhd" }).spanBytes).toBe(4 * (1999 * 64 + 16));
+    expect(attention([2, 8, 1000, 16], [2, 4, 2000, 16], [2, 4, 2000, 8], { bias: f32(1000, 2000) as never }).spanBytes).toBe(4 * 64 * 2000);
+    // Columns of a matrix are packed on the way.
+    const turned = { data: new Float32Array(300 * 8), shape: [300, 8], strides: [1, 300] };
+    expect(attentionWork(parseAttention({ data: new Float32Array(8), shape: [1, 8] }, turned, turned)).spanBytes).toBe(4 * 300 * 8);
+    expect(scoresWork(parseAttentionScores(f32(2, 100, 8), f32(2, 2000, 8))).spanBytes).toBe(4 * 64 * 2000);
   });
 });
 

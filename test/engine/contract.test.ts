@@ -413,6 +413,32 @@ describe("calibrating", () => {
   });
 });
 
+describe("a call that turns out to be too large for the GPU", () => {
+  const gpu = (): Pick<GPU, "requestAdapter"> =>
+    alteredGpu((device) => {
+      const { limits } = device;
+      const few = new Proxy(limits, { get: (_, name) => (name === "maxComputeWorkgroupsPerDimension" ? 1 : limits[name as "maxBufferSize"]) });
+      Object.defineProperty(device, "limits", { value: few });
+    });
+  const heads = tensor(numbers(2 * 200 * 4), [2, 200, 4]);
+
+  test("runs on the CPU where there is a choice", async () => {
+    await withEngine({ gpu: gpu(), calibration: calibrationOf({ gpuWins: true }), threads: 1 }, async (engine) => {
+      expect(engine.explain("attention", { q: [2, 20000, 4], k: [2, 20000, 4], v: [2, 20000, 4] }).device).toBe("webgpu");
+      const large = tensor(numbers(64 * 512 * 64), [64, 512, 64]);
+      expect(engine.explain("attention", { q: large.shape, k: large.shape, v: large.shape }).device).toBe("webgpu");
+      expect((await engine.attention(large, large, large)).data).toEqual(attention(large, large, large).data);
+    });
+  });
+
+  test("is an error where there is none", async () => {
+    await withEngine({ gpu: gpu(), device: "webgpu", threads: 1 }, async (engine) => {
+      await expect(engine.attention(heads, heads, heads)).rejects.toThrow(/8 workgroups are needed, but this GPU allows 1/);
+      await expect(engine.attention(heads, heads, heads)).rejects.toBeInstanceOf(BackendError);
+    });
+  });
+});
+
 describe("explaining a call that is not made", () => {
   const onGpu = (shape: readonly number[], dtype: string) => ({ buffer: { size: 1 << 20, usage: 128, mapState: "unmapped" }, shape, dtype }) as GpuTensor;
   const heads = { q: [2, 3, 4], k: [2, 5, 4], v: [2, 5, 4] };

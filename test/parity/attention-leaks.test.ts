@@ -160,3 +160,34 @@ describeSubjects("NaN in masked keys whose values are finite", (subject) => {
     }
   });
 });
+
+describeSubjects("NaN in values", (subject) => {
+  const masked = (i: number): boolean => i % 3 === 1;
+  const each = (count: number, of: (i: number) => number) => ({ values: Array.from({ length: count }, (_, i) => of(i)), shape: [count, 1] });
+
+  test.each([5, 70])("does not reach those of %i queries that see nothing", async (queries) => {
+    for (const keys of [40, 131, 1100]) {
+      const c = attentionCase({ heads: 2, kvHeads: 1, queries, keys, dim: 5, valueDim: 11 });
+      const operands = operandsFor(c);
+      const dirty = { ...operands, v: operands.v.map(() => NaN) };
+      const options: readonly (AttentionOptions & { readonly blind?: (i: number) => boolean })[] = [
+        { mask: each(queries, (i) => Number(!masked(i))) },
+        { bias: each(queries, (i) => (masked(i) ? -Infinity : 1)) },
+        { mask: each(queries, (i) => Number(!masked(i))), sinks: [1, -2] },
+        { qLengths: [2], blind: (i) => i >= 2 },
+        { causal: true, queryOffset: -3, blind: (i) => i < 3 },
+      ];
+      for (const { blind = masked, ...option } of options) {
+        const { out, lse } = await run(subject, dirty, option);
+        for (let row = 0; row < 2 * queries; row++) {
+          const label = `row ${row}, ${keys} keys, ${Object.keys(option).join()}`;
+          const values = Array.from(out.subarray(row * 11, (row + 1) * 11));
+          if (blind(row % queries)) {
+            expect(values, label).toEqual(new Array(11).fill(0));
+            expect(lse[row], label).toBe(option.sinks?.[Math.floor(row / queries)] ?? -Infinity);
+          } else if (subject.propagates) expect(values, label).toEqual(new Array(11).fill(NaN));
+        }
+      }
+    }
+  });
+});

@@ -17,7 +17,7 @@ import {
 } from "../support/attention.ts";
 import { byName } from "../support/by-name.ts";
 import { expectClose, expectSameBits } from "../support/tolerances.ts";
-import { type Home, type Subject, describeSubjects } from "../support/subjects.ts";
+import { type Home, type Subject, describeSubjects, disposeOf } from "../support/subjects.ts";
 
 const STAGES: readonly Stage[] = ["raw", "softcapped", "masked", "probabilities"];
 
@@ -43,6 +43,7 @@ async function scoresOf(
   expect(scores.shape).toEqual([sizes.batch, sizes.heads, sizes.queries, sizes.keys]);
   expect(scores.dtype).toBe("f32");
   const data = (await subject.read(scores)) as Float32Array;
+  disposeOf(scores);
   placements.dispose();
   return data;
 }
@@ -51,6 +52,7 @@ describeSubjects("attentionScores", (subject) => {
   async function check(c: AttentionCase, options: AttentionOptions, label: string, layouts: readonly Layout[] = ["bhld"]): Promise<void> {
     const operands = operandsFor(c);
     const tolerance = toleranceFor(operands, options, subject.kind);
+    const used = await subject.usedBytes?.();
     for (const stage of STAGES) {
       const expected = expectedScores(operands, options, stage);
       for (const layout of layouts) {
@@ -60,7 +62,7 @@ describeSubjects("attentionScores", (subject) => {
         }
       }
     }
-    expect(subject.instance?.memory.usedBytes ?? 0).toBe(0);
+    expect(await subject.usedBytes?.()).toBe(used);
   }
 
   // Every other shape: there is one kernel for scores, where attention has two.

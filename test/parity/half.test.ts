@@ -6,7 +6,7 @@ import { AXIS_CASES, SIZE_CASES } from "../cases/rows.ts";
 import { countOf } from "../reference/indices.ts";
 import { Placements, expectAttention, expectedOf, libraryOptions, operandsFor, shapesOf, toleranceFor } from "../support/attention.ts";
 import { byName } from "../support/by-name.ts";
-import { fromHalf, halved, toHalf } from "../support/half.ts";
+import { HALF_FORMS, fromHalf, halved, toHalf } from "../support/half.ts";
 import { type Home, describeSubjects } from "../support/subjects.ts";
 import { numbers } from "../support/numbers.ts";
 import { OPS, call, expected } from "../support/operands.ts";
@@ -30,10 +30,20 @@ describe("f16 by its bits", () => {
   });
 });
 
+interface Place {
+  readonly name: string;
+  readonly home: Home;
+  readonly form?: (bits: Uint16Array) => ArrayBufferView;
+}
+
 describeSubjects("f16 operands", (subject) => {
-  /** A tensor of f16, in an array or on the GPU. */
-  async function put(home: Home, bits: Uint16Array, shape: readonly number[]): Promise<{ tensor: TensorLike; dispose(): void }> {
-    if (home === "array") return { tensor: { data: bits, shape, dtype: "f16" }, dispose: () => undefined };
+  /** In arrays of the caller's of either kind, and wherever else the subject has its operands. */
+  const arrays = HALF_FORMS.map(([name, form]): Place => ({ name, home: "array", form }));
+  const places: readonly Place[] = subject.homes.flatMap((home) => (home === "array" ? arrays : [{ name: home, home }]));
+
+  /** A tensor of f16. */
+  async function put({ form }: Place, bits: Uint16Array, shape: readonly number[]): Promise<{ tensor: TensorLike; dispose(): void }> {
+    if (form !== undefined) return { tensor: { data: form(bits), shape, dtype: "f16" }, dispose: () => undefined };
     const kept = await subject.keepHalves?.(bits);
     if (kept === undefined) throw new Error("f16 expected a subject that knows it");
     return { tensor: kept.view(0, shape), dispose: () => kept.dispose() };
@@ -43,11 +53,11 @@ describeSubjects("f16 operands", (subject) => {
     test.each(byName([...SIZE_CASES, ...AXIS_CASES]))("%s", async (_, { shape, axis }) => {
       for (const kind of ["normal", "wide", "holes"] as const) {
         const { bits, values } = halved(numbers(kind, countOf(shape)));
-        for (const home of subject.homes) {
-          const x = await put(home, bits, shape);
+        for (const place of places) {
+          const x = await put(place, bits, shape);
           const result = await call(subject, op, x.tensor, { axis });
           expect(result.dtype).toBe("f32");
-          expectClose(await subject.read(result), expected(op, values, shape, { axis }), toleranceOf(op, "f32", subject.kind), `${kind}, ${home}`);
+          expectClose(await subject.read(result), expected(op, values, shape, { axis }), toleranceOf(op, "f32", subject.kind), `${kind}, ${place.name}`);
           x.dispose();
         }
       }
@@ -60,12 +70,12 @@ describeSubjects("f16 operands", (subject) => {
     const operands = { sizes: c, q: halves.q.values, k: halves.k.values, v: halves.v.values };
     const options = optionsFor(c);
     const shapes = shapesOf(c);
-    for (const home of subject.homes) {
-      const [qt, kt, vt] = [await put(home, halves.q.bits, shapes.q), await put(home, halves.k.bits, shapes.k), await put(home, halves.v.bits, shapes.v)];
-      const placements = new Placements(subject, home);
+    for (const place of places) {
+      const [qt, kt, vt] = [await put(place, halves.q.bits, shapes.q), await put(place, halves.k.bits, shapes.k), await put(place, halves.v.bits, shapes.v)];
+      const placements = new Placements(subject, place.home);
       const { out, lse } = await subject.attention(qt.tensor, kt.tensor, vt.tensor, { ...(await libraryOptions(options, c, placements)), returnLse: true });
       const result = { out: (await subject.read(out)) as Float32Array, lse: (await subject.read(lse)) as Float32Array };
-      expectAttention(result, expectedOf(operands, options), toleranceFor(operands, options, subject.kind), `${label}, ${home}`);
+      expectAttention(result, expectedOf(operands, options), toleranceFor(operands, options, subject.kind), `${label}, ${place.name}`);
       placements.dispose();
       for (const kept of [qt, kt, vt]) kept.dispose();
     }

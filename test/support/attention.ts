@@ -5,7 +5,7 @@ import * as reference from "../reference/attention.ts";
 import { countOf, offsetsOf, stridesOf } from "../reference/indices.ts";
 import { type Store, store } from "./layouts.ts";
 import { type Kind, numbers } from "./numbers.ts";
-import type { Home, Subject } from "./subjects.ts";
+import { type Home, type Subject, disposeOf } from "./subjects.ts";
 import { type Backend, type Tolerance, expectClose } from "./tolerances.ts";
 
 /** The inputs of a call, row-major: q [B, Hq, L, E], k [B, Hkv, S, E], v [B, Hkv, S, Ev]. */
@@ -133,6 +133,7 @@ export async function run(
   options: reference.AttentionOptions = {},
   { home, layout }: Way = PLAIN,
 ): Promise<Result> {
+  const used = await subject.usedBytes?.();
   const placements = new Placements(subject, home);
   const shapes = shapesOf(sizes);
   const place = (values: Float32Array, shape: Shape) =>
@@ -140,14 +141,15 @@ export async function run(
   const [qt, kt, vt] = [await place(q, shapes.q), await place(k, shapes.k), await place(v, shapes.v)];
   const out = home === "array" ? undefined : await placements.empty(layout === "bhld" ? shapes.out : swapped(shapes.out));
   const call = { ...(await libraryOptions(options, sizes, placements)), layout, returnLse: true as const, ...(out && { out }) };
-  const used = subject.instance?.memory.usedBytes;
   const result = await subject.attention(qt, kt, vt, call);
-  expect(subject.instance?.memory.usedBytes, "memory in use after the call").toBe(used);
   if (out !== undefined) expect(result.out).toBe(out);
   expect(result.out.shape).toEqual(layout === "bhld" ? shapes.out : swapped(shapes.out));
   expect(result.lse.shape).toEqual([sizes.batch, sizes.heads, sizes.queries]);
   const [values, lse] = [(await subject.read(result.out)) as Float32Array, (await subject.read(result.lse)) as Float32Array];
+  if (out === undefined) disposeOf(result.out);
+  disposeOf(result.lse);
   placements.dispose();
+  expect(await subject.usedBytes?.(), "bytes in use after the call").toBe(used);
   return { out: layout === "bhld" ? values : swapMiddle(values, swapped(shapes.out)), lse };
 }
 

@@ -37,3 +37,11 @@ export function halved(values: Float32Array): { readonly bits: Uint16Array; read
   const bits = Uint16Array.from(values, toHalf);
   return { bits, values: Float32Array.from(bits, fromHalf) };
 }
+
+const Float16 = (globalThis as { Float16Array?: new (buffer: ArrayBufferLike, byteOffset: number, length: number) => ArrayBufferView }).Float16Array;
+
+/** The arrays that f16 may come in: its bits, and Float16Array where there is one. */
+export const HALF_FORMS: readonly (readonly [name: string, of: (bits: Uint16Array) => ArrayBufferView])[] = [
+  ["Uint16Array", (bits) => bits],
+  ...(Float16 === undefined ? [] : [["Float16Array", ({ buffer, byteOffset, length }: Uint16Array) => new Float16(buffer, byteOffset, length)] as const]),
+];

@@ -64,6 +64,8 @@ export interface Subject {
   keep(data: Float32Array | Float64Array | Uint8Array): Awaitable<Store>;
   /** The same for f16, given by its bits, where that is computed with. */
   keepHalves?(bits: Uint16Array): Awaitable<Store>;
+  /** Bytes in use where the subject computes; undefined where it does not tell. */
+  usedBytes?(): Awaitable<number | undefined>;
   /** The numbers of a contiguous result, wherever they lie, as a copy. */
   read(result: Tensor<FloatType>): Awaitable<Float32Array | Float64Array>;
 }
@@ -81,6 +83,7 @@ export function subjectOf(instance: Instance): Subject {
     instance,
     mergeStates,
     keep: (data) => keepInModule(instance, data),
+    usedBytes: () => instance.memory.usedBytes,
     read: ({ data }) => data.slice(),
   };
 }
@@ -183,6 +186,11 @@ class EngineSubject implements Subject {
     };
   }
 
+  /** On the CPU an engine tells how much memory its module has, not how much of it is in use. */
+  async usedBytes(): Promise<number | undefined> {
+    return (await this.engine()).info().webgpu?.bytes.inUse;
+  }
+
   async read(result: Tensor<FloatType> | GpuTensor): Promise<Float32Array | Float64Array> {
     const { data } = "buffer" in result ? await (await this.engine()).download(result) : result;
     return data.slice() as Float32Array;
@@ -192,6 +200,11 @@ class EngineSubject implements Subject {
     (await this.#engine)?.dispose();
     this.#engine = undefined;
   }
+}
+
+/** Gives back what a result occupies, unless it is an array. */
+export function disposeOf(result: object): void {
+  (result as { dispose?(): void }).dispose?.();
 }
 
 /** What may be asked for by name, and what stands in the way of having it, if anything does. */
@@ -274,6 +287,7 @@ function onThreads(): Subject & { dispose(): Promise<void> } {
     attentionScores: async (...args) => (await subject()).attentionScores(...args),
     mergeStates: async (...args) => (await subject()).mergeStates(...args),
     keep: async (data) => (await subject()).keep(data),
+    usedBytes: async () => (await subject()).usedBytes?.(),
     read: async (result) => (await subject()).read(result),
     dispose: async () => (await started)?.cpu.dispose(),
   };

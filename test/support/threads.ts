@@ -43,6 +43,7 @@ export function subjectOfCpu(cpu: Cpu): Subject {
     attentionScores: (q, k, options) => cpu.inTurn(hostScoreCall(parseAttentionScores(q, k, options)), mapScoreCall, runScoresCall),
     mergeStates,
     keep: (data) => keepInModule({ empty: (shape, options) => emptyOn(cpu.runtime, shape, options) }, data),
+    usedBytes: () => cpu.runtime.memory.usedBytes,
     read: ({ data }) => data.slice(),
   };
 }

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from "vitest";
-import { cutParts, bindSpan, gridOf, keyBases, pushTiles, spanOf } from "../../src/backend/webgpu/attention-operands.ts";
-import { pushBlocks } from "../../src/backend/webgpu/attention.ts";
+import { type Part, cutParts, bindSpan, gridOf, keyBases, spanOf, tileTable } from "../../src/backend/webgpu/attention-operands.ts";
+import { chunkStates, pushBlocks } from "../../src/backend/webgpu/attention.ts";
 import { ATTENTION_KEYS, type AttentionKey, attentionKey, attentionNeeds, attentionProgram } from "../../src/backend/webgpu/kernels/attention.ts";
 import { MERGE_CHUNKS, MERGE_PAIR } from "../../src/backend/webgpu/kernels/merge.ts";
 import { TILE_OPEN, TILE_SKIPPED } from "../../src/backend/webgpu/kernels/score-modifiers.ts";
@@ -8,6 +8,7 @@ import { scoresProgram } from "../../src/backend/webgpu/kernels/scores.ts";
 import { PipelineCache } from "../../src/backend/webgpu/pipelines.ts";
 import type { Program } from "../../src/backend/webgpu/program.ts";
 import { BASE_TRAITS } from "../../src/backend/webgpu/traits.ts";
+import { TooLargeError } from "../../src/errors.ts";
 import { createBlockMask } from "../../src/index.ts";
 import { keyRange } from "../../src/key-range.ts";
 import { byName } from "../support/by-name.ts";
@@ -45,6 +46,11 @@ describe("every program", () => {
 
   test.each(byName(promised))("%s makes a pipeline within the limits that every device has", async (_, program) => {
     await expect(new PipelineCache(device).compile(program)).resolves.toBeDefined();
+  });
+
+  test("is written once", () => {
+    for (const key of ATTENTION_KEYS) expect(attentionProgram({ ...key })).toBe(attentionProgram(key));
+    for (const storage of STORAGES) expect(scoresProgram(storage)).toBe(scoresProgram(storage));
   });
 
   test("has a name of its own, and at most eight storage buffers", () => {
@@ -133,9 +139,24 @@ describe("grids", () => {
   test("list a sequence's last rows first", () => {
     const sequence = (rows: number) => ({ batch: 0, queryStart: 0, keyStart: 0, rows, queryLength: rows, keyLength: 1, offset: 0 });
     const blocks: number[] = [];
-    pushBlocks(blocks, [sequence(130), sequence(0), sequence(64)], 7, { rows: 64, keys: 64, storage: "f32", subgroups: false }, 1);
+    const key = { rows: 64, keys: 64, storage: "f32", subgroups: false } as const;
+    pushBlocks(blocks, [sequence(130), sequence(0), sequence(64)], 7, key, 1, () => 1);
     const [first, , third] = [0, 1, 2].map((i) => 7 + i * 15);
-    expect(blocks).toEqual([first, 128, first, 64, first, 0, third, 0]);
+    expect(blocks).toEqual([first, 128, 0, first, 64, 0, first, 0, 0, third, 0, 0]);
+  });
+
+  test("list of a sequence's chunks those that it has, not as many as the longest has", () => {
+    const sequences = [9000, 1, 300].map((keyLength) => ({ batch: 0, queryStart: 0, keyStart: 0, rows: 1, queryLength: 1, keyLength, offset: 0 }));
+    const chunksOf = ({ keyLength }: { readonly keyLength: number }): number => Math.ceil(keyLength / 128);
+    const blocks: number[] = [];
+    pushBlocks(blocks, sequences, 0, { rows: 16, keys: 64, storage: "f32", subgroups: false }, 4, chunksOf);
+    expect(blocks).toHaveLength(3 * (71 + 1 + 3));
+    expect(blocks.slice(-3)).toEqual([30, 0, 2]);
+    // Their states lie one behind the other, too.
+    const states = chunkStates({ sequences, firstHead: 8, heads: 4 }, chunksOf);
+    expect(states?.count).toBe((71 + 1 + 3) * 4);
+    expect(sequences.map((s) => states?.starts.get(s))).toEqual([0, 71 * 4, 72 * 4]);
+    expect(chunkStates({ sequences: sequences.slice(1, 2), firstHead: 0, heads: 4 }, chunksOf), "one chunk needs none").toBeUndefined();
   });
 });
 
@@ -161,32 +182,65 @@ describe("bindings", () => {
     expect(spanOf(strides, [], extent, 0, 1)).toEqual({ from: 0, to: 0 });
   });
 
+  /** The parts of four sequences and five heads: which sequences, first head, heads, first row, rows. */
+  const cut = (bindingBytes: number, rows = 10, isMuch: (heads: number) => boolean = () => false) =>
+    cutParts(
+      { sequences: [0, 1, 2, 3].map((batch) => ({ ...sequence(batch), rows, queryLength: rows - 5, offset: 7 })), firstHead: 0, heads: 5 },
+      1,
+      ({ heads }) => isMuch(heads),
+      ({ sequences, firstHead, heads }) =>
+        bindSpan(
+          recorder(bindingBytes) as never,
+          slice,
+          4,
+          spanOf({ ...strides, row: 8 }, sequences, (s) => ({ start: s.queryStart, rows: s.rows, width: 8 }), firstHead, firstHead + heads),
+        ),
+    ).map(({ part }) => part);
+  const places = (parts: readonly Part[]) => parts.map(({ sequences, firstHead, heads }) => [sequences.map(({ batch }) => batch), firstHead, heads]);
+  const bytes = (heads: number, batches: number): number => 4 * ((batches - 1) * 400 + (heads - 1) * 80 + 80) + 256;
+
   test("that are too large are cut by sequences, then by heads", () => {
-    const bytes = (heads: number, batches: number): number => 4 * ((batches - 1) * 400 + (heads - 1) * 80 + 80) + 256;
-    const cut = (bindingBytes: number) =>
-      cutParts({ sequences: [0, 1, 2, 3].map(sequence), firstHead: 0, heads: 5 }, 1, ({ sequences, firstHead, heads }) =>
-        bindSpan(recorder(bindingBytes) as never, slice, 4, spanOf(strides, sequences, extent, firstHead, firstHead + heads)),
-      ).map(({ part }) => [part.sequences.map(({ batch }) => batch), part.firstHead, part.heads]);
-    expect(cut(bytes(5, 4))).toEqual([[[0, 1, 2, 3], 0, 5]]);
-    expect(cut(bytes(5, 2))).toEqual([
+    expect(places(cut(bytes(5, 4)))).toEqual([[[0, 1, 2, 3], 0, 5]]);
+    expect(places(cut(bytes(5, 2)))).toEqual([
       [[0, 1], 0, 5],
       [[2, 3], 0, 5],
     ]);
-    expect(cut(bytes(3, 1)).slice(0, 2)).toEqual([
+    expect(places(cut(bytes(3, 1))).slice(0, 2)).toEqual([
       [[0], 0, 3],
       [[0], 3, 2],
     ]);
-    expect(() => cut(300)).toThrow("one head of one batch");
+  });
+
+  test("then by rows, at the borders of blocks", () => {
+    const rows = cut(4 * 128 * 8 + 256, 300).filter(({ firstHead, sequences }) => firstHead === 4 && sequences[0]?.batch === 3);
+    expect(rows.map(({ sequences }) => sequences.map((s) => [s.queryStart, s.rows, s.queryLength, s.offset]))).toEqual([
+      [[0, 128, 128, 7]],
+      [[128, 64, 64, 135]],
+      [[192, 108, 103, 199]],
+    ]);
+    expect(() => cut(4 * 32 * 8, 300)).toThrow(
+      new TooLargeError("the keys of one head, or 64 of its rows, are more than this GPU can bind at once (its maxStorageBufferBindingSize)"),
+    );
+  });
+
+  test("are cut as well where they are more than wanted at once, but not beyond what can be cut", () => {
+    expect(places(cut(1e9, 10, (heads) => heads > 2)).slice(0, 3)).toEqual([
+      [[0], 0, 2],
+      [[0], 2, 1],
+      [[0], 3, 2],
+    ]);
+    expect(cut(1e9, 10, () => true)).toHaveLength(20);
   });
 });
 
 test("the tables of a block mask name skipped, open and partial tiles", () => {
   const mask = createBlockMask((_b, h, q, k) => (k < 64 ? h === 1 : (q + k) % 2 === 0), { queryLength: 60, keyLength: 128, heads: 2 });
-  const tables = [11, 12, 13];
-  pushTiles(tables, mask);
-  const [a, b, c, d] = tables.slice(3);
+  const tables = tileTable(mask);
+  const [a, b, c, d] = tables;
   expect([a, c]).toEqual([TILE_SKIPPED, TILE_OPEN]);
-  expect([b, d]).toEqual([7, 7 + 128]);
+  expect([b, d]).toEqual([4, 4 + 128]);
+  expect(tables).toHaveLength(4 + 2 * 128);
+  expect(tileTable(mask), "made once").toBe(tables);
   const bit = (q: number, k: number): number => ((tables[(b ?? 0) + q * 2 + (k >> 5)] ?? 0) >>> (k & 31)) & 1;
   for (const [q, k] of [
     [0, 0],

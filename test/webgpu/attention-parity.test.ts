@@ -1,14 +1,16 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { parseAttention } from "../../src/attention.ts";
 import { CHUNK_KEYS } from "../../src/backend/webgpu/kernels/attention.ts";
 import type { DeviceTraits } from "../../src/backend/webgpu/traits.ts";
-import { BackendError } from "../../src/errors.ts";
+import { Recorder } from "../../src/backend/webgpu/recorder.ts";
+import { TooLargeError } from "../../src/errors.ts";
 import { type AttentionCase, attentionCase } from "../cases/attention.ts";
 import { COMBINED_OPTIONS, type OptionCase, SINGLE_OPTIONS, sinks } from "../cases/attention-options.ts";
 import type { AttentionOptions } from "../reference/attention.ts";
 import { type Operands, expectAttention, expectedOf, operandsFor, run, shapesOf, toleranceFor } from "../support/attention.ts";
 import { type Gpu, attentionSubject, compute, openGpu, runCall } from "../support/attention-webgpu.ts";
 import { byName } from "../support/by-name.ts";
+import { HALF_FORMS, halved } from "../support/half.ts";
 import type { Subject } from "../support/subjects.ts";
 import { expectSameBits } from "../support/tolerances.ts";
 import { unavailable } from "../support/variants.ts";
@@ -101,6 +103,22 @@ function suite(adapterOf: GPU): void {
 
     test("unpacked from pairs", async () => await checkHalves(false));
 
+    test.each(HALF_FORMS)("columns of a matrix, as %s", async (_, form) => {
+      const c = attentionCase({ batch: 2, heads: 2, kvHeads: 1, queries: 5, keys: 40, dim: 6, valueDim: 4 });
+      const operands = halves(operandsFor(c));
+      const shapes = shapesOf(c);
+      /** [B, H, L, E] with E outside of L. */
+      const turned = (values: Float32Array, shape: readonly [number, number, number, number]) => {
+        const [, h, l, e] = shape;
+        const data = new Float32Array(values.length);
+        values.forEach((x, i) => (data[Math.floor(i / (l * e)) * l * e + (i % e) * l + (Math.floor(i / e) % l)] = x));
+        return { data: form(halved(data).bits), shape, dtype: "f16", strides: [h * l * e, l * e, 1, l] };
+      };
+      const call = parseAttention(turned(operands.q, shapes.q), turned(operands.k, shapes.k), turned(operands.v, shapes.v), { returnLse: true });
+      const { out, lse } = await runCall(gpu, call);
+      expectAttention({ out: out.data, lse: lse.data }, expectedOf(operands, {}), toleranceFor(operands, {}, "webgpu"), c.name);
+    });
+
     async function checkHalves(f16: boolean): Promise<void> {
       for (const c of cases) {
         const operands = halves(operandsFor(c));
@@ -125,10 +143,14 @@ function suite(adapterOf: GPU): void {
     const d = attentionCase({ batch: 3, heads: 4, kvHeads: 2, queries: 5, keys: 300, dim: 16, valueDim: 24 });
     const everything = COMBINED_OPTIONS.filter(({ name }) => name.startsWith("everything") || name.startsWith("blockMask"));
 
-    // Bytes that hold all operands of a batch, and of a head: the largest are the biases of prefill and the values of decode.
+    const e = attentionCase({ batch: 2, heads: 2, kvHeads: 1, queries: 200, keys: 150, dim: 16, valueDim: 24 });
+
+    // Bytes that hold all operands of a batch, of a head, and of some blocks of its rows: the largest are the biases of prefill and the
+    // values of decode.
     test.each([
       [c.name, c, 200000, 45000],
       [d.name, d, 60000, 30000],
+      [e.name, e, 90000, 39000],
     ])("a call that no binding holds has the bits of one that does, %s", async (_, sizes, ...limits) => {
       const operands = operandsFor(sizes);
       for (const { name, optionsFor } of [{ name: "no option", optionsFor: () => ({}) }, ...everything]) {
@@ -138,15 +160,69 @@ function suite(adapterOf: GPU): void {
           expectSameBits(parts.out, whole.out, `${name}, ${bindingBytes} bytes`);
           expectSameBits(parts.lse, whole.lse, `${name}, ${bindingBytes} bytes`);
         }
+        // Nor what is more than one submission computes.
+        const parts = await run(on({ submissionFlops: 2 ** 19 }), operands, optionsFor(sizes));
+        expectSameBits(parts.out, whole.out, `${name}, in submissions`);
+        expectSameBits(parts.lse, whole.lse, `${name}, in submissions`);
       }
     });
 
-    test("scores are cut likewise", async () => {
-      const { q, k } = operandsFor(c);
-      const shapes = shapesOf(c);
+    test.each([
+      [c.name, c, 60000],
+      [e.name, e, 39000],
+    ])("scores are cut likewise, %s", async (_, sizes, bindingBytes) => {
+      const { q, k } = operandsFor(sizes);
+      const shapes = shapesOf(sizes);
+      const options = { causal: true, kvLengths: new Array<number>(sizes.batch).fill(120), qLengths: new Array<number>(sizes.batch).fill(sizes.queries - 5) };
       const scores = async (traits: Partial<DeviceTraits>) =>
-        (await on(traits).attentionScores({ data: q, shape: shapes.q }, { data: k, shape: shapes.k }, { causal: true })).data;
-      expectSameBits(await scores({ bindingBytes: 60000 }), await scores({}));
+        (await on(traits).attentionScores({ data: q, shape: shapes.q }, { data: k, shape: shapes.k }, options)).data;
+      expectSameBits(await scores({ bindingBytes }), await scores({}));
+    });
+
+    test("a prefill that computes a lot is several submissions", async () => {
+      const sizes = attentionCase({ queries: 512, keys: 512, dim: 16, valueDim: 16 });
+      const { q, k, v } = operandsFor(sizes);
+      const shapes = shapesOf(sizes);
+      const call = parseAttention({ data: q, shape: shapes.q }, { data: k, shape: shapes.k }, { data: v, shape: shapes.v });
+      const flops = 2 * 512 * 512 * 32;
+      for (const [submissionFlops, submissions] of [
+        [flops, 1],
+        [flops / 2, 2],
+        // A block of 64 rows is not cut.
+        [1, 8],
+      ] as const) {
+        await compute({ ...gpu, traits: { ...gpu.traits, submissionFlops } }, [elementCount(call.result.shape)], (recorder, [out]) => {
+          if (out !== undefined) recordAttention(recorder, call, out, undefined);
+          expect(recorder.submissions).toHaveLength(submissions);
+        });
+      }
+    });
+
+    test("the states of chunks share their memory, and what takes much of it is cut", () => {
+      // 33 chunks of 8 heads and 8 rows with 1024 columns, 9 MB for each of 12 sequences.
+      const sizes = attentionCase({ batch: 12, heads: 8, kvHeads: 1, queries: 8, keys: 4200, dim: 4, valueDim: 1024 });
+      const { q, k, v } = operandsFor(sizes);
+      const shapes = shapesOf(sizes);
+      const call = parseAttention({ data: q, shape: shapes.q }, { data: k, shape: shapes.k }, { data: v, shape: shapes.v });
+      const scratch: number[] = [];
+      const create = vi.spyOn(Recorder.prototype, "scratch").mockImplementation((bytes) => {
+        scratch.push(bytes);
+        return { buffer: { size: bytes, usage: 0 } as GPUBuffer, byteOffset: 0, byteLength: bytes };
+      });
+      const input = vi
+        .spyOn(Recorder.prototype, "input")
+        .mockImplementation((data) => ({ buffer: {} as GPUBuffer, byteOffset: 0, byteLength: data.byteLength }));
+      try {
+        const recorder = new Recorder(gpu.device, gpu.pool, gpu.traits);
+        const out = { buffer: {} as GPUBuffer, byteOffset: 0, byteLength: elementCount(call.result.shape) * 4 };
+        recordAttention(recorder, call, out, undefined);
+      } finally {
+        create.mockRestore();
+        input.mockRestore();
+      }
+      const large = scratch.filter((bytes) => bytes > 2 ** 20);
+      expect(large).toHaveLength(1);
+      expect(large[0]).toBeLessThanOrEqual(64 * 2 ** 20);
     });
 
     test("one head that no binding holds is an error, and nothing is recorded", async () => {
@@ -155,7 +231,7 @@ function suite(adapterOf: GPU): void {
       const call = parseAttention({ data: q, shape: shapes.q }, { data: k, shape: shapes.k }, { data: v, shape: shapes.v });
       let programs = -1;
       await compute({ ...gpu, traits: { ...gpu.traits, bindingBytes: 8192 } }, [elementCount(call.result.shape)], (recorder, [out]) => {
-        expect(() => out && recordAttention(recorder, call, out, undefined)).toThrow(BackendError);
+        expect(() => out && recordAttention(recorder, call, out, undefined)).toThrow(TooLargeError);
         programs = [...recorder.programs].length;
       });
       expect(programs).toBe(0);
@@ -240,6 +316,23 @@ function suite(adapterOf: GPU): void {
     expectSameBits(out.slice(3), plain.out);
     expectSameBits(lse.slice(65), plain.lse);
     expect([...out.subarray(0, 3)]).toEqual([NaN, NaN, NaN]);
+  });
+
+  test("keys and values of length 0 may lie in empty buffers, or at the end of one", async () => {
+    const usage = 0x80 | 0x4 | 0x8;
+    const [empty, full] = [gpu.device.createBuffer({ size: 0, usage }), gpu.device.createBuffer({ size: 512, usage })];
+    for (const nothing of [
+      { buffer: empty, offset: 0 },
+      { buffer: full, offset: 512 },
+    ]) {
+      const [k, v] = [4, 5].map((dim) => ({ ...nothing, shape: [2, 0, dim], dtype: "f32" }) as const);
+      for (const queries of [3, 70]) {
+        const q = { data: new Float32Array(2 * queries * 4), shape: [2, queries, 4] };
+        const { out, lse } = await runCall(gpu, parseAttention(q, k, v, { returnLse: true }));
+        expect(out.data.every((x) => x === 0)).toBe(true);
+        expect(lse.data.every((x) => x === -Infinity)).toBe(true);
+      }
+    }
   });
 
   describe("mergeStates", () => {
@@ -333,12 +426,6 @@ function halves(operands: Operands): Operands {
   return { ...operands, q: round(operands.q), k: round(operands.k), v: round(operands.v) };
 }
 
-/** Numbers that f16 holds, as its bits; normal ones of at most 11 binary digits. */
 function half(values: Float32Array, shape: readonly number[]) {
-  const data = Uint16Array.from(values, (x) => {
-    if (x === 0) return 0;
-    const exponent = Math.floor(Math.log2(Math.abs(x)));
-    return (x < 0 ? 0x8000 : 0) | ((exponent + 15) << 10) | ((Math.abs(x) / 2 ** exponent - 1) * 1024);
-  });
-  return { data, shape, dtype: "f16" };
+  return { data: halved(values).bits, shape, dtype: "f16" };
 }

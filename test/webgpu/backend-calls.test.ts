@@ -1,10 +1,14 @@
-import { describe, expect, test } from "vitest";
-import type { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
+import { READBACK } from "../../src/backend/webgpu/buffers.ts";
+import { findDevice } from "../../src/backend/webgpu/device.ts";
+import { Gpu } from "../../src/backend/webgpu/gpu.ts";
+import type { Job } from "../../src/backend/webgpu/job.ts";
 import { ResidentTensor } from "../../src/backend/webgpu/resident-tensor.ts";
-import { DisposedError, UnsupportedError } from "../../src/errors.ts";
+import { BackendError, DisposedError, UnsupportedError } from "../../src/errors.ts";
 import { DeviceArray, type GpuTensor, deviceView } from "../../src/tensor.ts";
 import { unavailable } from "../support/variants.ts";
-import { numbersOf, openForSuite, openOn, runToy, someGpu, toyJob, toyProgram } from "./toy.ts";
+import { TOY_UNIFORMS, numbersOf, openForSuite, openOn, runToy, someGpu, toyJob, toyProgram } from "./toy.ts";
 
 const gpu = await someGpu();
 
@@ -70,6 +74,54 @@ function suite(gpu: GPU): void {
       expect(await numbersOf(backend, x)).toEqual([102, 104, 106, 2, 4, 6]);
     });
 
+    test("that one buffer cannot hold for the CPU land in several, and go into the caller's array all the same", async () => {
+      const found = await findDevice(device);
+      if ("reason" in found) throw new Error(found.reason);
+      for (const [bufferBytes, landings] of [
+        [32, 1],
+        [16, 2],
+      ] as const) {
+        const own = new WebGpuBackend({ ...found, traits: { ...found.traits, bufferBytes } });
+        const job = toyJob(Float32Array.of(1, 2, 3));
+        const out = new Float32Array(3);
+        const { results } = toyJob(out, { out });
+        const twice: Job = {
+          operands: job.operands,
+          results: [...results, { shape: [3] }, { shape: [0] }],
+          record(recorder, [y, z]) {
+            if (y !== undefined) job.record(recorder, [y]);
+            if (z !== undefined) job.record(recorder, [z]);
+          },
+        };
+        const made: number[] = [];
+        const create = device.createBuffer.bind(device);
+        device.createBuffer = (descriptor) => {
+          made.push(descriptor.usage);
+          return create(descriptor);
+        };
+        const [first, second, third] = await own.execute(twice).finally(() => (device.createBuffer = create));
+        expect(made.filter((usage) => usage === READBACK)).toHaveLength(landings);
+        expect(first).toEqual({ data: out, shape: [3], dtype: "f32" });
+        expect(Array.from(out)).toEqual([2, 4, 6]);
+        expect(second).toEqual({ data: Float32Array.of(2, 4, 6), shape: [3], dtype: "f32" });
+        expect(third).toEqual({ data: new Float32Array(0), shape: [0], dtype: "f32" });
+        expect(own.state.bytes.inUse).toBe(0);
+        own.dispose();
+      }
+    });
+
+    test("in place need a buffer that can be copied to; elsewhere it need not be", async () => {
+      const buffer = device.createBuffer({ size: 12, usage: 0x80, mappedAtCreation: true });
+      new Float32Array(buffer.getMappedRange()).set([1, 2, 3]);
+      buffer.unmap();
+      const x = { buffer, shape: [3], dtype: "f32" } as const;
+      await expect(runToy(backend, x, { out: x })).rejects.toThrow(
+        new RangeError("a tensor's GPU buffer expected usage COPY_DST, which lets a result take the place of an operand"),
+      );
+      expect(await runToy(backend, Float32Array.of(4, 5, 6), { out: x })).toBe(x);
+      expect(await numbersOf(backend, await runToy(backend, x))).toEqual([16, 20, 24]);
+    });
+
     test("of no elements are empty, on either side", async () => {
       expect(await runToy(backend, new Float32Array(0))).toEqual({ data: new Float32Array(0), shape: [0], dtype: "f32" });
       const y = await runToy(backend, { ...foreign([1]), shape: [0] });
@@ -94,6 +146,19 @@ function suite(gpu: GPU): void {
       expect(data.every((y) => y === 6)).toBe(true);
     });
 
+    test("of large arrays are not copied where there is no other buffer to be had", async () => {
+      const own = await openOn(device);
+      const slice = vi.spyOn(Uint8Array.prototype, "slice");
+      try {
+        const x = await own.upload({ data: new Float32Array(2 ** 19).fill(3), shape: [2 ** 19], dtype: "f32" });
+        expect(slice).not.toHaveBeenCalled();
+        expect((await numbersOf(own, x as ResidentTensor<"f32">)).every((number) => number === 3)).toBe(true);
+      } finally {
+        slice.mockRestore();
+        own.dispose();
+      }
+    });
+
     test("that are disposed of while the call waits keep their numbers", async () => {
       const x = await backend.upload({ data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
       const pending = runToy(backend, x, { program: toyProgram("operands, disposed of") });
@@ -111,6 +176,30 @@ function suite(gpu: GPU): void {
       for (let i = 0; i < 3; i++) await backend.upload({ data: Float32Array.of(7, 8, 9), shape: [3], dtype: "f32" });
       expect((await pending).data).toEqual(Float32Array.of(1, 2, 3));
       await before;
+    });
+
+    test("without elements may lie in empty buffers, or at their end", async () => {
+      const empty = device.createBuffer({ size: 0, usage: STORAGE_ALL });
+      const full = foreign([1, 2, 3]);
+      // What is there is not read; the program may be bound to it.
+      const job = (data: DeviceArray): Job => {
+        const { record } = toyJob(Float32Array.of(1, 2, 3));
+        return {
+          operands: [data],
+          results: [{ shape: [3], out: toyJob(full, { out: new Float32Array(3) }).results[0]?.out }],
+          record(recorder, results) {
+            const nothing = recorder.input(data);
+            expect(nothing.byteLength).toBe(0);
+            record(recorder, results);
+            recorder.run(toyProgram(), new ArrayBuffer(32), [nothing, nothing, recorder.scratch(4)], [1, 1, 1]);
+          },
+        };
+      };
+      for (const data of [new DeviceArray(empty, 0, 0), new DeviceArray(full.buffer, 12, 0)]) {
+        const [y] = await backend.execute(job(data));
+        expect(Array.from((y as { data: Float32Array }).data)).toEqual([2, 4, 6]);
+        expect((await backend.download({ data, shape: [0], dtype: "f32" })).data).toEqual(new Float32Array(0));
+      }
     });
 
     test("in shared memory are read like any", async () => {
@@ -138,9 +227,9 @@ function suite(gpu: GPU): void {
       expect(backend.state.bytes.created).toBe(before);
     });
 
-    test("of f64 are refused", async () => {
+    test("of f64 are refused", () => {
       const job = { ...toyJob(Float32Array.of(1)), record: (recorder: { input: (data: Float64Array) => unknown }) => void recorder.input(new Float64Array(1)) };
-      await expect(backend.execute(job as never)).rejects.toThrow(UnsupportedError);
+      expect(() => backend.execute(job as never)).toThrow(UnsupportedError);
     });
 
     test("without the usage that shaders need are refused with that reason", async () => {
@@ -149,7 +238,9 @@ function suite(gpu: GPU): void {
         new RangeError("a tensor's GPU buffer expected usage STORAGE, which lets shaders read it"),
       );
       const data = new DeviceArray(buffer, 0, 16);
-      await expect(backend.download({ data, shape: [4], dtype: "f32" })).rejects.toThrow("expected usage COPY_SRC");
+      await expect(backend.download({ data, shape: [4], dtype: "f32" })).rejects.toThrow(
+        new RangeError("a tensor's GPU buffer expected usage COPY_SRC, which lets it be read back"),
+      );
     });
   });
 
@@ -203,6 +294,120 @@ function suite(gpu: GPU): void {
     });
   });
 
+  describe("a call that computes a lot", () => {
+    /** A backend whose submissions are counted, and a call of five of them: y += 1, each time. */
+    async function start() {
+      const found = await findDevice(device);
+      if ("reason" in found) throw new Error(found.reason);
+      const own = new WebGpuBackend({ ...found, traits: { ...found.traits, submissionFlops: 10 } });
+      await runToy(own, Float32Array.of(0));
+      const submissions: string[] = [];
+      const submit = device.queue.submit.bind(device.queue);
+      let watching: ((count: number) => void) | undefined;
+      device.queue.submit = (commands) => {
+        submissions.push(own.state.bytes.inUse > 0 ? "long" : "short");
+        submit(commands);
+        watching?.(submissions.length);
+      };
+      onTestFinished(() => {
+        device.queue.submit = submit;
+        own.dispose();
+      });
+      const long = (x: Float32Array, out?: unknown): Job => {
+        const job = toyJob(x, { out });
+        return {
+          ...job,
+          record(recorder, [y]) {
+            if (y === undefined) return;
+            const one = recorder.input(Float32Array.of(1));
+            const places = [recorder.input(x), recorder.scratch(4), recorder.scratch(4)];
+            for (let i = 0; i < 5; i++) {
+              const [from = y, to = y] = [places[i === 0 ? 0 : 1 + ((i - 1) % 2)], i === 4 ? y : places[1 + (i % 2)]];
+              const uniforms = TOY_UNIFORMS.pack({ count: 1, xBase: recorder.baseOf(from, 4), biasBase: 0, yBase: recorder.baseOf(to, 4), factor: 1 });
+              recorder.run(toyProgram(), uniforms, [from, one, to], [1, 1, 1], 6);
+            }
+          },
+        };
+      };
+      return { own, submissions, long, watch: (watch: (count: number) => void) => (watching = watch) };
+    }
+
+    test("is submitted in parts", async () => {
+      const { own, submissions, long } = await start();
+      const [y] = await own.execute(long(Float32Array.of(3)));
+      expect(y).toEqual({ data: Float32Array.of(8), shape: [1], dtype: "f32" });
+      expect(submissions).toHaveLength(5);
+      expect(own.state.bytes.inUse).toBe(0);
+    });
+
+    test("is cut into fewer next time where the GPU is quick, and as before where it is not", async () => {
+      const { own, submissions, long } = await start();
+      await own.execute(long(Float32Array.of(3)));
+      expect(own.traits.submissionFlops).toBe(40);
+      submissions.length = 0;
+      // Six each.
+      expect((await own.execute(long(Float32Array.of(3))))[0]).toMatchObject({ data: Float32Array.of(8) });
+      expect(submissions).toHaveLength(1);
+
+      const slow = await start();
+      const done = device.queue.onSubmittedWorkDone.bind(device.queue);
+      device.queue.onSubmittedWorkDone = async () => {
+        await done();
+        await new Promise((resolve) => setTimeout(resolve, 120));
+      };
+      onTestFinished(() => void (device.queue.onSubmittedWorkDone = done));
+      await slow.own.execute(slow.long(Float32Array.of(3)));
+      expect(slow.own.traits.submissionFlops).toBe(10);
+    });
+
+    test("keeps its place in the order of calls", async () => {
+      const { own, long } = await start();
+      const x = foreign([0]);
+      const calls = [own.execute(long(Float32Array.of(3), x)), runToy(own, x, { factor: 10, out: x }), own.execute(long(Float32Array.of(0)))];
+      await Promise.all(calls);
+      expect(await numbersOf(own, x)).toEqual([80]);
+    });
+
+    test("stops between them, and gives back what it held", async () => {
+      const { own, submissions, long, watch } = await start();
+      const controller = new AbortController();
+      watch((count) => count === 2 && controller.abort("enough"));
+      await expect(own.execute(long(Float32Array.of(3)), controller.signal)).rejects.toBe("enough");
+      expect(submissions).toHaveLength(2);
+      expect(own.state.bytes.inUse).toBe(0);
+      expect(await runToy(own, Float32Array.of(4))).toEqual({ data: Float32Array.of(8), shape: [1], dtype: "f32" });
+    });
+
+    test("does not stop where a buffer of the caller's would be left half written", async () => {
+      const { own, submissions, long, watch } = await start();
+      const controller = new AbortController();
+      watch((count) => count === 2 && controller.abort("enough"));
+      const x = foreign([0]);
+      await own.execute(long(Float32Array.of(3), x), controller.signal);
+      expect(submissions).toHaveLength(5);
+      expect(await numbersOf(own, x)).toEqual([8]);
+    });
+
+    test.each([1, 3, 4, 5])("fails as a whole when submission %i is refused", async (which) => {
+      const { own, long, watch } = await start();
+      const pop = device.popErrorScope.bind(device);
+      let submitted = 0;
+      watch((count) => (submitted = count));
+      device.popErrorScope = async () => {
+        const refused = submitted === which;
+        if (refused) submitted = NaN;
+        const error = await pop();
+        return refused ? { message: "refused" } : error;
+      };
+      const out = Float32Array.of(-1);
+      await expect(own.execute(long(Float32Array.of(3), out)).finally(() => (device.popErrorScope = pop))).rejects.toThrow(
+        new BackendError("the GPU refused the commands of a call: refused"),
+      );
+      expect(Array.from(out)).toEqual([-1]);
+      expect(own.state.bytes.inUse).toBe(0);
+    });
+  });
+
   describe("tensors", () => {
     test("go up and come down in every dtype, with lengths that are no multiple of 4 bytes", async () => {
       for (const tensor of [
@@ -217,6 +422,34 @@ function suite(gpu: GPU): void {
         expect(await backend.download(deviceView("t", resident, ["f32", "f16", "u8", "i8"])), tensor.dtype).toEqual(tensor);
         resident.dispose();
       }
+    });
+
+    test("come down from buffers with room for copies, which move four bytes at a time", async () => {
+      const buffer = device.createBuffer({ size: 6, usage: 0x4 });
+      await expect(backend.download({ data: new DeviceArray(buffer, 0, 6), shape: [6], dtype: "u8" })).rejects.toThrow(
+        new RangeError("a tensor of 6 bytes expected a GPU buffer with room for a multiple of 4 behind 0, got 6"),
+      );
+      expect((await backend.download({ data: new DeviceArray(buffer, 0, 4), shape: [4], dtype: "u8" })).data).toEqual(new Uint8Array(4));
+    });
+
+    test("may be the bytes of a mask in any array of bytes, also with gaps", async () => {
+      const gpu = new Gpu(backend);
+      for (const [data, dtype] of [
+        [Uint8Array.of(1, 2, 3, 4, 5, 6), "u8"],
+        [Uint8ClampedArray.of(1, 2, 3, 4, 5, 6), "u8"],
+        [Int8Array.of(1, 2, 3, 4, 5, 6), "i8"],
+      ] as const) {
+        expect(await gpu.download(await gpu.upload(data)), dtype).toMatchObject({ shape: [6], dtype, data: { 0: 1, 5: 6 } });
+        const turned = await gpu.upload({ data, shape: [2, 2], strides: [1, 3] });
+        expect(Array.from((await gpu.download(turned)).data), dtype).toEqual([1, 4, 2, 5]);
+      }
+      await expect(gpu.upload({ data: new Int8Array(3), shape: [4] })).rejects.toThrow(RangeError);
+    });
+
+    test("that are on the GPU already are refused", async () => {
+      await expect(new Gpu(backend).upload(foreign([1, 2], 256))).rejects.toThrow(
+        new TypeError('"x" expected a tensor in the CPU\'s memory, got one in a GPU buffer'),
+      );
     });
 
     test("may come from a Float16Array", async ({ skip }) => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { BufferPool, CHECKED_BYTES, NUMBERS, READBACK, sizeClass } from "../../src/backend/webgpu/buffers.ts";
+import { BufferPool, CHECKED_BYTES, NUMBERS, READBACK, pooledBytes, sizeClass } from "../../src/backend/webgpu/buffers.ts";
 import { BackendError } from "../../src/errors.ts";
 
 /** A device of which only the buffers matter; `starved` buffers find no memory. */
@@ -85,14 +85,56 @@ describe("buffer pool", () => {
     expect(made.map((buffer) => buffer.destroyed)).toEqual([false, false]);
   });
 
-  test("destroys what would exceed its limit", () => {
+  test("destroys what has waited longest where its limit is exceeded", () => {
+    const { device, made } = fakeDevice();
+    const pool = new BufferPool(device, 2048);
+    const [a, b, c] = [pool.acquire(1024, NUMBERS), pool.acquire(1024, NUMBERS), pool.acquire(512, READBACK)];
+    for (const buffer of [a, b, c]) pool.release(buffer);
+    expect(pool.state).toEqual({ inUse: 0, pooled: 1024 + 512, created: 3 });
+    expect(made.map((buffer) => buffer.destroyed)).toEqual([true, false, false]);
+    // What is used in between waits anew.
+    pool.release(pool.acquire(1024, NUMBERS));
+    pool.release(pool.acquire(1024, READBACK));
+    expect(made.map((buffer) => buffer.destroyed)).toEqual([true, false, true, false]);
+    expect(pool.acquire(1024, NUMBERS)).toBe(b);
+  });
+
+  test("destroys what is larger than its limit, and keeps the rest", () => {
     const { device, made } = fakeDevice();
     const pool = new BufferPool(device, 1024);
-    const [a, b] = [pool.acquire(1024, NUMBERS), pool.acquire(1024, NUMBERS)];
+    const [a, b] = [pool.acquire(1024, NUMBERS), pool.acquire(2048, NUMBERS)];
     pool.release(a);
     pool.release(b);
-    expect(pool.state).toEqual({ inUse: 0, pooled: 1024, created: 2 });
     expect(made.map((buffer) => buffer.destroyed)).toEqual([false, true]);
+  });
+
+  test("keeps a buffer of the largest size beside small ones, and no stale one for ever", () => {
+    const { device } = fakeDevice();
+    const pool = new BufferPool(device, pooledBytes({ maxBufferSize: 2 ** 28 }));
+    pool.release(pool.acquire(1000, NUMBERS));
+    for (let i = 0; i < 10; i++) pool.release(pool.acquire(2 ** 28, NUMBERS));
+    expect(pool.state.created).toBe(2);
+    pool.release(pool.acquire(250 * 2 ** 20, READBACK));
+    for (let i = 0; i < 100; i++) pool.release(pool.acquire(16 * 2 ** 20, NUMBERS));
+    expect(pool.state.created).toBe(4);
+  });
+
+  test("keeps no more than a gibibyte, whatever the device allows", () => {
+    expect(pooledBytes({ maxBufferSize: 2 ** 28 })).toBe(2 ** 29);
+    expect(pooledBytes({ maxBufferSize: 2 ** 40 })).toBe(2 ** 30);
+  });
+
+  test("destroys what waits when it is trimmed", () => {
+    const { device, made } = fakeDevice();
+    const pool = new BufferPool(device);
+    const kept = pool.acquire(10, NUMBERS);
+    pool.release(pool.acquire(10, NUMBERS));
+    pool.release(pool.acquire(10, READBACK));
+    pool.trim();
+    expect(pool.state).toEqual({ inUse: 256, pooled: 0, created: 3 });
+    expect(made.map((buffer) => buffer.destroyed)).toEqual([false, true, true]);
+    pool.release(kept);
+    expect(pool.acquire(10, NUMBERS)).toBe(kept);
   });
 
   test("destroys everything when disposed of, buffers in use as well", () => {
@@ -119,10 +161,21 @@ describe("buffer pool", () => {
     expect(made[0]?.size).toBe(2 ** 30);
   });
 
-  test("knows of new large buffers whether they got their memory", async () => {
+  test("gives a buffer that got no memory to nobody else, also where it was released before that was known", async () => {
+    const { device, made } = fakeDevice((size) => size === 256);
+    const pool = new BufferPool(device);
+    const [released, held] = [pool.acquire(10, NUMBERS), pool.acquire(20, NUMBERS)];
+    pool.release(released);
+    expect(pool.state.pooled).toBe(256);
+    await pool.check(held);
+    pool.release(held);
+    expect(pool.state).toEqual({ inUse: 0, pooled: 0, created: 2 });
+    expect(made.map((buffer) => buffer.destroyed)).toEqual([true, true]);
+  });
+
+  test("knows of new buffers whether they got their memory", async () => {
     const { device, made } = fakeDevice((size) => size > CHECKED_BYTES);
     const pool = new BufferPool(device);
-    expect(pool.check(pool.acquire(CHECKED_BYTES / 2, NUMBERS)), "small ones are not checked").toBeUndefined();
     const sound = pool.acquire(CHECKED_BYTES, NUMBERS);
     expect(await pool.check(sound)).toBe(true);
     expect(pool.check(sound), "what is known is not asked again").toBeUndefined();

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { BackendError, type Engine, attention, createEngine, softmax, tensor } from "../../src/index.ts";
+import { calibrationOf } from "../engine/calibration.ts";
 import { findGpu } from "../support/gpu.ts";
 import { expectClose } from "../support/tolerances.ts";
 import { unavailable } from "../support/variants.ts";
@@ -128,6 +129,80 @@ if (found.gpu === undefined) {
       expect(engine.info().webgpu?.bytes).toEqual(before);
       resident.dispose();
       expect(engine.info().webgpu?.bytes.inUse).toBe(0);
+      engine.dispose();
+    });
+  });
+
+  describe("memory of the GPU, of every kind of attention", () => {
+    test("300 rounds leave it where it was", async () => {
+      const engine = await createEngine({ device: "webgpu", gpu, threads: 1 });
+      const shaped = (seed: number, ...shape: number[]) =>
+        tensor(
+          numbers(
+            shape.reduce((a, b) => a * b),
+            seed,
+          ),
+          shape,
+        );
+      const [q, k, v] = [shaped(1, 2, 70, 8), shaped(2, 2, 90, 8), shaped(3, 2, 90, 8)];
+      // Three chunks, which merge.
+      const [one, cacheK, cacheV] = [shaped(4, 4, 1, 8), await engine.upload(shaped(5, 2, 300, 8)), await engine.upload(shaped(6, 2, 300, 8))];
+      const resident = await engine.upload(one);
+      const round = async (): Promise<void> => {
+        await engine.attention(q, k, v, { causal: true });
+        await engine.attention(one, cacheK, cacheV);
+        const state = await engine.attention(resident, cacheK, cacheV, { returnLse: true });
+        const merged = await engine.mergeStates([state, state]);
+        const scores = await engine.attentionScores(resident, cacheK);
+        const packed = await engine.attentionVarlen(shaped(7, 72, 2, 8), shaped(8, 72, 2, 8), shaped(9, 72, 2, 8), { cuSeqlensQ: [0, 2, 72] });
+        expect(packed).toMatchObject({ shape: [72, 2, 8] });
+        for (const result of [state.out, state.lse, merged.out, merged.lse, scores]) result.dispose();
+      };
+      for (let i = 0; i < 5; i++) await round();
+      const before = engine.info().webgpu;
+      for (let i = 0; i < 300; i++) await round();
+      expect(engine.info().webgpu).toEqual(before);
+      for (const operand of [cacheK, cacheV, resident]) operand.dispose();
+      expect(engine.info().webgpu?.bytes.inUse).toBe(0);
+      engine.dispose();
+    });
+  });
+
+  describe("an engine that chooses", () => {
+    test("has calls on both sides at once, and they give what the plain functions do", async () => {
+      const { gpu: given, devices } = watched(gpu);
+      // A GPU that wins what takes the CPU more than its round trip of 0.1 ms.
+      const engine = await createEngine({ device: "auto", gpu: given, threads: 1, calibration: calibrationOf({ gpuWins: true }) });
+      const queue = devices[0]?.queue ?? expect.fail("no device");
+      let submissions = 0;
+      const submit = queue.submit.bind(queue);
+      queue.submit = (commands) => {
+        submissions++;
+        submit(commands);
+      };
+      const sizes = [
+        { rows: [4, 16], heads: [2, 8, 16], device: "wasm" },
+        { rows: [500, 1000], heads: [4, 256, 16], device: "webgpu" },
+      ] as const;
+      // Those on the CPU and those on the GPU in turn.
+      const calls = [0, 1, 2].flatMap((seed) =>
+        sizes.flatMap(({ rows, heads, device }) => {
+          const x = tensor(numbers(rows[0] * rows[1], seed), rows);
+          const q = tensor(numbers(heads[0] * heads[1] * heads[2], seed), heads);
+          expect(engine.explain("softmax", { x: rows }).device).toBe(device);
+          expect(engine.explain("attention", { q: heads, k: heads, v: heads }).device).toBe(device);
+          return [
+            { promise: engine.softmax(x), expected: softmax(x) },
+            { promise: engine.attention(q, q, q), expected: attention(q, q, q) },
+          ];
+        }),
+      );
+      for (const { promise, expected } of calls) expectClose((await promise).data, expected.data, { relative: 1e-4, absolute: 1e-6 });
+      expect(submissions).toBe(calls.length / 2);
+      // Where the operands are decides for the smallest call.
+      const kept = await engine.upload(tensor(numbers(64, 5), [4, 16]));
+      const y = await engine.softmax(kept);
+      expectClose((await engine.download(y)).data, softmax(tensor(numbers(64, 5), [4, 16])).data, CLOSE);
       engine.dispose();
     });
   });

@@ -4,7 +4,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import type { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
 import { CHECKED_BYTES } from "../../src/backend/webgpu/buffers.ts";
 import type { Job } from "../../src/backend/webgpu/job.ts";
-import { BackendError, DisposedError } from "../../src/errors.ts";
+import { BackendError, DisposedError, TooLargeError } from "../../src/errors.ts";
 import type { GpuTensor } from "../../src/tensor.ts";
 import { unavailable } from "../support/variants.ts";
 import { numbersOf, openOn, runToy, someDevice, someGpu, toyProgram } from "./toy.ts";
@@ -54,13 +54,27 @@ function suite(gpu: GPU): void {
     return settled.reason as Error;
   }
 
-  /** Makes the next `count` large buffers of a device get no memory. */
-  function starve(device: GPUDevice, count: number): void {
-    const [create, pop] = [device.createBuffer.bind(device), device.popErrorScope.bind(device)];
+  /** What a call throws before it returns a promise. */
+  function thrown(call: () => unknown): Error {
+    try {
+      call();
+    } catch (error) {
+      return error as Error;
+    }
+    throw new Error("the call was made");
+  }
+
+  /** Makes the next `count` buffers of a device, of at least so many bytes, get no memory: they are invalid, and an error says so. Returns what ends it. */
+  function starve(device: GPUDevice, count: number, least = CHECKED_BYTES): () => void {
+    const [create, push, pop] = [device.createBuffer.bind(device), device.pushErrorScope.bind(device), device.popErrorScope.bind(device)];
     let failed = false;
     device.createBuffer = (descriptor) => {
-      failed = descriptor.size >= CHECKED_BYTES && count-- > 0;
-      return create(descriptor);
+      if (descriptor.size < least || count-- <= 0) return create(descriptor);
+      failed = true;
+      push("validation");
+      const buffer = create({ ...descriptor, usage: descriptor.usage | NO_USAGE });
+      void pop();
+      return Object.defineProperty(buffer, "usage", { value: descriptor.usage, configurable: true });
     };
     device.popErrorScope = async () => {
       const starved = failed;
@@ -68,7 +82,11 @@ function suite(gpu: GPU): void {
       const error = await pop();
       return starved ? { message: "no memory" } : error;
     };
+    return () => (count = 0);
   }
+
+  /** Bits that no usage has. */
+  const NO_USAGE = 0x10000;
 
   describe("a device that is lost", () => {
     test("in the middle of 100 calls rejects what is under way, and whatever comes later", async () => {
@@ -165,11 +183,32 @@ function suite(gpu: GPU): void {
       expect(await runToy(backend, x()), "small calls go on").toEqual({ data: Float32Array.of(2, 4, 6), shape: [3], dtype: "f32" });
     });
 
+    test("for small buffers fails the calls that use them, and no later ones", async () => {
+      const { backend, device, uncaptured } = await start();
+      // The addend's own array is one of the call's, so that operands, results, what is read back and uniforms are starved in turn.
+      for (let starved = 1; starved <= 4; starved++) {
+        const feed = starve(device, starved, 0);
+        const error = await failure(runToy(backend, x()));
+        feed();
+        expect(error).toBeInstanceOf(BackendError);
+        expect(error.message).toMatch(/^the GPU (refused the commands of|failed) a call: /);
+      }
+      const feed = starve(device, 1, 0);
+      const resident = await backend.upload({ data: x(), shape: [3], dtype: "f32" });
+      expect(await failure(runToy(backend, resident))).toBeInstanceOf(BackendError);
+      resident.dispose();
+      feed();
+      for (let i = 0; i < 3; i++) expect(await runToy(backend, x())).toEqual({ data: Float32Array.of(2, 4, 6), shape: [3], dtype: "f32" });
+      await device.queue.onSubmittedWorkDone();
+      expect(uncaptured).toEqual([]);
+      expect(backend.state.bytes.inUse).toBe(0);
+    });
+
     test("is told by the first call with a tensor that was made empty", async () => {
       const { backend, device, submissions } = await start();
       starve(device, 1);
       const tensor = backend.empty([LARGE], "f32");
-      expect((await failure(runToy(backend, tensor))).message).toBe(`the GPU had no memory for a tensor of ${CHECKED_BYTES} bytes`);
+      expect((await failure(runToy(backend, tensor))).message).toMatch(new RegExp(`^the GPU has no memory for a buffer of ${CHECKED_BYTES} bytes`));
       expect(submissions()).toBe(0);
     });
   });
@@ -178,10 +217,16 @@ function suite(gpu: GPU): void {
     /** A job that asks for too much in one way. */
     const asking = (record: Job["record"]): Job => ({ operands: [], results: [{ shape: [3] }], record });
 
-    test.each<[string, Job["record"], RegExp]>([
-      ["a buffer", (recorder) => void recorder.scratch(recorder.traits.bufferBytes + 4), /^a buffer of \d+ bytes is needed, but this GPU allows \d+$/],
+    test.each<[string, typeof BackendError, Job["record"], RegExp]>([
+      [
+        "a buffer",
+        TooLargeError,
+        (recorder) => void recorder.scratch(recorder.traits.bufferBytes + 4),
+        /^a buffer of \d+ bytes is needed, but this GPU allows \d+$/,
+      ],
       [
         "a binding",
+        TooLargeError,
         (recorder, [y]) => {
           if (y === undefined) return;
           const large = { ...recorder.scratch(4), byteLength: recorder.traits.bindingBytes + 4 };
@@ -191,6 +236,7 @@ function suite(gpu: GPU): void {
       ],
       [
         "a dispatch",
+        TooLargeError,
         (recorder, [y]) => {
           const input = recorder.input(x());
           if (y !== undefined) recorder.run(toyProgram(), new ArrayBuffer(32), [input, input, y], [65536, 1, 1]);
@@ -199,15 +245,17 @@ function suite(gpu: GPU): void {
       ],
       [
         "one buffer for reading and writing",
+        BackendError,
         (recorder, [y]) => {
           if (y !== undefined) recorder.run(toyProgram(), new ArrayBuffer(32), [recorder.input(x()), y, y], [1, 1, 1]);
         },
         /^program "toy" reads and writes the same buffer$/,
       ],
-    ])("%s", async (_, record, message) => {
+    ])("%s", async (_, type, record, message) => {
       const { backend, submissions } = await start();
-      const error = await failure(backend.execute(asking(record)));
-      expect(error).toBeInstanceOf(BackendError);
+      // At once, while the caller's arrays hold what they did.
+      const error = thrown(() => backend.execute(asking(record)));
+      expect(error).toBeInstanceOf(type);
       expect(error.message).toMatch(message);
       expect(submissions()).toBe(0);
       expect(backend.state.bytes.inUse).toBe(0);
@@ -356,6 +404,17 @@ function suite(gpu: GPU): void {
   });
 
   describe("disposing of a backend", () => {
+    const toy = new URL("toy.ts", import.meta.url).href;
+
+    /** What a program prints, in a process of its own that can collect garbage. */
+    async function inNode(code: string): Promise<string> {
+      const { stdout } = await promisify(execFile)(process.execPath, ["--expose-gc", "--input-type=module", "--eval", code], {
+        cwd: import.meta.dirname,
+        timeout: 30_000,
+      });
+      return stdout.trim();
+    }
+
     test("rejects what is under way and leaves a given device as it is", async () => {
       const { backend, device } = await start();
       const resident = await backend.upload({ data: x(), shape: [3], dtype: "f32" });
@@ -390,8 +449,30 @@ function suite(gpu: GPU): void {
       expect((await made[0]?.lost)?.reason).toBe("destroyed");
     });
 
+    test("leaves nothing of it to be kept by a given device", async () => {
+      const code = `
+        import { create } from "webgpu";
+        import { openOn, runToy } from ${JSON.stringify(toy)};
+        const gpu = create([]);
+        const adapter = await gpu.requestAdapter();
+        const device = await adapter.requestDevice();
+        const use = async () => {
+          const backend = await openOn(device);
+          await runToy(backend, Float32Array.of(1, 2));
+          backend.dispose();
+          return new WeakRef(backend);
+        };
+        const backend = await use();
+        // Looking at it would keep it.
+        for (let i = 0; i < 10; i++) { await new Promise((resolve) => setTimeout(resolve, 5)); gc(); }
+        console.log(backend.deref() === undefined ? "collected" : "kept");
+        device.destroy();
+        globalThis.kept = [gpu, adapter];
+      `;
+      expect(await inNode(code)).toBe("collected");
+    });
+
     test("lets the process end, and a call that is awaited keeps it until then", async () => {
-      const toy = new URL("toy.ts", import.meta.url).href;
       const code = `
         import { create } from "webgpu";
         import { openOn, runToy } from ${JSON.stringify(toy)};
@@ -404,11 +485,7 @@ function suite(gpu: GPU): void {
           runToy(backend, Float32Array.of(1)).catch((error) => console.log(error.name));
         });
       `;
-      const { stdout } = await promisify(execFile)(process.execPath, ["--expose-gc", "--input-type=module", "--eval", code], {
-        cwd: import.meta.dirname,
-        timeout: 30_000,
-      });
-      expect(stdout.trim()).toBe("2,4\nDisposedError");
+      expect(await inNode(code)).toBe("2,4\nDisposedError");
     });
   });
 }

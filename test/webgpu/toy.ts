@@ -9,14 +9,14 @@ import { DeviceArray, type GpuTensor, toView } from "../../src/tensor.ts";
 
 // Calls that are as simple as can be, to test what runs calls: y = factor · x + bias.
 
-const UNIFORMS = uniformBlock("Uniforms", { count: "u32", xBase: "u32", biasBase: "u32", yBase: "u32", factor: "f32" });
+export const TOY_UNIFORMS = uniformBlock("Uniforms", { count: "u32", xBase: "u32", biasBase: "u32", yBase: "u32", factor: "f32" });
 
 /** The program under a name of its own where a test wants it compiled anew. */
 export function toyProgram(name = "toy", wgsl = TOY): Program {
   return { name, wgsl, bindings: ["uniform", "read", "read", "write"], features: [] };
 }
 
-const TOY = `${UNIFORMS.wgsl}
+const TOY = `${TOY_UNIFORMS.wgsl}
 @group(0) @binding(0) var<uniform> u: Uniforms;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
@@ -54,7 +54,7 @@ export function toyJob(x: Operand, { factor = 2, bias, out, program = toyProgram
       if (y === undefined) throw new Error("a job of one result got none");
       const from = recorder.input(view.data, view.data instanceof DeviceArray ? undefined : count);
       const add = recorder.input(addend ?? new Float32Array(count));
-      const uniforms = UNIFORMS.pack({ count, xBase: recorder.baseOf(from, 4), biasBase: recorder.baseOf(add, 4), yBase: recorder.baseOf(y, 4), factor });
+      const uniforms = TOY_UNIFORMS.pack({ count, xBase: recorder.baseOf(from, 4), biasBase: recorder.baseOf(add, 4), yBase: recorder.baseOf(y, 4), factor });
       recorder.run(program, uniforms, [from, add, y], [Math.ceil(count / 64), 1, 1]);
     },
   };

@@ -1,11 +1,12 @@
 import type { HeadView, ScoreCall, ScoreView, Sequence } from "../../attention-call.ts";
 import { type BlockMask, TILE_EMPTY, TILE_PARTIAL } from "../../block-mask.ts";
-import { BackendError } from "../../errors.ts";
-import { contiguousStrides, elementCount } from "../../shape.ts";
+import { TooLargeError } from "../../errors.ts";
+import { contiguousStrides } from "../../shape.ts";
 import { DeviceArray } from "../../tensor.ts";
-import { ALIBI, BIAS, MASK, SINKS, type SequenceRecord, TILE, TILES, TILE_OPEN, TILE_SKIPPED, bitsOf } from "./kernels/score-modifiers.ts";
+import { ALIBI, BIAS, MASK, SINKS, type SequenceRecord, TILE, TILES, TILE_OPEN, TILE_SKIPPED } from "./kernels/score-modifiers.ts";
+import { visibleKeys } from "../../key-range.ts";
+import { type Packable, pack } from "./pack.ts";
 import type { Recorder, Slice } from "./recorder.ts";
-import { copyStrided } from "../../copy-strided.ts";
 
 /** An operand in a GPU buffer: strides in elements along batch, head, row and what a row holds. */
 export interface Operand {
@@ -61,13 +62,12 @@ export class AttentionOperands {
   readonly v: Operand;
   readonly bias: Operand | undefined;
   readonly mask: Operand | undefined;
+  /** The block mask's tiles, slopes and sinks, and what parts add. */
+  readonly tables: Tables;
   readonly #recorder: Recorder;
   readonly #call: ScoreCall;
-  /** Slopes, sinks and the block mask's tiles. */
-  readonly #tables: number[] = [];
   readonly #slopesAt: number;
   readonly #sinksAt: number;
-  readonly #tilesAt: number;
 
   constructor(recorder: Recorder, call: ScoreCall) {
     this.#recorder = recorder;
@@ -83,10 +83,10 @@ export class AttentionOperands {
     };
     this.bias = bias && scores(bias, 4);
     this.mask = mask && scores(mask, 1);
-    this.#slopesAt = this.#push(slopes);
-    this.#sinksAt = this.#push(sinks);
-    this.#tilesAt = this.#tables.length;
-    if (blockMask !== undefined) pushTiles(this.#tables, blockMask);
+    const shared = [blockMask === undefined ? new Uint32Array() : tileTable(blockMask), bitsOf(slopes), bitsOf(sinks)] as const;
+    this.tables = new Tables(shared);
+    this.#slopesAt = shared[0].length;
+    this.#sinksAt = this.#slopesAt + shared[1].length;
   }
 
   queryExtent({ queryStart, rows }: Sequence): Extent {
@@ -97,8 +97,9 @@ export class AttentionOperands {
     return { start: keyStart, rows: keyLength, width };
   }
 
-  scoreExtent({ rows, keyLength }: Sequence): Extent {
-    return { start: 0, rows, width: keyLength };
+  /** Of a bias or mask, whose rows are those of a padded batch: there queries start behind 0 only where a sequence is cut. */
+  scoreExtent({ queryStart, rows, keyLength }: Sequence): Extent {
+    return { start: queryStart, rows, width: keyLength };
   }
 
   /** The bindings of a part, or undefined if one would be larger than this GPU allows. `heads` are query heads. */
@@ -128,9 +129,10 @@ export class AttentionOperands {
     return { slice: this.#recorder.nothing(), base: 0 };
   }
 
-  /** A copy of the tables to add a part's own to. */
-  tables(): number[] {
-    return this.#tables.slice();
+  /** What computing a part takes, in floating-point operations, if every query saw all keys that any of its sequence sees. */
+  flops({ sequences, heads }: Part): number {
+    const { rule, dim, valueDim } = this.#call;
+    return 2 * heads * (dim + valueDim) * sequences.reduce((pairs, s) => pairs + s.rows * visibleKeys(s, rule).count, 0);
   }
 
   /** The part of a sequence's record that is the same in every kernel. Batch and first row are in the offsets. */
@@ -143,9 +145,9 @@ export class AttentionOperands {
       q: at(this.q, q, s.queryStart),
       k: at(this.k, k, s.keyStart),
       v: at(this.v, v, s.keyStart),
-      bias: at(this.bias, bias, 0),
-      mask: at(this.mask, mask, 0),
-      tiles: blockMask === undefined || blockMask.batch === 1 ? this.#tilesAt : this.#tilesAt + s.batch * blockMask.heads * tilesPerHead(blockMask),
+      bias: at(this.bias, bias, s.queryStart),
+      mask: at(this.mask, mask, s.queryStart),
+      tiles: blockMask === undefined ? 0 : firstTile(blockMask, s),
       low,
       high,
       keys: s.keyLength,
@@ -185,12 +187,6 @@ export class AttentionOperands {
 
   #strides() {
     return { q: this.q, k: this.k, bias: this.bias, mask: this.mask };
-  }
-
-  #push(perHead: Float32Array | undefined): number {
-    const at = this.#tables.length;
-    for (const value of perHead ?? []) this.#tables.push(bitsOf(value));
-    return at;
   }
 
   #heads(view: HeadView, heads: number, extent: (s: Sequence) => Extent): Operand {
@@ -237,29 +233,55 @@ export function bindSpan({ traits }: Recorder, slice: Slice, bytesPerElement: nu
 }
 
 /**
- * Cuts a call until every part can be bound: sequences first, then heads. Nothing is recorded until all of it is planned, so
- * that a call which cannot run leaves nothing behind.
+ * Cuts a call until every part can be bound, and is not more than wanted at once if it can be cut: sequences first, then heads, then
+ * rows. Nothing is recorded until all of it is planned, so that a call which cannot run leaves nothing behind.
  */
-export function cutParts<B>(whole: Part, granularity: number, bind: (part: Part) => B | undefined): { readonly part: Part; readonly bound: B }[] {
+export function cutParts<B>(
+  whole: Part,
+  granularity: number,
+  isMuch: (part: Part) => boolean,
+  bind: (part: Part) => B | undefined,
+): { readonly part: Part; readonly bound: B }[] {
   if (whole.sequences.length === 0 || whole.heads === 0) return [];
-  const bound = bind(whole);
+  const halves = halvesOf(whole, granularity);
+  const bound = halves !== undefined && isMuch(whole) ? undefined : bind(whole);
   if (bound !== undefined) return [{ part: whole, bound }];
+  if (halves === undefined)
+    throw new TooLargeError(`the keys of one head, or ${TILE} of its rows, are more than this GPU can bind at once (its maxStorageBufferBindingSize)`);
+  return halves.flatMap((half) => cutParts(half, granularity, isMuch, bind));
+}
+
+/** Halves of a part, none of which is empty; undefined where there is nothing left to cut. */
+function halvesOf(whole: Part, granularity: number): readonly Part[] | undefined {
   const { sequences, firstHead, heads } = whole;
-  const half = Math.ceil(sequences.length / 2);
-  const headHalf = Math.ceil(heads / granularity / 2) * granularity;
-  let parts: Part[];
+  const [first] = sequences;
+  if (first === undefined) return undefined;
   if (sequences.length > 1) {
-    parts = [
-      { ...whole, sequences: sequences.slice(0, half) },
-      { ...whole, sequences: sequences.slice(half) },
+    const half = Math.ceil(sequences.length / 2);
+    return [sequences.slice(0, half), sequences.slice(half)].map((some) => ({ ...whole, sequences: some }));
+  }
+  if (heads > granularity) {
+    const half = Math.ceil(heads / granularity / 2) * granularity;
+    return [
+      { ...whole, heads: half },
+      { ...whole, firstHead: firstHead + half, heads: heads - half },
     ];
-  } else if (heads > granularity) {
-    parts = [
-      { ...whole, heads: headHalf },
-      { ...whole, firstHead: firstHead + headHalf, heads: heads - headHalf },
-    ];
-  } else throw new BackendError("one head of one batch is larger than what this GPU can bind at once (its maxStorageBufferBindingSize)");
-  return parts.flatMap((part) => cutParts(part, granularity, bind));
+  }
+  if (first.rows <= TILE) return undefined;
+  // At the border of a block, so that no bit changes, which is one of a block mask's tiles.
+  const half = Math.ceil(first.rows / TILE / 2) * TILE;
+  return [rowsOf(first, 0, half), rowsOf(first, half, first.rows - half)].map((some) => ({ ...whole, sequences: [some] }));
+}
+
+/** Some rows of a sequence, as a sequence. */
+function rowsOf(s: Sequence, from: number, rows: number): Sequence {
+  const queryLength = Math.max(0, Math.min(rows, s.queryLength - from));
+  return { ...s, queryStart: s.queryStart + from, rows, queryLength, offset: s.offset + from };
+}
+
+/** The rows of a part's longest sequence. */
+export function mostRows({ sequences }: Part): number {
+  return sequences.reduce((most, { rows }) => Math.max(most, rows), 0);
 }
 
 /** A grid of `count` workgroups: along x, and where that is too narrow also along y. */
@@ -267,12 +289,12 @@ export function gridOf(count: number, { traits }: Pick<Recorder, "traits">): rea
   const most = traits.workgroupsPerDimension;
   const x = Math.min(count, most);
   const y = x === 0 ? 0 : Math.ceil(count / x);
-  if (y > most) throw new BackendError(`${count} workgroups are needed, but this GPU allows ${most} along each of two dimensions`);
+  if (y > most) throw new TooLargeError(`${count} workgroups are needed, but this GPU allows ${most} along each of two dimensions`);
   return [x, y, 1];
 }
 
 /** A copy in which the elements of a head are neighbours: kernels read rows along them. */
-function packHeads(view: HeadView, sequences: readonly Sequence[], extent: (s: Sequence) => Extent, heads: number): HeadView {
+function packHeads(view: HeadView, sequences: readonly Sequence[], extent: (s: Sequence) => Extent, heads: number): HeadView<Packable> {
   let [batches, rows, width] = [0, 0, 0];
   for (const s of sequences) {
     const e = extent(s);
@@ -281,10 +303,8 @@ function packHeads(view: HeadView, sequences: readonly Sequence[], extent: (s: S
     width = e.width;
   }
   const shape = [batches, heads, rows, width];
-  const data = view.data instanceof Uint16Array ? new Uint16Array(elementCount(shape)) : new Float32Array(elementCount(shape));
-  const strides = contiguousStrides(shape);
-  copyStrided(shape, view.data as Float32Array, [view.batch, view.head, view.row, view.dim], data as Float32Array, strides);
-  const [batch = 0, head = 0, row = 0] = strides;
+  const data = pack(view.data as Packable, shape, [view.batch, view.head, view.row, view.dim]);
+  const [batch = 0, head = 0, row = 0] = contiguousStrides(shape);
   return { data, batch, head, row, dim: 1 };
 }
 
@@ -292,17 +312,67 @@ function tilesPerHead({ queryTiles, keyTiles }: BlockMask): number {
   return queryTiles * keyTiles;
 }
 
+/** Where a sequence's tiles begin, of its first head. */
+function firstTile(mask: BlockMask, { batch, queryStart }: Sequence): number {
+  return (mask.batch === 1 ? 0 : batch * mask.heads * tilesPerHead(mask)) + (queryStart / TILE) * mask.keyTiles;
+}
+
+/** The bits of numbers. */
+function bitsOf(numbers: Float32Array | undefined): Uint32Array {
+  return numbers === undefined ? new Uint32Array() : new Uint32Array(numbers.buffer, numbers.byteOffset, numbers.length);
+}
+
+/** Words that kernels look up: what all parts of a call share, and what each adds to it, uploaded together. */
+export class Tables {
+  readonly #shared: readonly Uint32Array[];
+  readonly #own: number[] = [];
+  readonly #ownAt: number;
+
+  constructor(shared: readonly Uint32Array[]) {
+    this.#shared = shared;
+    this.#ownAt = shared.reduce((length, { length: more }) => length + more, 0);
+  }
+
+  /** Where the next word will be. */
+  get length(): number {
+    return this.#ownAt + this.#own.length;
+  }
+
+  push(...words: readonly number[]): void {
+    this.#own.push(...words);
+  }
+
+  upload(recorder: Recorder): Slice {
+    const words = new Uint32Array(this.length);
+    let at = 0;
+    for (const some of [...this.#shared, this.#own]) {
+      words.set(some, at);
+      at += some.length;
+    }
+    return recorder.input(words);
+  }
+}
+
 /** Words of a partial tile: a bit for each pair, two words for each row. */
 const TILE_WORDS = (TILE * TILE) / 32;
 
-/** Appends a word for each tile, by batch, head, row of tiles and column, and the bits of those that are partial. */
-export function pushTiles(tables: number[], mask: BlockMask): void {
-  const start = tables.length;
+const TILE_TABLES = new WeakMap<BlockMask, Uint32Array>();
+
+/**
+ * A word for each tile of a block mask, by batch, head, row of tiles and column, and behind them the bits of those that are partial.
+ * Made once for a mask: 10 ms for 4096 partial ones.
+ */
+export function tileTable(mask: BlockMask): Uint32Array {
+  let table = TILE_TABLES.get(mask);
+  if (table === undefined) TILE_TABLES.set(mask, (table = makeTileTable(mask)));
+  return table;
+}
+
+function makeTileTable(mask: BlockMask): Uint32Array {
   const { batch, heads, queryTiles, keyTiles } = mask;
-  let at = start;
-  let bitsAt = start + batch * heads * queryTiles * keyTiles;
   // Offsets of bits must not be mistaken for the words that mean "skipped" and "open".
-  while (bitsAt <= TILE_OPEN) bitsAt++;
+  const bitsAt = Math.max(batch * heads * tilesPerHead(mask), TILE_OPEN + 1);
+  const words: number[] = [];
   const partial: Uint8Array[] = [];
   for (let b = 0; b < batch; b++) {
     for (let h = 0; h < heads; h++) {
@@ -310,17 +380,20 @@ export function pushTiles(tables: number[], mask: BlockMask): void {
         for (let j = 0; j < keyTiles; j++) {
           const kind = mask.kindOf(b, h, i, j);
           const bytes = kind === TILE_PARTIAL ? mask.bytesOf(b, h, i, j) : undefined;
-          tables[at++] = bytes === undefined ? (kind === TILE_EMPTY ? TILE_SKIPPED : TILE_OPEN) : bitsAt + TILE_WORDS * (partial.push(bytes) - 1);
+          words.push(bytes === undefined ? (kind === TILE_EMPTY ? TILE_SKIPPED : TILE_OPEN) : bitsAt + TILE_WORDS * (partial.push(bytes) - 1));
         }
       }
     }
   }
-  while (tables.length < bitsAt) tables.push(0);
+  const table = new Uint32Array(bitsAt + TILE_WORDS * partial.length);
+  table.set(words);
+  let at = bitsAt;
   for (const bytes of partial) {
-    for (let word = 0; word < TILE_WORDS; word++) {
+    for (let word = 0; word < bytes.length; word += 32) {
       let bits = 0;
-      for (let bit = 0; bit < 32; bit++) if (bytes[word * 32 + bit] !== 0) bits |= 1 << bit;
-      tables.push(bits >>> 0);
+      for (let bit = 0; bit < 32; bit++) if (bytes[word + bit] !== 0) bits |= 1 << bit;
+      table[at++] = bits;
     }
   }
+  return table;
 }

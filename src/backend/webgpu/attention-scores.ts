@@ -1,7 +1,7 @@
 import type { AttentionCall, Sequence } from "../../attention-call.ts";
 import type { ScoresCall } from "../../attention-scores.ts";
 import { contiguousStrides, elementCount } from "../../shape.ts";
-import { AttentionOperands, type Operand, type Part, allBound, cutParts, gridOf } from "./attention-operands.ts";
+import { AttentionOperands, type Operand, type Part, allBound, cutParts, gridOf, mostRows } from "./attention-operands.ts";
 import { recordAttention } from "./attention.ts";
 import { SCORE_KEYS, SCORE_ROWS, SCORES_UNIFORMS, STAGES, scoresProgram } from "./kernels/scores.ts";
 import { SEQUENCE_WORDS, pushSequence } from "./kernels/score-modifiers.ts";
@@ -12,7 +12,7 @@ import { storageOf } from "./traits.ts";
  * Records attentionScores. `out` takes the scores [B, Hq, L, S], row-major. Probabilities are exp(score − log-sum-exp), with the
  * log-sum-exps that attention computes, sinks included.
  *
- * @throws BackendError if one head of one batch is too large for this GPU; nothing is recorded then
+ * @throws TooLargeError if the keys of one head, or a block of its rows, are too large for this GPU; nothing is recorded then
  */
 export function recordAttentionScores(recorder: Recorder, call: ScoresCall, out: Slice): void {
   const { keyLength, heads, group, sequences, stage } = { ...call, group: call.heads / call.kvHeads };
@@ -31,54 +31,61 @@ export function recordAttentionScores(recorder: Recorder, call: ScoresCall, out:
     row: 1,
     last: 1,
   };
-  const parts = elementCount([sequences.length, heads, length, keyLength]) === 0 ? [] : cutParts({ sequences: whole, firstHead: 0, heads }, 1, bind);
-  if (parts.length > 0 && wantsLse) recordLse(recorder, call, lse.slice);
+  const parts =
+    elementCount([sequences.length, heads, length, keyLength]) === 0 ? [] : cutParts({ sequences: whole, firstHead: 0, heads }, 1, () => false, bind);
+  if (parts.length === 0) return;
+  if (wantsLse) recordLse(recorder, call, lse.slice);
 
   function bind(part: Part) {
     const bound = operands.bind(part);
     const end = part.firstHead + part.heads;
-    const outs = operands.bindOne(target, part.sequences, ({ rows }) => ({ start: 0, rows, width: keyLength }), part.firstHead, end);
-    const lses = wantsLse ? operands.bindOne(lse, part.sequences, ({ rows }) => ({ start: 0, rows, width: 1 }), part.firstHead, end) : operands.absent();
-    const results = bound && allBound({ out: outs, lse: lses });
-    return results && { ...bound, ...results };
+    const results = (operand: Operand, width: number) =>
+      operands.bindOne(operand, part.sequences, ({ queryStart, rows }) => ({ start: queryStart, rows, width }), part.firstHead, end);
+    return bound && allBound({ ...bound, out: results(target, keyLength), lse: wantsLse ? results(lse, 1) : operands.absent() });
   }
 
-  for (const { part, bound } of parts) {
-    const tables = operands.tables();
+  const { tables } = operands;
+  const runs = parts.map(({ part, bound }) => {
     const sequencesAt = tables.length;
     for (const s of part.sequences) {
-      const given = sequences[whole.indexOf(s)] ?? s;
-      const at = (operand: Operand, base: number): number => base + s.batch * operand.batch;
+      const at = (operand: Operand, base: number): number => base + s.batch * operand.batch + s.queryStart * operand.row;
       const results = { out: at(target, bound.out.base), lse: wantsLse ? at(lse, bound.lse.base) : 0, chunk: 0 };
-      pushSequence(tables, { ...operands.record(given, bound), ...results });
+      // The keys in use, of all that were bound.
+      const keys = sequences[s.batch]?.keyLength ?? keyLength;
+      pushSequence(tables, { ...operands.record({ ...s, keyLength: keys }, bound), ...results });
     }
     const keyBlocks = Math.ceil(keyLength / SCORE_KEYS);
-    const rowBlocks = Math.ceil(length / SCORE_ROWS);
+    const rowBlocks = Math.ceil(mostRows(part) / SCORE_ROWS);
     const workgroups = keyBlocks * rowBlocks * part.heads * part.sequences.length;
     const grid = gridOf(workgroups, recorder);
     const { sinksAt: _, ...uniforms } = operands.uniforms();
-    recorder.run(
-      scoresProgram(storageOf(call.dtype, recorder.traits)),
-      SCORES_UNIFORMS.pack({
-        ...uniforms,
-        group,
-        outHead: target.head,
-        keys: keyLength,
-        lseHead: lse.head,
-        stage: STAGES.indexOf(stage),
-        keyBlocks,
-        rowBlocks,
-        firstHead: part.firstHead,
-        heads: part.heads,
-        sequencesAt,
-        sequenceWords: SEQUENCE_WORDS,
-        gridX: grid[0],
-        workgroups,
-      }),
-      [bound.q.slice, bound.k.slice, bound.bias.slice, bound.mask.slice, recorder.input(Uint32Array.from(tables)), bound.lse.slice, bound.out.slice],
-      grid,
-    );
-  }
+    const packed = SCORES_UNIFORMS.pack({
+      ...uniforms,
+      group,
+      outHead: target.head,
+      keys: keyLength,
+      lseHead: lse.head,
+      stage: STAGES.indexOf(stage),
+      keyBlocks,
+      rowBlocks,
+      firstHead: part.firstHead,
+      heads: part.heads,
+      sequencesAt,
+      sequenceWords: SEQUENCE_WORDS,
+      gridX: grid[0],
+      workgroups,
+    });
+    const { q, k, bias, mask } = bound;
+    return (words: Slice) =>
+      recorder.run(
+        scoresProgram(storageOf(call.dtype, recorder.traits)),
+        packed,
+        [q.slice, k.slice, bias.slice, mask.slice, words, bound.lse.slice, bound.out.slice],
+        grid,
+      );
+  });
+  const words = tables.upload(recorder);
+  for (const run of runs) run(words);
 }
 
 /** The log-sum-exps of all rows: attention to values without columns. */

@@ -5,17 +5,26 @@ import type { DType, DTypeData, DeviceArray } from "../../tensor.ts";
 import { BufferPool, COPY_SRC, NUMBERS, type PoolState } from "./buffers.ts";
 import { CallOrder } from "../../call-order.ts";
 import { type AdapterInfo, type FoundDevice, type NoDevice, findDevice } from "./device.ts";
-import { type Job, type ResultTensor, claim, deliver, recordJob } from "./job.ts";
+import { type Job, type ResultTensor, claim, deliver, recordJob, standing } from "./job.ts";
+import { pack } from "./pack.ts";
 import { PipelineCache } from "./pipelines.ts";
-import { mapForReading } from "./readback.ts";
-import { Recorder, type Slice, roundUp } from "./recorder.ts";
+import { mapForReading, nudged } from "./readback.ts";
+import { type Landing, Recorder, type Slice, type Step, deviceSlice, roundUp } from "./recorder.ts";
 import { Recording } from "./recording.ts";
 import { ResidentTensor } from "./resident-tensor.ts";
-import { copyStrided } from "../../copy-strided.ts";
 import type { DeviceTraits } from "./traits.ts";
 
 /** Messages that are kept of what the device reported outside of any call. */
 const KEPT_ERRORS = 8;
+
+const NOTHING = new Uint8Array(0);
+
+/**
+ * A GPU that comes back from a submission within so many milliseconds is given FASTER times as much at once in the next call: parts of
+ * a call are too few workgroups for a large GPU where each of them takes long. No submission comes near half a second so.
+ */
+const QUICK_MS = 100;
+const FASTER = 4;
 
 /** Dtypes of tensors on the GPU and the arrays that hold them; bytes of a mask are `u8`. */
 const ARRAYS = { f32: Float32Array, f16: Uint16Array, i8: Int8Array, u8: Uint8Array } as const;
@@ -40,7 +49,7 @@ export interface DeviceTensor {
 /** Runs calls on a GPU. Results are on the GPU where the operands were. */
 export class WebGpuBackend {
   readonly info: AdapterInfo;
-  readonly traits: DeviceTraits;
+  #traits: DeviceTraits;
   readonly #found: FoundDevice;
   readonly #device: GPUDevice;
   readonly #pool: BufferPool;
@@ -64,13 +73,11 @@ export class WebGpuBackend {
     this.#found = found;
     this.#device = found.device;
     this.info = found.info;
-    this.traits = found.traits;
+    this.#traits = found.traits;
     this.#pool = new BufferPool(found.device);
     this.#pipelines = new PipelineCache(found.device);
     this.lost = new Promise((resolve) => (this.#lose = resolve));
-    void found.device.lost.then(({ reason, message }) => {
-      this.#end(new BackendError(`the GPU device was lost (${reason}): ${message}`, { cause: reason }));
-    });
+    WebGpuBackend.#watch(found.device, new WeakRef(this));
     if (!found.owned) return;
     found.device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
@@ -81,6 +88,18 @@ export class WebGpuBackend {
 
   get device(): GPUDevice {
     return this.#device;
+  }
+
+  /** Ends a backend with its device. One of the caller's may live longer, and would keep what its closures see. */
+  static #watch(device: GPUDevice, watched: WeakRef<WebGpuBackend>): void {
+    void device.lost.then(({ reason, message }) => {
+      const backend = watched.deref();
+      if (backend !== undefined) backend.#end(new BackendError(`the GPU device was lost (${reason}): ${message}`, { cause: reason }));
+    });
+  }
+
+  get traits(): DeviceTraits {
+    return this.#traits;
   }
 
   /** Why no call can run any more: the device was lost, or the backend disposed of. */
@@ -97,29 +116,34 @@ export class WebGpuBackend {
    * Runs a call: reads its operands now, submits after all earlier calls, and writes `out` just before the promise resolves. What is
    * on the GPU is read and written there by then, too.
    *
-   * @throws BackendError (as a rejection) if the GPU fails it, the signal's reason if it is aborted; `out` in an array is as it was then
+   * @throws at once what is wrong with the call itself: TooLargeError where this GPU cannot take it. As a rejection: BackendError if
+   * the GPU fails it, the signal's reason if it is aborted; `out` in an array is as it was then
    */
   execute(job: Job, signal?: AbortSignal): Promise<ResultTensor[]> {
-    return this.#call(signal, async (recorder) => {
-      const results = recordJob(recorder, job);
-      const claimed: ResidentTensor<"f32">[] = [];
-      try {
-        const wanted = results.filter((result) => result.place === "host").map((result) => result.slice);
-        const bytes = await this.#finish(recorder, wanted, signal, () => {
-          for (const result of results) if (result.place === "resident") claimed.push(claim(this.#pool, recorder, result.slice, result.shape, "f32"));
-        });
-        const tensors: ResultTensor[] = [];
-        for (const result of results) {
-          if (result.place === "given") tensors.push(result.tensor);
-          else if (result.place === "resident") tensors.push(...claimed.splice(0, 1));
-          else tensors.push(...bytes.splice(0, 1).map((landed) => deliver(result.shape, result.out, landed)));
+    return this.#call(
+      signal,
+      (recorder) => recordJob(recorder, job),
+      async (recorder, results) => {
+        /** Those that are there before the GPU is done. */
+        let tensors: readonly (ResultTensor | undefined)[] = [];
+        const submitted = (): void => {
+          tensors = results.map((result) => standing(this.#pool, recorder, result));
+        };
+        const wanted = results.filter(({ place }) => place === "host").map(({ slice }) => slice);
+        try {
+          const writes = results.some(({ place }) => place === "given");
+          return await this.#finish(recorder, wanted, { signal, writes }, submitted, (landed) => {
+            const bytes = landed.values();
+            return results.map(({ shape, out }, i) => tensors[i] ?? deliver(shape, out, bytes.next().value ?? NOTHING));
+          });
+        } catch (error) {
+          results.forEach(({ place }, i) => {
+            if (place === "resident") (tensors[i] as ResidentTensor | undefined)?.dispose();
+          });
+          throw error;
         }
-        return tensors;
-      } catch (error) {
-        for (const tensor of claimed) tensor.dispose();
-        throw error;
-      }
-    });
+      },
+    );
   }
 
   /** Calls that are written into the caller's encoder, and computed when the caller submits it. */
@@ -136,28 +160,39 @@ export class WebGpuBackend {
   }
 
   /** Copies a tensor to the GPU. It is read before the promise is returned. */
-  upload(tensor: HostTensor, signal?: AbortSignal): Promise<ResidentTensor> {
-    return this.#call(signal, async (recorder) => {
-      const { shape, dtype } = tensor;
-      if (!(dtype in ARRAYS)) throw new UnsupportedError(`a tensor on the GPU expected dtype f32, f16, i8 or u8, got ${dtype}`);
-      const slice = recorder.input(gapless(tensor), elementCount(shape));
-      const preparing = recorder.prepare(this.#pipelines);
-      if (preparing !== undefined) await this.#wait(preparing, signal);
-      this.#assertUsable();
-      return claim(this.#pool, recorder, slice, shape, dtype);
-    });
+  async upload({ data, shape, dtype, strides }: HostTensor, signal?: AbortSignal): Promise<ResidentTensor> {
+    if (!(dtype in ARRAYS)) throw new UnsupportedError(`a tensor on the GPU expected dtype f32, f16, i8 or u8, got ${dtype}`);
+    const gapless = strides === undefined || sameShape(strides, contiguousStrides(shape));
+    return this.#call(
+      signal,
+      (recorder) => recorder.input(gapless ? data : pack(data, shape, strides), elementCount(shape)),
+      async (recorder, slice) => {
+        const preparing = recorder.prepare(this.#pipelines);
+        if (preparing !== undefined) await this.#wait(preparing, signal);
+        this.#assertUsable();
+        return claim(this.#pool, recorder, slice, shape, dtype);
+      },
+    );
   }
 
   /** Copies a tensor from the GPU, after all earlier calls. */
-  download(tensor: DeviceTensor, signal?: AbortSignal): Promise<HostTensor> {
-    return this.#call(signal, async (recorder) => {
-      const { data, shape, dtype } = tensor;
-      const buffer = data.buffer as GPUBuffer;
-      if ((buffer.usage & COPY_SRC) === 0) throw new RangeError("a tensor's GPU buffer expected usage COPY_SRC, which lets it be read back");
-      recorder.hold(buffer);
-      const [bytes = new ArrayBuffer(0)] = await this.#finish(recorder, [{ buffer, byteOffset: data.byteOffset, byteLength: data.byteLength }], signal);
-      return { data: new ARRAYS[dtype](bytes), shape, dtype };
-    });
+  async download({ data, shape, dtype }: DeviceTensor, signal?: AbortSignal): Promise<HostTensor> {
+    return this.#call(
+      signal,
+      (recorder) => {
+        const slice = deviceSlice(data, COPY_SRC);
+        recorder.hold(slice.buffer);
+        return slice;
+      },
+      async (recorder, slice) =>
+        this.#finish(
+          recorder,
+          [slice],
+          { signal },
+          () => undefined,
+          ([bytes = NOTHING]) => ({ data: new ARRAYS[dtype](bytes.slice().buffer), shape, dtype }),
+        ),
+    );
   }
 
   /** Resolves when the GPU has done all that was submitted. */
@@ -166,63 +201,82 @@ export class WebGpuBackend {
     return this.#wait(this.#device.queue.onSubmittedWorkDone(), undefined);
   }
 
+  /** Destroys buffers that wait for use. */
+  trim(): void {
+    this.#pool.trim();
+  }
+
   /** Ends everything: calls that are under way reject, tensors lose their memory. A device that was given stays as it is. */
   dispose(): void {
     this.#end(new DisposedError("this engine has been disposed"));
     if (this.#found.owned) this.#device.destroy();
   }
 
-  /** Runs something with a recorder that gives back what it holds, whatever happens. */
-  async #call<T>(signal: AbortSignal | undefined, run: (recorder: Recorder) => Promise<T>): Promise<T> {
-    this.#assertUsable();
-    if (signal?.aborted === true) throw signal.reason;
+  /** Plans something at once and runs it, with a recorder that gives back what it holds, whatever happens. */
+  #call<P, T>(signal: AbortSignal | undefined, plan: (recorder: Recorder) => P, run: (recorder: Recorder, planned: P) => Promise<T>): Promise<T> {
+    this.#check(signal);
     const recorder = new Recorder(this.#device, this.#pool, this.traits, { checks: true });
-    try {
-      return await run(recorder);
-    } catch (error) {
-      throw this.#explain(error, signal);
-    } finally {
+    const failed = (error: unknown): never => {
       recorder.release();
+      throw this.#explain(error, signal);
+    };
+    let planned: P;
+    try {
+      planned = plan(recorder);
+    } catch (error) {
+      return failed(error);
     }
+    return run(recorder, planned).then((result) => {
+      recorder.release();
+      return result;
+    }, failed);
   }
 
   /**
    * Prepares, submits in turn, and waits until the GPU has accepted the commands, or is done with them where something is wanted
-   * back. Without anything to wait for, the submission happens before this returns.
+   * back: `take` gets it, in memory that is the CPU's only then. Without anything to wait for, the submission happens before this
+   * returns. A call that takes several stops between them, unless it `writes` what is the caller's.
    */
-  async #finish(recorder: Recorder, wanted: readonly Slice[], signal: AbortSignal | undefined, submitted?: () => void): Promise<ArrayBuffer[]> {
-    let bytes = 0;
-    const ends = wanted.map(({ byteLength }) => {
-      const from = bytes;
-      bytes += roundUp(byteLength, 4);
-      return [from, from + byteLength] as const;
-    });
-    const landing = bytes > 0 ? recorder.landing(bytes) : undefined;
-    if (landing !== undefined) {
-      wanted.forEach((slice, i) => {
-        recorder.copy(slice, { ...landing, byteOffset: ends[i]?.[0] ?? 0, byteLength: slice.byteLength });
-      });
-    }
-    const submit = (): Promise<ArrayBuffer[]> => {
-      const accepted = this.#submit(recorder);
-      submitted?.();
-      const done =
-        landing === undefined
-          ? this.#wait(accepted, signal).then(() => ends.map(() => new ArrayBuffer(0)))
-          : this.#land(recorder.locate(landing).buffer, bytes, ends, accepted, signal);
+  async #finish<T>(
+    recorder: Recorder,
+    wanted: readonly Slice[],
+    { signal, writes = false }: { readonly signal: AbortSignal | undefined; readonly writes?: boolean },
+    submitted: () => void,
+    take: (landed: readonly Uint8Array<ArrayBuffer>[]) => T,
+  ): Promise<T> {
+    const landing = recorder.land(wanted);
+    const earlier = recorder.submissions.slice(0, -1);
+    /** What is being computed of the earlier ones. */
+    let running: Promise<unknown> | undefined;
+    const submit = (): Promise<T> => {
+      const done = Promise.all([running, this.#submit(recorder, recorder.submissions.at(-1) ?? [], landing.buffers)]);
+      submitted();
+      const landed = this.#land(recorder, landing, done, signal, take);
       // Whoever uses next what this call held is queued behind it.
       recorder.release();
-      return done;
+      return landed;
     };
     const preparing = recorder.prepare(this.#pipelines);
-    if (preparing === undefined && !this.#order.busy) return submit();
+    if (preparing === undefined && !this.#order.busy && earlier.length === 0) return submit();
     const place = this.#order.enter();
-    let done: Promise<ArrayBuffer[]>;
+    let done: Promise<T>;
     try {
       await this.#wait(Promise.all([preparing, place.turn]), signal);
-      // Things may have ended since the last of these resolved.
-      this.#assertUsable();
-      if (signal?.aborted === true) throw signal.reason;
+      this.#check(signal);
+      const between = writes ? undefined : signal;
+      for (const steps of earlier) {
+        const before = running;
+        const began = performance.now();
+        running = Promise.all([this.#submit(recorder, steps, []), nudged(this.#device, this.#device.queue.onSubmittedWorkDone())]).then(() => {
+          const submissionFlops = Math.max(this.traits.submissionFlops, FASTER * recorder.traits.submissionFlops);
+          if (performance.now() - began < QUICK_MS) this.#traits = { ...this.traits, submissionFlops };
+        });
+        // Who waits for it may have been stopped.
+        running.catch(() => undefined);
+        // Two are on their way, so that the GPU always has something to do.
+        if (before !== undefined) await this.#wait(before, between);
+        this.#check(between);
+      }
       done = submit();
     } finally {
       place.leave();
@@ -230,42 +284,58 @@ export class WebGpuBackend {
     return done;
   }
 
-  /** Encodes and submits. The promise says whether the device accepted the commands. */
-  #submit(recorder: Recorder): Promise<void> {
+  /** Whether things have ended since the last promise resolved. */
+  #check(signal: AbortSignal | undefined): void {
+    this.#assertUsable();
+    if (signal?.aborted === true) throw signal.reason;
+  }
+
+  /** Encodes and submits, and asks for buffers to be mapped behind that. Resolves when the device has accepted the commands, and has mapped. */
+  #submit(recorder: Recorder, steps: readonly Step[], landing: readonly Slice[]): Promise<unknown> {
+    let mapped: Promise<void>[];
     this.#device.pushErrorScope("validation");
     try {
       const encoder = this.#device.createCommandEncoder();
       // Everything is compiled by now.
-      void recorder.encode(encoder, this.#pipelines);
+      void recorder.encode(encoder, this.#pipelines, steps);
       this.#device.queue.submit([encoder.finish()]);
+      mapped = landing.map((slice) => mapForReading(this.#device, recorder.locate(slice).buffer, slice.byteLength));
     } catch (error) {
       void this.#device.popErrorScope().catch(() => null);
       throw error;
     }
-    return this.#device.popErrorScope().then((error) => {
+    const accepted = this.#device.popErrorScope().then((error) => {
       if (error !== null) throw new BackendError(`the GPU refused the commands of a call: ${error.message}`, { cause: error });
     });
+    return Promise.all([accepted, ...mapped]);
   }
 
-  /** Reads back ranges of a buffer that commands just submitted write to. */
-  async #land(
-    buffer: GPUBuffer,
-    bytes: number,
-    ends: readonly (readonly [number, number])[],
-    accepted: Promise<void>,
+  /** Hands out what commands just submitted leave in buffers that the CPU can map. */
+  async #land<T>(
+    recorder: Recorder,
+    { ranges, buffers }: Landing,
+    done: Promise<unknown>,
     signal: AbortSignal | undefined,
-  ): Promise<ArrayBuffer[]> {
-    this.#pool.retain(buffer);
+    take: (landed: readonly Uint8Array<ArrayBuffer>[]) => T,
+  ): Promise<T> {
+    const mapped = buffers.map((slice) => recorder.locate(slice).buffer);
+    for (const buffer of mapped) this.#pool.retain(buffer);
     try {
-      await this.#wait(Promise.all([mapForReading(this.#device, buffer, bytes), accepted]), signal);
-      const mapped = buffer.getMappedRange(0, bytes);
-      const landed = ends.map(([from, to]) => mapped.slice(from, to));
-      buffer.unmap();
-      this.#pool.release(buffer);
-      return landed;
+      await this.#wait(done, signal);
+      const taken = take(
+        ranges.map((range) => {
+          const { buffer, byteOffset, byteLength } = recorder.locate(range);
+          return byteLength === 0 ? NOTHING : new Uint8Array(buffer.getMappedRange(byteOffset, roundUp(byteLength, 4)), 0, byteLength);
+        }),
+      );
+      for (const buffer of mapped) {
+        buffer.unmap();
+        this.#pool.release(buffer);
+      }
+      return taken;
     } catch (error) {
-      // It may be mapped, or about to be.
-      this.#pool.discard(buffer);
+      // They may be mapped, or about to be.
+      for (const buffer of mapped) this.#pool.discard(buffer);
       throw error;
     }
   }
@@ -318,13 +388,4 @@ export class WebGpuBackend {
       return error;
     return new BackendError(`the GPU failed a call: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
   }
-}
-
-/** A tensor's numbers without gaps, as they are on the GPU. */
-function gapless({ data, shape, strides }: HostTensor): HostTensor["data"] {
-  const target = contiguousStrides(shape);
-  if (strides === undefined || sameShape(strides, target)) return data;
-  const packed = new (data.constructor as new (length: number) => typeof data)(elementCount(shape));
-  copyStrided(shape, data, strides, packed, target);
-  return packed;
 }

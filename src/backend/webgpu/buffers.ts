@@ -1,4 +1,4 @@
-import { BackendError } from "../../errors.ts";
+import { TooLargeError } from "../../errors.ts";
 
 // The specification fixes these numbers; Node has no global that holds them.
 export const MAP_READ = 0x1;
@@ -16,14 +16,17 @@ export const READBACK = MAP_READ | COPY_DST;
 const SMALLEST = 256;
 
 /**
- * Bytes of buffers that the pool keeps for the next call. A decoding step needs a few megabytes; what a large prefill needed
- * goes back to the system when it is done with.
+ * Bytes of buffers that wait for use, at most. WebGPU does not tell how much memory a GPU has, only how large a buffer may be: two of
+ * those are what calls of the largest size take turns with (256 MiB by default: f32 of 8192 × 8192). And no more than an eighth of a
+ * card of 8 GiB, since many devices allow buffers of half their memory.
  */
-export const POOLED_BYTES = 256 * 1024 * 1024;
+export function pooledBytes({ maxBufferSize }: Pick<GPUSupportedLimits, "maxBufferSize">): number {
+  return Math.min(2 * maxBufferSize, 2 ** 30);
+}
 
 /**
- * Bytes from which on a new buffer is checked for having got its memory, which takes a round trip. A smaller one that finds none
- * fails the commands that use it.
+ * Bytes from which on a call waits until a new buffer is known to have got its memory, which takes a round trip. A smaller one that
+ * finds none fails the commands that use it.
  */
 export const CHECKED_BYTES = 1024 * 1024;
 
@@ -44,20 +47,24 @@ export function sizeClass(bytes: number): number {
 /**
  * Buffers by size class and usage. A buffer may have several owners (a tensor and the calls that still read it): it returns to
  * the pool when the last has released it. That may be before the GPU is done with it, since what is written to it next is
- * queued behind.
+ * queued behind. Those that have waited longest for use go when too many wait.
  */
 export class BufferPool {
   readonly #device: GPUDevice;
   readonly #limit: number;
+  /** What waits for use, by class and usage, and in the order of release: the longest first in both. */
   readonly #idle = new Map<string, GPUBuffer[]>();
+  readonly #waiting = new Set<GPUBuffer>();
   readonly #owners = new Map<GPUBuffer, number>();
-  /** Buffers that may have got no memory. */
+  /** New buffers, until they are known to have got their memory. */
   readonly #unsure = new Map<GPUBuffer, Promise<boolean>>();
+  /** Those that got none. */
+  readonly #failed = new WeakSet<GPUBuffer>();
   #inUse = 0;
   #pooled = 0;
   #created = 0;
 
-  constructor(device: GPUDevice, limit = POOLED_BYTES) {
+  constructor(device: GPUDevice, limit = pooledBytes(device.limits)) {
     this.#device = device;
     this.#limit = limit;
   }
@@ -69,18 +76,20 @@ export class BufferPool {
   /** A buffer of at least `bytes`, with one owner. Its contents are whatever it held before. */
   acquire(bytes: number, usage: number): GPUBuffer {
     const max = this.#device.limits.maxBufferSize;
-    if (bytes > max) throw new BackendError(`a buffer of ${bytes} bytes is needed, but this GPU allows ${max}`);
+    if (bytes > max) throw new TooLargeError(`a buffer of ${bytes} bytes is needed, but this GPU allows ${max}`);
     const size = Math.min(sizeClass(bytes), Math.floor(max / 4) * 4);
-    let buffer = this.#idle.get(keyOf(size, usage))?.pop();
-    if (buffer === undefined) {
-      buffer = this.#create(size, usage);
-    } else this.#pooled -= size;
+    const known = this.#idle.get(keyOf(size, usage))?.pop();
+    if (known !== undefined) {
+      this.#waiting.delete(known);
+      this.#pooled -= size;
+    }
+    const buffer = known ?? this.#create(size, usage);
     this.#inUse += size;
     this.#owners.set(buffer, 1);
     return buffer;
   }
 
-  /** Whether a buffer got its memory; undefined when that is known or not in question. */
+  /** Whether a buffer got its memory; undefined when it is known to. */
   check(buffer: GPUBuffer): Promise<boolean> | undefined {
     return this.#unsure.get(buffer);
   }
@@ -91,7 +100,7 @@ export class BufferPool {
     if (owners !== undefined) this.#owners.set(buffer, owners + 1);
   }
 
-  /** Takes an owner away; the last one's buffer waits for its next use, or is destroyed when enough wait already. */
+  /** Takes an owner away; the last one's buffer waits for its next use. */
   release(buffer: GPUBuffer): void {
     const owners = this.#owners.get(buffer);
     if (owners === undefined) return;
@@ -99,18 +108,19 @@ export class BufferPool {
       this.#owners.set(buffer, owners - 1);
       return;
     }
-    this.#owners.delete(buffer);
-    this.#inUse -= buffer.size;
-    if (this.#pooled + buffer.size > this.#limit || this.#unsure.has(buffer)) {
-      this.#unsure.delete(buffer);
-      buffer.destroy();
+    if (buffer.size > this.#limit || this.#failed.has(buffer)) {
+      this.discard(buffer);
       return;
     }
+    this.#owners.delete(buffer);
+    this.#inUse -= buffer.size;
     this.#pooled += buffer.size;
+    this.#waiting.add(buffer);
     const key = keyOf(buffer.size, buffer.usage);
     const idle = this.#idle.get(key);
     if (idle === undefined) this.#idle.set(key, [buffer]);
     else idle.push(buffer);
+    this.#shrink(this.#limit);
   }
 
   /** Destroys a buffer, whoever owns it: one that got no memory, or that a failed call leaves mapped. */
@@ -120,33 +130,48 @@ export class BufferPool {
     buffer.destroy();
   }
 
-  /** Destroys what waits for use. Returns how many bytes that gave back. */
-  trim(): number {
-    const bytes = this.#pooled;
-    for (const buffers of this.#idle.values()) for (const buffer of buffers) buffer.destroy();
-    this.#idle.clear();
-    this.#pooled = 0;
-    return bytes;
+  /** Destroys what waits for use. */
+  trim(): void {
+    this.#shrink(0);
   }
 
   /** Destroys every buffer, in use or not. */
   dispose(): void {
     this.trim();
-    for (const buffer of this.#owners.keys()) buffer.destroy();
-    this.#owners.clear();
-    this.#unsure.clear();
-    this.#inUse = 0;
+    for (const buffer of [...this.#owners.keys()]) this.discard(buffer);
+  }
+
+  /** Destroys what has waited longest, until no more than `bytes` wait. */
+  #shrink(bytes: number): void {
+    for (const buffer of this.#waiting) {
+      if (this.#pooled <= bytes) return;
+      this.#drop(buffer);
+    }
+  }
+
+  /** Destroys a buffer that waits for use. */
+  #drop(buffer: GPUBuffer): void {
+    this.#waiting.delete(buffer);
+    this.#pooled -= buffer.size;
+    const idle = this.#idle.get(keyOf(buffer.size, buffer.usage)) ?? [];
+    idle.splice(idle.indexOf(buffer), 1);
+    this.discard(buffer);
   }
 
   #create(size: number, usage: number): GPUBuffer {
     this.#created++;
-    if (size < CHECKED_BYTES) return this.#device.createBuffer({ size, usage });
     this.#device.pushErrorScope("out-of-memory");
     const buffer = this.#device.createBuffer({ size, usage });
     const sound = this.#device.popErrorScope().then(
       (error) => {
-        if (error === null) this.#unsure.delete(buffer);
-        return error === null;
+        if (error === null) {
+          this.#unsure.delete(buffer);
+          return true;
+        }
+        // Nobody else is to get it, also where it has been released meanwhile.
+        this.#failed.add(buffer);
+        if (this.#waiting.has(buffer)) this.#drop(buffer);
+        return false;
       },
       // A lost device answers nothing; that is told elsewhere.
       () => true,

@@ -43,7 +43,6 @@ const LIMITS = [
 const FEATURES = [
   ["subgroups", "reductions go through workgroup memory"],
   ["shader-f16", "f16 is read with unpack2x16float"],
-  ["timestamp-query", "GPU time cannot be measured"],
 ] as const satisfies readonly (readonly [GPUFeatureName, string])[];
 
 /**

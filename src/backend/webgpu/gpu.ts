@@ -5,8 +5,7 @@ import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike, Gp
 import type { MergeCall } from "../../merge-states.ts";
 import { parseInput } from "../../row-arguments.ts";
 import type { RowCall } from "../../row-call.ts";
-import { parseShape } from "../../shape.ts";
-import { type ResidentTensor, type Tensor, deviceView, kindOf, toView } from "../../tensor.ts";
+import { DeviceArray, type ResidentTensor, type Tensor, deviceView, kindOf, toView } from "../../tensor.ts";
 import { recordAttention } from "./attention.ts";
 import { recordAttentionScores } from "./attention-scores.ts";
 import { type HostTensor, WebGpuBackend } from "./backend.ts";
@@ -25,7 +24,7 @@ export async function openGpu(given?: GPULike | GPUDeviceLike): Promise<Gpu> {
   return new Gpu(backend);
 }
 
-/** Runs checked calls on a GPU. */
+/** Runs checked calls on a GPU. What is wrong with a call itself is thrown at once (TooLargeError: the CPU may take it), what the GPU fails is a rejection. */
 export class Gpu {
   readonly #backend: WebGpuBackend;
   #completed = 0;
@@ -52,6 +51,12 @@ export class Gpu {
     return this.#backend.traits.bufferBytes;
   }
 
+  /** Bytes that a shader sees of a buffer, wherever they begin: its binding may begin one alignment earlier. */
+  get maxSpanBytes(): number {
+    const { bindingBytes, offsetAlignment } = this.#backend.traits;
+    return bindingBytes - offsetAlignment;
+  }
+
   /** Why something is off. */
   get off(): readonly string[] {
     return this.#backend.info.reasons;
@@ -67,22 +72,20 @@ export class Gpu {
     };
   }
 
-  async rows(call: RowCall, signal?: AbortSignalLike): Promise<Result> {
-    return (await this.#run(rowsJob(call), signal))[0];
+  rows(call: RowCall, signal?: AbortSignalLike): Promise<Result> {
+    return this.#run(rowsJob(call), signal, ([y]) => y);
   }
 
-  async attention(call: AttentionCall, signal?: AbortSignalLike): Promise<Result | { readonly out: Result; readonly lse: Result }> {
-    const [out, lse] = await this.#run(attentionJob(call), signal);
-    return call.result.lse === undefined ? out : { out, lse };
+  attention(call: AttentionCall, signal?: AbortSignalLike): Promise<Result | { readonly out: Result; readonly lse: Result }> {
+    return this.#run(attentionJob(call), signal, ([out, lse]) => (call.result.lse === undefined ? out : { out, lse }));
   }
 
-  async attentionScores(call: ScoresCall, signal?: AbortSignalLike): Promise<Result> {
-    return (await this.#run(scoresJob(call), signal))[0];
+  attentionScores(call: ScoresCall, signal?: AbortSignalLike): Promise<Result> {
+    return this.#run(scoresJob(call), signal, ([scores]) => scores);
   }
 
-  async mergeStates(call: MergeCall, signal?: AbortSignalLike): Promise<{ readonly out: Result; readonly lse: Result }> {
-    const [out, lse] = await this.#run(mergeJob(call), signal);
-    return { out, lse };
+  mergeStates(call: MergeCall, signal?: AbortSignalLike): Promise<{ readonly out: Result; readonly lse: Result }> {
+    return this.#run(mergeJob(call), signal, ([out, lse]) => ({ out, lse }));
   }
 
   /** Copies a tensor to the GPU; it is read before this returns. */
@@ -109,15 +112,21 @@ export class Gpu {
     return this.#backend.idle();
   }
 
+  /** Gives back to the system what waits for the next call. */
+  trim(): void {
+    this.#backend.trim();
+  }
+
   dispose(): void {
     this.#backend.dispose();
   }
 
-  /** A job's results: the second is there where the job has two. */
-  async #run(job: Job, signal: AbortSignalLike | undefined): Promise<readonly [Result, Result]> {
-    const results = await this.#backend.execute(job, signal as AbortSignal | undefined);
-    this.#completed++;
-    return results as unknown as [Result, Result];
+  /** Runs a job; the second of its results is there where it has two. */
+  #run<T>(job: Job, signal: AbortSignalLike | undefined, take: (results: readonly [Result, Result]) => T): Promise<T> {
+    return this.#backend.execute(job, signal as AbortSignal | undefined).then((results) => {
+      this.#completed++;
+      return take(results as unknown as [Result, Result]);
+    });
   }
 }
 
@@ -203,17 +212,21 @@ function mergeJob(call: MergeCall): Job {
   };
 }
 
+/** Bytes of a mask, by the kind of their array. */
+const MASKS: Readonly<Record<string, "u8" | "i8">> = { Uint8Array: "u8", Uint8ClampedArray: "u8", Int8Array: "i8" };
+
 /** A tensor of the caller's, or the bytes of a mask. */
 function hostTensor(x: unknown): HostTensor {
-  const given = ArrayBuffer.isView(x)
-    ? { data: x, shape: [(x as unknown as ArrayLike<number>).length] }
-    : (x as { data?: unknown; shape?: unknown; dims?: unknown } | null);
-  if (kindOf(given?.data) === "Uint8Array") {
-    const data = given?.data as Uint8Array;
-    const shape = parseShape("x", given?.shape ?? given?.dims);
-    const view = toView("x", { data: new Int8Array(data.buffer, data.byteOffset, data.length), shape });
-    return { data, dtype: "u8", shape: view.shape };
+  const given = (ArrayBuffer.isView(x) ? { data: x, shape: [(x as unknown as ArrayLike<number>).length] } : x) as
+    { data?: unknown; shape?: unknown; dims?: unknown; strides?: unknown } | null | undefined;
+  const dtype = MASKS[kindOf(given?.data)];
+  if (dtype === undefined) {
+    const { data, ...view } = parseInput("x", x);
+    if (data instanceof DeviceArray) throw new TypeError(`"x" expected a tensor in the CPU's memory, got one in a GPU buffer`);
+    return { data, ...view };
   }
-  const view = parseInput("x", x);
-  return { data: view.data as HostTensor["data"], dtype: view.dtype, shape: view.shape, strides: view.strides };
+  const { buffer, byteOffset, length } = given?.data as Uint8Array;
+  // The rules of shapes are those of any tensor: check them on a signed view of the same bytes.
+  const view = toView("x", { data: new Int8Array(buffer, byteOffset, length), shape: given?.shape ?? given?.dims, strides: given?.strides });
+  return { ...view, data: dtype === "i8" ? (view.data as Int8Array) : new Uint8Array(buffer, byteOffset, length), dtype };
 }

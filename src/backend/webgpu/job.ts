@@ -1,8 +1,8 @@
 import type { Output } from "../../row-arguments.ts";
 import { contiguousStrides, elementCount } from "../../shape.ts";
-import { type DType, DeviceArray, type GpuTensor, type Tensor } from "../../tensor.ts";
-import type { BufferPool } from "./buffers.ts";
-import type { Recorder, Slice } from "./recorder.ts";
+import { type DType, DeviceArray, type GpuTensor, type Tensor, placeOf, resultPlace } from "../../tensor.ts";
+import { type BufferPool, COPY_DST } from "./buffers.ts";
+import { type Recorder, type Slice, deviceSlice } from "./recorder.ts";
 import { ResidentTensor } from "./resident-tensor.ts";
 import { copyStrided } from "../../copy-strided.ts";
 
@@ -14,7 +14,7 @@ export interface ResultSpec {
 
 /** A call as its results and the commands that compute them. */
 export interface Job {
-  /** What is read. Where the first of it is decides where results go that have no `out`. */
+  /** What is read. */
   readonly operands: readonly unknown[];
   readonly results: readonly ResultSpec[];
   readonly record: (recorder: Recorder, results: readonly Slice[]) => void;
@@ -24,27 +24,26 @@ export interface Job {
 export type ResultTensor = ResidentTensor<"f32"> | GpuTensor<"f32"> | Tensor<"f32" | "f64">;
 
 /** A result that has its memory, where the commands write: the caller's buffer, one of the pool, or one that is read back. */
-export type PlacedResult =
-  | { readonly place: "given"; readonly slice: Slice; readonly tensor: ResultTensor }
-  | { readonly place: "resident"; readonly slice: Slice; readonly shape: readonly number[] }
-  | { readonly place: "host"; readonly slice: Slice; readonly shape: readonly number[]; readonly out: Output | undefined };
+export interface PlacedResult extends ResultSpec {
+  readonly place: "given" | "resident" | "host";
+  readonly slice: Slice;
+}
 
-/** Records a call, with memory for its results; `resident` leaves on the GPU what would be read back. */
-export function recordJob(recorder: Recorder, { operands, results, record }: Job, resident = operands[0] instanceof DeviceArray): PlacedResult[] {
+/** Records a call, with memory for its results; where these go that have no `out`, `first` says. */
+export function recordJob(recorder: Recorder, { operands, results, record }: Job, first = placeOf(operands[0])): PlacedResult[] {
   const read = operands.filter((operand) => operand instanceof DeviceArray).map((operand) => operand.buffer);
   const copies: [Slice, Slice][] = [];
   const placed = results.map(({ shape, out }): PlacedResult => {
-    if (out?.data instanceof DeviceArray) {
-      const { tensor } = out;
-      const target = recorder.input(out.data);
-      // A shader may not have one buffer for reading and for writing, even where the ranges are apart.
-      if (!read.includes(target.buffer)) return { place: "given", slice: target, tensor };
-      const slice = recorder.scratch(target.byteLength);
-      copies.push([slice, target]);
-      return { place: "given", slice, tensor };
+    if (!(out?.data instanceof DeviceArray)) {
+      const slice = recorder.scratch(elementCount(shape) * 4);
+      return { place: resultPlace(first, out?.data) === "gpu" ? "resident" : "host", slice, shape, out };
     }
-    const slice = recorder.scratch(elementCount(shape) * 4);
-    return resident && out === undefined ? { place: "resident", slice, shape } : { place: "host", slice, shape, out };
+    const target = recorder.input(out.data);
+    // A shader may not have one buffer for reading and for writing, even where the ranges are apart.
+    if (!read.includes(target.buffer)) return { place: "given", slice: target, shape, out };
+    const slice = recorder.scratch(target.byteLength);
+    copies.push([slice, deviceSlice(out.data, COPY_DST)]);
+    return { place: "given", slice, shape, out };
   });
   const slices = placed.map((result) => result.slice);
   if (slices.some((slice) => slice.byteLength > 0)) record(recorder, slices);
@@ -59,10 +58,15 @@ export function claim<D extends DType | "u8">(pool: BufferPool, recorder: Record
   return new ResidentTensor(pool, buffer, shape, dtype);
 }
 
+/** The tensor of a result that stays on the GPU, which may be used before its numbers are there. */
+export function standing(pool: BufferPool, recorder: Recorder, { place, slice, shape, out }: PlacedResult): ResultTensor | undefined {
+  return place === "resident" ? claim(pool, recorder, slice, shape, "f32") : place === "given" ? out?.tensor : undefined;
+}
+
 /** A result in the CPU's memory, from the bytes that were read back. */
-export function deliver(shape: readonly number[], out: Output | undefined, bytes: ArrayBuffer): ResultTensor {
-  const data = new Float32Array(bytes);
-  if (out === undefined) return { data, shape, dtype: "f32" };
+export function deliver(shape: readonly number[], out: Output | undefined, { buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>): ResultTensor {
+  const data = new Float32Array(buffer, byteOffset, byteLength / 4);
+  if (out === undefined) return { data: data.slice(), shape, dtype: "f32" };
   copyStrided(shape, data, contiguousStrides(shape), out.data as Float32Array, out.strides);
   return out.tensor;
 }

@@ -1,12 +1,12 @@
-import { BackendError } from "../../errors.ts";
+import { TooLargeError } from "../../errors.ts";
 import type { MergeCall } from "../../merge-states.ts";
 import type { FloatView } from "../../row-arguments.ts";
 import { contiguousStrides, elementCount } from "../../shape.ts";
 import { DeviceArray } from "../../tensor.ts";
 import { type Binding, allBound, bindSpan, gridOf } from "./attention-operands.ts";
 import { MERGED_ELEMENTS, MERGE_PAIR, PAIR_UNIFORMS } from "./kernels/merge.ts";
+import { pack } from "./pack.ts";
 import type { Recorder, Slice } from "./recorder.ts";
-import { copyStrided } from "../../copy-strided.ts";
 
 /** A tensor of a state, rows by batch, head and length: strides in elements. */
 interface Rows {
@@ -37,7 +37,7 @@ type Bound = Record<(typeof NAMES)[number], Binding>;
 /**
  * Records mergeStates: left to right, two states at a time. `out` and `lse` take the results, row-major.
  *
- * @throws BackendError if one row is too large for this GPU; nothing is recorded then
+ * @throws TooLargeError if one row is too large for this GPU; nothing is recorded then
  */
 export function recordMergeStates(recorder: Recorder, call: MergeCall, out: Slice, lse: Slice): void {
   const { parts, shape, lseShape } = call;
@@ -98,7 +98,7 @@ function cutBoxes(recorder: Recorder, box: Box, a: State, b: State, target: Stat
   const elements = box.count[0] * box.count[1] * box.count[2] * Math.max(1, target.out.width);
   if (bound !== undefined && elements < 2 ** 32) return [{ box, bound }];
   const along = ([0, 1, 2] as const).find((d) => box.count[d] > 1);
-  if (along === undefined) throw new BackendError("one row of a state is larger than what this GPU can bind at once (its maxStorageBufferBindingSize)");
+  if (along === undefined) throw new TooLargeError("one row of a state is larger than what this GPU can bind at once (its maxStorageBufferBindingSize)");
   const half = Math.ceil(box.count[along] / 2);
   const halves: Box[] = [
     { first: box.first, count: replaced(box.count, along, half) },
@@ -133,10 +133,7 @@ function rowsOf(recorder: Recorder, call: MergeCall, view: FloatView, shape: rea
   const { data } = view;
   if (data instanceof DeviceArray) return { slice: recorder.input(data), strides: triple(call, view.strides, isOut), width };
   if (isOut && view.strides.at(-1) !== 1 && width > 1) {
-    const packed = new Float32Array(elementCount(shape));
-    const strides = contiguousStrides(shape);
-    copyStrided(shape, data as Float32Array, view.strides, packed, strides);
-    return { slice: recorder.input(packed), strides: triple(call, strides, isOut), width };
+    return { slice: recorder.input(pack(data, shape, view.strides)), strides: triple(call, contiguousStrides(shape), isOut), width };
   }
   const extent = elementCount(shape) === 0 ? 0 : shape.reduce((sum, size, d) => sum + (size - 1) * (view.strides[d] ?? 0), 1);
   return { slice: recorder.input(data, extent), strides: triple(call, view.strides, isOut), width };

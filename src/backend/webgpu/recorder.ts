@@ -1,6 +1,7 @@
-import { BackendError, UnsupportedError } from "../../errors.ts";
+import { BackendError, TooLargeError, UnsupportedError } from "../../errors.ts";
 import { DeviceArray } from "../../tensor.ts";
-import { type BufferPool, NUMBERS, READBACK, STORAGE, UNIFORMS } from "./buffers.ts";
+import { type BufferPool, CHECKED_BYTES, COPY_DST, COPY_SRC, NUMBERS, READBACK, STORAGE, UNIFORMS } from "./buffers.ts";
+import type { Packable } from "./pack.ts";
 import type { PipelineCache } from "./pipelines.ts";
 import type { Program } from "./program.ts";
 import type { DeviceTraits } from "./traits.ts";
@@ -13,11 +14,14 @@ export interface Slice {
   readonly byteLength: number;
 }
 
-/** A typed array. */
-interface HostSource extends ArrayBufferView {
-  readonly length: number;
-  readonly BYTES_PER_ELEMENT: number;
+/** Where ranges land for the CPU: their places, and the buffers that these are in, each as much of it as has to be mapped. */
+export interface Landing {
+  readonly ranges: readonly Slice[];
+  readonly buffers: readonly Slice[];
 }
+
+/** What is looked at in mapped memory starts at a multiple of so many bytes. */
+const MAPPED_ALIGNMENT = 8;
 
 /** A uniform block and its place in the buffer that all of a call's blocks share. */
 interface Block {
@@ -25,7 +29,8 @@ interface Block {
   readonly at: number;
 }
 
-type Step =
+/** A command. */
+export type Step =
   | { readonly program: Program; readonly uniforms: Block; readonly operands: readonly Slice[]; readonly grid: readonly [number, number, number] }
   | { readonly from: Slice; readonly to: Slice };
 
@@ -37,17 +42,21 @@ export class Recorder {
   readonly traits: DeviceTraits;
   readonly #device: GPUDevice;
   readonly #pool: BufferPool;
-  readonly #steps: Step[] = [];
+  readonly #submissions: [Step[], ...Step[][]] = [[]];
   readonly #programs = new Map<string, Program>();
   readonly #held: GPUBuffer[] = [];
   readonly #inputs = new Map<object, Slice>();
-  readonly #own = new Set<GPUBuffer>();
+  /** Buffers that another may take the place of: made here, and without contents that only the caller's arrays had. */
+  readonly #replaceable = new Set<GPUBuffer>();
   readonly #checks: boolean;
   /** Uploads into buffers that may have got no memory. */
   readonly #late: { readonly buffer: GPUBuffer; readonly bytes: Uint8Array }[] = [];
   /** What took the place of buffers that got no memory. */
   readonly #replaced = new Map<GPUBuffer, GPUBuffer>();
+  #uniforms: GPUBuffer | undefined;
   #uniformBytes = 0;
+  /** Floating-point operations of the last submission. */
+  #flops = 0;
   #released = false;
   #nothing: Slice | undefined;
 
@@ -62,6 +71,11 @@ export class Recorder {
     this.traits = traits;
   }
 
+  /** The commands, in submissions that a GPU is not long about: one, unless a lot is computed. */
+  get submissions(): readonly [readonly Step[], ...(readonly Step[])[]] {
+    return this.#submissions;
+  }
+
   /** The programs that {@link Recorder.encode} needs. */
   get programs(): Iterable<Program> {
     return this.#programs.values();
@@ -71,10 +85,12 @@ export class Recorder {
    * An operand. The first `count` elements of a host array are copied now, once however often it is named; numbers on the GPU are
    * used where they lie, all of them.
    */
-  input(data: HostSource | DeviceArray, count?: number): Slice {
+  input(data: Packable | DeviceArray, count?: number): Slice {
     const known = this.#inputs.get(data);
     if (data instanceof DeviceArray) {
       if (known !== undefined) return known;
+      // Its buffer may be empty as well, or end where it begins.
+      if (data.byteLength === 0) return { ...this.nothing(), byteLength: 0 };
       const slice = deviceSlice(data);
       this.hold(slice.buffer);
       this.#inputs.set(data, slice);
@@ -93,9 +109,26 @@ export class Recorder {
     return { buffer: this.#acquire(bytes, NUMBERS), byteOffset: 0, byteLength: bytes };
   }
 
-  /** Memory that the CPU can map. */
-  landing(bytes: number): Slice {
-    return { buffer: this.#acquire(bytes, READBACK), byteOffset: 0, byteLength: bytes };
+  /** Copies ranges to memory that the CPU can map, in as few buffers as this GPU lets hold them. */
+  land(wanted: readonly Slice[]): Landing {
+    const buffers: Slice[] = [];
+    let left = wanted.reduce((bytes, { byteLength }) => bytes + roundUp(byteLength, MAPPED_ALIGNMENT), 0);
+    let room = 0;
+    const ranges = wanted.map((slice): Slice => {
+      const bytes = roundUp(slice.byteLength, MAPPED_ALIGNMENT);
+      if (bytes > room) {
+        room = Math.min(left, this.traits.bufferBytes);
+        buffers.push({ buffer: this.#acquire(room, READBACK), byteOffset: 0, byteLength: room });
+      }
+      const whole = buffers.at(-1);
+      if (bytes === 0 || whole === undefined) return slice;
+      const range = { ...slice, buffer: whole.buffer, byteOffset: whole.byteLength - room };
+      this.copy(slice, range);
+      room -= bytes;
+      left -= bytes;
+      return range;
+    });
+    return { ranges, buffers };
   }
 
   /** Something to bind where an optional operand is absent; the shader must not rely on what is in it. */
@@ -103,12 +136,12 @@ export class Recorder {
     return (this.#nothing ??= this.scratch(16));
   }
 
-  /** Runs a program over `grid` workgroups. `uniforms` fills binding 0, `operands` the others in order. */
-  run(program: Program, uniforms: ArrayBuffer, operands: readonly Slice[], grid: readonly [number, number, number]): void {
+  /** Runs a program over `grid` workgroups, which takes `flops`. `uniforms` fills binding 0, `operands` the others in order. */
+  run(program: Program, uniforms: ArrayBuffer, operands: readonly Slice[], grid: readonly [number, number, number], flops = 0): void {
     const { bindings, name } = program;
     if (operands.length !== bindings.length - 1) throw new BackendError(`program "${name}" has ${bindings.length - 1} operands, got ${operands.length}`);
     if (Math.max(...grid) > this.traits.workgroupsPerDimension)
-      throw new BackendError(
+      throw new TooLargeError(
         `program "${name}" needs [${grid.join(", ")}] workgroups, but this GPU allows ${this.traits.workgroupsPerDimension} per dimension`,
       );
     const written = operands.filter((_, i) => bindings[i + 1] === "write").map((slice) => slice.buffer);
@@ -116,18 +149,27 @@ export class Recorder {
       if (bindings[i + 1] === "read" && written.includes(slice.buffer)) throw new BackendError(`program "${name}" reads and writes the same buffer`);
       const bytes = this.#bound(slice).size;
       if (bytes > this.traits.bindingBytes)
-        throw new BackendError(`program "${name}" binds ${bytes} bytes, but this GPU allows ${this.traits.bindingBytes} in one binding`);
+        throw new TooLargeError(`program "${name}" binds ${bytes} bytes, but this GPU allows ${this.traits.bindingBytes} in one binding`);
     });
     if (Math.min(...grid) === 0) return;
     this.#programs.set(name, program);
-    this.#steps.push({ program, uniforms: { block: uniforms, at: this.#uniformBytes }, operands, grid });
+    this.#flops += flops;
+    if (this.#flops > this.traits.submissionFlops && this.#flops > flops) {
+      this.#submissions.push([]);
+      this.#flops = flops;
+    }
+    this.#add({ program, uniforms: { block: uniforms, at: this.#uniformBytes }, operands, grid });
     this.#uniformBytes += roundUp(uniforms.byteLength, this.traits.offsetAlignment);
   }
 
   /** Copies between buffers; lengths are multiples of 4 and equal. */
   copy(from: Slice, to: Slice): void {
     if (from.byteLength !== to.byteLength) throw new BackendError(`a copy of ${from.byteLength} bytes into ${to.byteLength}`);
-    if (from.byteLength > 0) this.#steps.push({ from, to });
+    if (from.byteLength > 0) this.#add({ from, to });
+  }
+
+  #add(step: Step): void {
+    this.#submissions.at(-1)?.push(step);
   }
 
   /** Elements from where a binding of this slice starts to where the slice does. */
@@ -149,7 +191,7 @@ export class Recorder {
    */
   prepare(pipelines: PipelineCache): Promise<void> | undefined {
     const compiling = [...this.programs].filter((program) => pipelines.get(program) === undefined);
-    const unsure = this.#held.filter((buffer) => this.#pool.check(buffer) !== undefined);
+    const unsure = this.#held.filter((buffer) => this.#isUnsure(buffer));
     if (compiling.length === 0 && unsure.length === 0) return undefined;
     return Promise.all([...compiling.map((program) => pipelines.compile(program)), ...unsure.map((buffer) => this.#ensure(buffer))]).then(() => {
       // The call was given up meanwhile, and its buffers may be someone else's.
@@ -167,11 +209,10 @@ export class Recorder {
    * Writes the commands. Dispatches in a row share a pass, and see each other's results. Returns what compilers still have to say of
    * programs that were not compiled before.
    */
-  encode(encoder: GPUCommandEncoder, pipelines: PipelineCache): Promise<BackendError | undefined>[] {
+  encode(encoder: GPUCommandEncoder, pipelines: PipelineCache, steps: readonly Step[] = this.#submissions.flat()): Promise<BackendError | undefined>[] {
     const failures: Promise<BackendError | undefined>[] = [];
-    let uniforms: GPUBuffer | undefined;
     let pass: GPUComputePassEncoder | undefined;
-    for (const step of this.#steps) {
+    for (const step of steps) {
       if ("from" in step) {
         pass?.end();
         pass = undefined;
@@ -181,11 +222,11 @@ export class Recorder {
         continue;
       }
       pass ??= encoder.beginComputePass();
-      uniforms ??= this.#writeUniforms();
+      this.#uniforms ??= this.#writeUniforms();
       const { pipeline, groupLayout, failure } = pipelines.compileNow(step.program);
       failures.push(failure);
       const resources = [
-        { buffer: uniforms, offset: step.uniforms.at, size: step.uniforms.block.byteLength },
+        { buffer: this.#uniforms, offset: step.uniforms.at, size: step.uniforms.block.byteLength },
         ...step.operands.map((slice) => this.#bound(slice)),
       ];
       pass.setPipeline(pipeline);
@@ -205,7 +246,7 @@ export class Recorder {
   #acquire(bytes: number, usage: number): GPUBuffer {
     const buffer = this.#pool.acquire(bytes, usage);
     this.#held.push(buffer);
-    this.#own.add(buffer);
+    this.#replaceable.add(buffer);
     return buffer;
   }
 
@@ -213,31 +254,42 @@ export class Recorder {
     return this.#replaced.get(buffer) ?? buffer;
   }
 
+  /** Whether a buffer may have got no memory, and is large enough for the call to wait until that is known. */
+  #isUnsure(buffer: GPUBuffer): boolean {
+    return buffer.size >= CHECKED_BYTES && this.#pool.check(buffer) !== undefined;
+  }
+
   /** Replaces a buffer that got no memory, once, by one made after the pool has given back all it can. */
   async #ensure(buffer: GPUBuffer): Promise<void> {
-    if ((await this.#pool.check(buffer)) !== false) return;
-    if (this.#released) return;
+    if ((await this.#pool.check(buffer)) !== false || this.#released) return;
     const { size, usage } = buffer;
-    if (!this.#own.has(buffer)) throw new BackendError(`the GPU had no memory for a tensor of ${size} bytes`);
-    this.#pool.discard(buffer);
     this.#pool.trim();
-    const again = this.#acquire(size, usage);
-    this.#replaced.set(buffer, again);
-    if ((await this.#pool.check(again)) === false) {
+    if (this.#replaceable.has(buffer)) {
+      this.#pool.discard(buffer);
+      const again = this.#acquire(size, usage);
+      this.#replaced.set(buffer, again);
+      if ((await this.#pool.check(again)) !== false) return;
       this.#pool.discard(again);
-      throw new BackendError(`the GPU has no memory for a buffer of ${size} bytes (${this.#pool.state.inUse} bytes are in use)`);
     }
+    throw new BackendError(`the GPU has no memory for a buffer of ${size} bytes (${this.#pool.state.inUse} bytes are in use)`);
   }
 
   #upload(bytes: Uint8Array): Slice {
     const buffer = this.#acquire(bytes.byteLength, NUMBERS);
-    if (!this.#checks || this.#pool.check(buffer) === undefined) this.#write(buffer, bytes);
-    // The caller may change its array before the check is through.
-    else this.#late.push({ buffer, bytes: bytes.slice() });
+    // The caller may change its array before it is known which buffer holds it. Without a copy nothing can take the buffer's place,
+    // and nothing will where the pool has no such amount to give back.
+    if (this.#checks && this.#isUnsure(buffer) && this.#pool.state.pooled >= buffer.size) this.#late.push({ buffer, bytes: bytes.slice() });
+    else {
+      this.#replaceable.delete(buffer);
+      this.#write(buffer, bytes);
+    }
     return { buffer, byteOffset: 0, byteLength: bytes.byteLength };
   }
 
   #write(buffer: GPUBuffer, bytes: Uint8Array): void {
+    // Without memory, it is told by the commands that use the buffer.
+    const unsure = this.#pool.check(buffer) !== undefined;
+    if (unsure) this.#device.pushErrorScope("validation");
     const whole = bytes.byteLength & ~3;
     if (whole > 0) this.#device.queue.writeBuffer(buffer, 0, bytes, 0, whole);
     if (whole < bytes.byteLength) {
@@ -246,11 +298,12 @@ export class Recorder {
       tail.set(bytes.subarray(whole));
       this.#device.queue.writeBuffer(buffer, whole, tail);
     }
+    if (unsure) void this.#device.popErrorScope().catch(() => null);
   }
 
   #writeUniforms(): GPUBuffer {
     const all = new Uint8Array(this.#uniformBytes);
-    for (const step of this.#steps) if ("uniforms" in step) all.set(new Uint8Array(step.uniforms.block), step.uniforms.at);
+    for (const step of this.#submissions.flat()) if ("uniforms" in step) all.set(new Uint8Array(step.uniforms.block), step.uniforms.at);
     const buffer = this.#acquire(all.byteLength, UNIFORMS);
     this.#device.queue.writeBuffer(buffer, 0, all);
     return buffer;
@@ -269,14 +322,20 @@ export function roundUp(value: number, multiple: number): number {
 }
 
 /** Bytes, because Dawn for Node 0.6 crashes when it is given a Float16Array. */
-function hostBytes(data: HostSource, count: number): Uint8Array {
+function hostBytes(data: Packable, count: number): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, count * data.BYTES_PER_ELEMENT);
 }
 
-/** Where numbers on the GPU lie, checked for what a shader needs. */
-export function deviceSlice({ buffer: given, byteOffset, byteLength }: DeviceArray): Slice {
+const USES = {
+  [STORAGE]: "STORAGE, which lets shaders read it",
+  [COPY_SRC]: "COPY_SRC, which lets it be read back",
+  [COPY_DST]: "COPY_DST, which lets a result take the place of an operand",
+} as const;
+
+/** Where numbers on the GPU lie, checked for what is to be done with them. */
+export function deviceSlice({ buffer: given, byteOffset, byteLength }: DeviceArray, use: keyof typeof USES = STORAGE): Slice {
   const buffer = given as GPUBuffer;
-  if ((buffer.usage & STORAGE) === 0) throw new RangeError("a tensor's GPU buffer expected usage STORAGE, which lets shaders read it");
+  if ((buffer.usage & use) === 0) throw new RangeError(`a tensor's GPU buffer expected usage ${USES[use]}`);
   if (byteOffset + roundUp(byteLength, 4) > buffer.size)
     throw new RangeError(`a tensor of ${byteLength} bytes expected a GPU buffer with room for a multiple of 4 behind ${byteOffset}, got ${buffer.size}`);
   return { buffer, byteOffset, byteLength };

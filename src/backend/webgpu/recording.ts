@@ -1,6 +1,6 @@
 import type { BackendError } from "../../errors.ts";
 import { type BufferPool } from "./buffers.ts";
-import { type Job, type ResultTensor, claim, recordJob } from "./job.ts";
+import { type Job, type ResultTensor, recordJob, standing } from "./job.ts";
 import type { PipelineCache } from "./pipelines.ts";
 import { Recorder } from "./recorder.ts";
 import type { DeviceTraits } from "./traits.ts";
@@ -36,12 +36,10 @@ export class Recording {
     this.#host.assertUsable();
     const recorder = new Recorder(device, pool, traits);
     this.#recorders.push(recorder);
-    const results = recordJob(recorder, job, true);
+    const results = recordJob(recorder, job, "gpu");
     if (results.some((result) => result.place === "host")) throw new TypeError('"out" expected a tensor on the GPU, since what is recorded is not read back');
     this.#failures.push(...recorder.encode(this.#encoder, pipelines));
-    return results.map((result) =>
-      result.place === "resident" ? claim(pool, recorder, result.slice, result.shape, "f32") : (result as { tensor: ResultTensor }).tensor,
-    );
+    return results.flatMap((result) => standing(pool, recorder, result) ?? []);
   }
 
   /** Resolves when the shaders of everything recorded so far are known to compile. @throws BackendError (as a rejection) if one does not */

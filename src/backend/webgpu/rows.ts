@@ -1,9 +1,9 @@
-import { BackendError, UnsupportedError } from "../../errors.ts";
+import { TooLargeError, UnsupportedError } from "../../errors.ts";
 import { type RowCall, resultStrides } from "../../row-call.ts";
 import { type PlanDim, planRows } from "../../row-plan.ts";
 import { contiguousStrides, elementCount } from "../../shape.ts";
 import { OPERANDS, type PerOperand, type RowOperand, type RowPiece, perOperand, rowGrid, rowKey, spanOf, splitRows, tileRows } from "./kernels/row-tiling.ts";
-import { OPS, PHASES, ROW_UNIFORMS, type RowUniforms, rowBindings, rowProgram } from "./kernels/rows.ts";
+import { OPS, PHASES, ROW_UNIFORMS, type RowUniforms, rowBuffers, rowProgram } from "./kernels/rows.ts";
 import type { Recorder, Slice } from "./recorder.ts";
 
 /** Bits that a shader writes and cannot name. */
@@ -16,7 +16,7 @@ const STATE_BYTES = 8;
 /**
  * Records a row operation. The result is written to `out`, row-major and gapless, as f32.
  *
- * @throws BackendError if a single row of an operand reaches farther than the device can bind; nothing is recorded then
+ * @throws TooLargeError if a single row of an operand reaches farther than the device can bind; nothing is recorded then
  */
 export function recordRows(recorder: Recorder, call: RowCall, out: Slice): void {
   const { op, x, bias, mask } = call;
@@ -34,7 +34,7 @@ export function recordRows(recorder: Recorder, call: RowCall, out: Slice): void 
   if (!Array.isArray(pieces)) {
     const name = pieces.operand === "y" ? "out" : pieces.operand;
     const needed = pieces.span * bytes[pieces.operand];
-    throw new BackendError(`"${name}" has rows that each span ${needed} bytes; this device binds at most ${traits.bindingBytes} at once`);
+    throw new TooLargeError(`"${name}" has rows that each span ${needed} bytes; this device binds at most ${traits.bindingBytes} at once`);
   }
 
   const all = spanOf([...plan.rows, ...plan.cols]);
@@ -51,6 +51,7 @@ export function recordRows(recorder: Recorder, call: RowCall, out: Slice): void 
   const tiling = tileRows(plan, { bias: bias !== undefined, mask: mask !== undefined }, aligned);
   const key = rowKey(storage, tiling, traits);
   const program = rowProgram(key);
+  const names = Object.keys(rowBuffers(key)) as (keyof ReturnType<typeof rowBuffers>)[];
   const { segments, laneBits } = tiling;
   const mostRows = Math.max(...pieces.map((piece) => piece.rowCount));
   const [unused, alsoUnused] = [recorder.nothing(), recorder.scratch(16)];
@@ -59,7 +60,7 @@ export function recordRows(recorder: Recorder, call: RowCall, out: Slice): void 
   for (const piece of pieces) {
     const bound = bindPiece(recorder, piece, slices, bytes);
     const buffers = { ...bound.slices, states, y: op === "logSumExp" ? unused : bound.slices.y, lse: op === "logSumExp" ? bound.slices.y : unused };
-    const operands = rowBindings(key).map((name) => buffers[name]);
+    const operands = names.map((name) => buffers[name]);
     const uniforms: RowUniforms = {
       ...dimensions(plan.cols, piece.rows),
       base: bound.base,

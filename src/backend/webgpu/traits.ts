@@ -18,11 +18,19 @@ export interface DeviceTraits {
   readonly offsetAlignment: number;
   /** Storage buffers that one shader may have. */
   readonly storageBuffers: number;
+  /** Floating-point operations of a submission, where a call can be cut. */
+  readonly submissionFlops: number;
   /** Sizes that a subgroup may have; undefined without the feature. */
   readonly subgroups: { readonly min: number; readonly max: number } | undefined;
   /** Whether shaders may name `f16`. */
   readonly f16: boolean;
 }
+
+/**
+ * Floating-point operations of a submission, at first. Systems take a GPU for hung that does not come back for two seconds, and reset
+ * it. A laptop's computes some 0.1 TFLOP/s with these kernels: 0.7 s.
+ */
+const SUBMISSION_FLOPS = 2 ** 36;
 
 /** What every WebGPU device has: the specification's default limits and no optional feature. */
 export const BASE_TRAITS: DeviceTraits = {
@@ -34,6 +42,7 @@ export const BASE_TRAITS: DeviceTraits = {
   bufferBytes: 268435456,
   offsetAlignment: 256,
   storageBuffers: 8,
+  submissionFlops: SUBMISSION_FLOPS,
   subgroups: undefined,
   f16: false,
 };
@@ -50,6 +59,7 @@ export function traitsOf(device: Pick<GPUDevice, "limits" | "features" | "adapte
     bufferBytes: limits.maxBufferSize,
     offsetAlignment: Math.max(limits.minStorageBufferOffsetAlignment, limits.minUniformBufferOffsetAlignment),
     storageBuffers: limits.maxStorageBuffersPerShaderStage,
+    submissionFlops: SUBMISSION_FLOPS,
     subgroups: features.has("subgroups") ? { min: info.subgroupMinSize ?? 4, max: info.subgroupMaxSize ?? 128 } : undefined,
     f16: features.has("shader-f16"),
   };

@@ -8,6 +8,7 @@ export type FieldValues<F extends Record<string, FieldType>> = {
 
 /** A uniform block: its WGSL and the function that fills it, both from one list of fields. */
 export interface UniformBlock<F extends Record<string, FieldType>> {
+  readonly name: string;
   /** `struct Name { … }` */
   readonly wgsl: string;
   readonly byteLength: number;
@@ -36,6 +37,7 @@ export function uniformBlock<const F extends Record<string, FieldType>>(name: st
   }
   const byteLength = Math.ceil(at / 16) * 16;
   return {
+    name,
     wgsl: `${wgsl}}\n`,
     byteLength,
     pack(values) {

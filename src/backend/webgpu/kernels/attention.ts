@@ -1,7 +1,7 @@
-import type { Program } from "../program.ts";
+import { type Program, type ProgramSource, programOf } from "../program.ts";
 import type { DeviceTraits, Storage } from "../traits.ts";
 import { uniformBlock } from "../uniforms.ts";
-import { ELEMENT, LSE, SCORE_UNIFORMS, SCORE_WGSL, SINKS, TILE_SKIPPED, element, elements } from "./score-modifiers.ts";
+import { ELEMENT, LSE, SCORE_UNIFORMS, SCORE_WGSL, SINKS, TILE_SKIPPED, element, elements, featuresOf } from "./score-modifiers.ts";
 
 // Flash attention: a workgroup computes `rows` rows, in tiles of `keys` keys, with the running max and sum in registers.
 //
@@ -88,18 +88,19 @@ export const ATTENTION_UNIFORMS = uniformBlock("Uniforms", {
   lseRow: "u32",
   lseChunk: "u32",
   sinksAt: "u32",
-  /** Where `tables` lists blocks, two words each: their sequence's record and their first row. */
+  /** Where `tables` lists blocks: their sequence's record, their first row, and which of its chunks. */
   blocksAt: "u32",
-  /** The workgroups: blocks, fastest, times heads from `firstHead` on (key/value heads for decode), times slices, times chunks. */
+  /** The workgroups: blocks, fastest, times heads from `firstHead` on (key/value heads for decode), times slices. */
   blocks: "u32",
   firstHead: "u32",
   heads: "u32",
-  slices: "u32",
-  chunks: "u32",
   /** Workgroups along x, of all of them. */
   gridX: "u32",
   workgroups: "u32",
 });
+
+/** Words of a block in `tables`. */
+export const BLOCK_WORDS = 3;
 
 /** What follows from a key. */
 interface Tiles {
@@ -136,8 +137,13 @@ export function attentionNeeds(key: AttentionKey): { readonly workgroupStorage: 
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 const lines = (count: number, line: (i: number) => string): string => range(count).map(line).join("\n");
 
-/** The program of a key: q, k, v, bias, mask, tables, out, lse. */
+/** The program of a key. */
 export function attentionProgram(key: AttentionKey): Program {
+  const { rows, keys, storage, subgroups } = key;
+  return programOf(`attention ${rows}x${keys} ${storage}${subgroups ? " subgroups" : ""}`, () => attentionSource(key));
+}
+
+function attentionSource(key: AttentionKey): ProgramSource {
   const { rows, keys, storage, subgroups } = key;
   const { threads, groups, perThread, valueKeys, stagedRows } = tilesOf(key);
   const decode = rows === 16;
@@ -148,21 +154,7 @@ export function attentionProgram(key: AttentionKey): Program {
   const steps = range(STEPS);
   const accumulators = range(4).flatMap((r) => [`o${r}a`, `o${r}b`]);
 
-  const name = `attention ${rows}x${keys} ${storage}${subgroups ? " subgroups" : ""}`;
-  const wgsl = `
-${storage === "f16" ? "enable f16;" : ""}
-${subgroups ? "enable subgroups;" : ""}
-${ATTENTION_UNIFORMS.wgsl}
-@group(0) @binding(0) var<uniform> u: Uniforms;
-@group(0) @binding(1) var<storage, read> q: array<${ELEMENT[storage]}>;
-@group(0) @binding(2) var<storage, read> k: array<${ELEMENT[storage]}>;
-@group(0) @binding(3) var<storage, read> v: array<${ELEMENT[storage]}>;
-@group(0) @binding(4) var<storage, read> bias: array<f32>;
-@group(0) @binding(5) var<storage, read> mask: array<u32>;
-@group(0) @binding(6) var<storage, read> tables: array<u32>;
-@group(0) @binding(7) var<storage, read_write> out: array<f32>;
-@group(0) @binding(8) var<storage, read_write> lse: array<u32>;
-
+  const body = `
 /// A chunk of q and of k, four rows or keys in a vec4; or a chunk of v, four columns in one.
 var<workgroup> stage: array<array<vec4<f32>, ${STEPS + 1}>, ${stagedRows}>;
 /// The tile's scores, later weights, by group and key: four rows in a vec4.
@@ -181,13 +173,12 @@ fn load_v(i: u32) -> f32 { return ${element(storage, "v", "i")}; }
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let id = workgroup.y * u.gridX + workgroup.x;
   if (id >= u.workgroups) { return; }
-  let block = u.blocksAt + 2u * (id % u.blocks);
+  let block = u.blocksAt + ${BLOCK_WORDS}u * (id % u.blocks);
   let of_head = id / u.blocks;
-  let of_slice = of_head / u.heads;
-  let slice = of_slice % u.slices;
-  let chunk = of_slice / u.slices;
+  let slice = of_head / u.heads;
   let sq = sequence_at(tables[block]);
   let first = tables[block + 1u];
+  let chunk = tables[block + 2u];
   let lane = thread % ${LANES}u;
   let group = thread / ${LANES}u;
 
@@ -202,8 +193,7 @@ ${
   let rows = Rows(clamped % sq.rows, kv_head * u.group + clamped / sq.rows);
   let start = (sq.chunk + chunk) * ${CHUNK_KEYS}u;
   let low = max(max(0, sq.low), i32(start));
-  let high = select(0, min(min(sq.keys, sq.high + sq.queries - 1), i32(start + ${CHUNK_KEYS}u)), sq.queries > 0);
-  let empty = low >= high && chunk > 0u;`
+  let high = select(0, min(min(sq.keys, sq.high + sq.queries - 1), i32(start + ${CHUNK_KEYS}u)), sq.queries > 0);`
     : `  let head = u.firstHead + of_head % u.heads;
   let kv_head = head / u.group;
   let row = first + group * 4u + vec4(0u, 1u, 2u, 3u);
@@ -356,6 +346,10 @@ ${steps.map((i) => `          let b${i} = stage[of_v + ${(valueKeys / STEPS) * L
     sum += stage[at][0] + stage[at][1] + (stage[at][2] + stage[at][3]);
   }
 
+  // The key of the max counts 1, so that a sum of 0 is a row that saw nothing. What it has for outputs may be 0 · NaN, of values
+  // that other rows see.
+  var saw = sum > vec4(0.0);
+
   // A sink joins once, at the end: in the first chunk. Rows that are not in use have none.
   var fade = vec4(1.0);
   if ((u.flags & ${SINKS}u) != 0u && chunk == 0u) {
@@ -367,7 +361,6 @@ ${steps.map((i) => `          let b${i} = stage[of_v + ${(valueKeys / STEPS) * L
     sum = sum * fade + select(vec4(0.0), exp(sink - top), there);
     m = top;
   }
-  // The key of the max counts 1, so that a sum of 0 is a row that saw nothing.
   let any = sum > vec4(0.0);
   var factor = select(vec4(0.0), fade / sum, any);
   var logs = select(vec4(NEG_INF), bitcast<vec4<u32>>(m + log(select(vec4(1.0), sum, any))), any);
@@ -377,15 +370,14 @@ ${steps.map((i) => `          let b${i} = stage[of_v + ${(valueKeys / STEPS) * L
   let count = min(4u, limit - min(limit, row.x));
   for (var r = 0u; r < count; r++) {
     if ((u.flags & ${LSE}u) != 0u && slice == 0u && lane == 0u) { lse[lse_at.x] = logs.x; }
-${decode ? "    // Nobody reads the outputs of a chunk that saw nothing.\n    if (!empty) {" : "    {"}
-      for (var n = 0u; n < 4u && lane + n * ${LANES}u < columns; n++) { out[out_at.x + lane + n * ${LANES}u] = o0a[n] * factor.x; }
-      for (var n = 0u; n < 4u && lane + n * ${LANES}u + ${HALF}u < columns; n++) { out[out_at.x + lane + n * ${LANES}u + ${HALF}u] = o0b[n] * factor.x; }
-    }
+    for (var n = 0u; n < 4u && lane + n * ${LANES}u < columns; n++) { out[out_at.x + lane + n * ${LANES}u] = select(0.0, o0a[n] * factor.x, saw.x); }
+    for (var n = 0u; n < 4u && lane + n * ${LANES}u + ${HALF}u < columns; n++) { out[out_at.x + lane + n * ${LANES}u + ${HALF}u] = select(0.0, o0b[n] * factor.x, saw.x); }
 ${accumulators
   .slice(0, 6)
   .map((o, i) => `    ${o} = ${accumulators[i + 2]};`)
   .join("\n")}
     factor = factor.yzww;
+    saw = saw.yzww;
     logs = logs.yzww;
     out_at = out_at.yzww;
     lse_at = lse_at.yzww;
@@ -393,10 +385,19 @@ ${accumulators
 }
 `;
   return {
-    name,
-    wgsl,
-    bindings: ["uniform", "read", "read", "read", "read", "read", "read", "write", "write"],
-    features: [...(storage === "f16" ? (["shader-f16"] as const) : []), ...(subgroups ? (["subgroups"] as const) : [])],
+    uniforms: ATTENTION_UNIFORMS,
+    buffers: {
+      q: ["read", ELEMENT[storage]],
+      k: ["read", ELEMENT[storage]],
+      v: ["read", ELEMENT[storage]],
+      bias: ["read", "f32"],
+      mask: ["read", "u32"],
+      tables: ["read", "u32"],
+      out: ["write", "f32"],
+      lse: ["write", "u32"],
+    },
+    features: [...featuresOf(storage), ...(subgroups ? (["subgroups"] as const) : [])],
+    body,
   };
 }
 

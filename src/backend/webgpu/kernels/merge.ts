@@ -1,4 +1,4 @@
-import type { Program } from "../program.ts";
+import { programOf } from "../program.ts";
 import { uniformBlock } from "../uniforms.ts";
 
 // States (out, lse) that merge: chunks of split keys, all at once, and the states of mergeStates, two at a time.
@@ -18,16 +18,15 @@ const NEG_INF = 0xff800000u;
 const LOWEST = -0x1.fffffep+127f;
 `;
 
-/** Uniforms of the merge of chunks. Their states lie by [chunk, sequence, head, row]. Strides in elements. */
+/** Uniforms of the merge of chunks. Their states lie by [sequence, chunk, head, row]. Strides in elements. */
 export const CHUNK_UNIFORMS = uniformBlock("Uniforms", {
   columns: "u32",
   columnBlocks: "u32",
   /** Rows of a sequence in the chunks' states; a sequence may use fewer. */
   rows: "u32",
   heads: "u32",
-  /** Rows of a chunk's states. */
-  states: "u32",
-  chunks: "u32",
+  /** Where `tables` has what it says of each sequence. */
+  sequencesAt: "u32",
   outHead: "u32",
   outRow: "u32",
   lseHead: "u32",
@@ -37,24 +36,23 @@ export const CHUNK_UNIFORMS = uniformBlock("Uniforms", {
   workgroups: "u32",
 });
 
-/** Words of `tables` for each sequence: where its output and log-sum-exp begin, how many rows it has, its first chunk. */
-export const CHUNK_SEQUENCE_WORDS = 4;
+/** Words of `tables` for each sequence: where its output, its log-sum-exp and its states begin; rows; first chunk, and chunks. */
+export const CHUNK_SEQUENCE_WORDS = 6;
 
 /**
- * Merges the chunks of split keys: outputs, log-sum-exps, tables, out, lse. Chunk c of a sequence goes to lane c mod 8 and the
+ * Merges the chunks of split keys. Chunk c of a sequence goes to lane c mod 8 and the
  * lanes are summed in order, so that chunks which see nothing, in whatever number, change no bit.
  */
-export const MERGE_CHUNKS: Program = {
-  name: "merge chunks",
-  wgsl: `
-${CHUNK_UNIFORMS.wgsl}
-@group(0) @binding(0) var<uniform> u: Uniforms;
-@group(0) @binding(1) var<storage, read> part_out: array<f32>;
-@group(0) @binding(2) var<storage, read> part_lse: array<u32>;
-@group(0) @binding(3) var<storage, read> tables: array<u32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
-@group(0) @binding(5) var<storage, read_write> lse: array<u32>;
-${CONSTANTS}
+export const MERGE_CHUNKS = programOf("merge chunks", () => ({
+  uniforms: CHUNK_UNIFORMS,
+  buffers: {
+    part_out: ["read", "f32"],
+    part_lse: ["read", "u32"],
+    tables: ["read", "u32"],
+    out: ["write", "f32"],
+    lse: ["write", "u32"],
+  },
+  body: `${CONSTANTS}
 var<workgroup> tops: array<f32, ${THREADS}>;
 var<workgroup> sums: array<vec2<f32>, ${THREADS}>;
 
@@ -62,18 +60,20 @@ var<workgroup> sums: array<vec2<f32>, ${THREADS}>;
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let id = workgroup.y * u.gridX + workgroup.x;
   if (id >= u.workgroups) { return; }
-  let state = id / u.columnBlocks;
-  let sequence = ${CHUNK_SEQUENCE_WORDS}u * (state / u.rows / u.heads);
-  let head = state / u.rows % u.heads;
-  let row = state % u.rows;
-  if (row >= tables[sequence + 2u]) { return; }
+  let of_row = id / u.columnBlocks;
+  let row = of_row % u.rows;
+  let head = of_row / u.rows % u.heads;
+  let sequence = u.sequencesAt + ${CHUNK_SEQUENCE_WORDS}u * (of_row / u.rows / u.heads);
+  if (row >= tables[sequence + 3u]) { return; }
+  let states = tables[sequence + 2u] + head * u.rows + row;
+  let chunks = tables[sequence + 5u];
   let column = id % u.columnBlocks * ${MERGED_COLUMNS}u + thread % ${MERGED_COLUMNS}u;
   let lane = thread / ${MERGED_COLUMNS}u;
-  let first = (lane + ${CHUNK_LANES}u - tables[sequence + 3u] % ${CHUNK_LANES}u) % ${CHUNK_LANES}u;
+  let first = (lane + ${CHUNK_LANES}u - tables[sequence + 4u] % ${CHUNK_LANES}u) % ${CHUNK_LANES}u;
 
   var top = LOWEST;
-  for (var c = first; c < u.chunks; c += ${CHUNK_LANES}u) {
-    let bits = part_lse[c * u.states + state];
+  for (var c = first; c < chunks; c += ${CHUNK_LANES}u) {
+    let bits = part_lse[states + c * u.heads * u.rows];
     if (bits != NEG_INF) { top = max(top, bitcast<f32>(bits)); }
   }
   tops[thread] = top;
@@ -81,8 +81,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   for (var i = thread % ${MERGED_COLUMNS}u; i < ${THREADS}u; i += ${MERGED_COLUMNS}u) { top = max(top, tops[i]); }
 
   var sum = vec2(0.0);
-  for (var c = first; c < u.chunks; c += ${CHUNK_LANES}u) {
-    let i = c * u.states + state;
+  for (var c = first; c < chunks; c += ${CHUNK_LANES}u) {
+    let i = states + c * u.heads * u.rows;
     let bits = part_lse[i];
     // What a chunk without keys holds as its output is nobody's.
     if (bits == NEG_INF) { continue; }
@@ -104,9 +104,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   }
 }
 `,
-  bindings: ["uniform", "read", "read", "read", "write", "write"],
-  features: [],
-};
+}));
 
 /** Uniforms of the merge of two states a and b, rows by [batch, head, length]. Offsets and strides in elements. */
 export const PAIR_UNIFORMS = uniformBlock("Uniforms", {
@@ -123,21 +121,20 @@ export const PAIR_UNIFORMS = uniformBlock("Uniforms", {
 });
 
 /**
- * Merges two states: outA, lseA, outB, lseB, out, lse. The one with the larger log-sum-exp goes first, where its weight is 1,
+ * Merges two states. The one with the larger log-sum-exp goes first, where its weight is 1,
  * so that both orders compute the same, also if the compiler contracts to a fused multiply-add.
  */
-export const MERGE_PAIR: Program = {
-  name: "merge pair",
-  wgsl: `
-${PAIR_UNIFORMS.wgsl}
-@group(0) @binding(0) var<uniform> u: Uniforms;
-@group(0) @binding(1) var<storage, read> out_a: array<f32>;
-@group(0) @binding(2) var<storage, read> lse_a: array<u32>;
-@group(0) @binding(3) var<storage, read> out_b: array<f32>;
-@group(0) @binding(4) var<storage, read> lse_b: array<u32>;
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;
-@group(0) @binding(6) var<storage, read_write> lse: array<u32>;
-${CONSTANTS}
+export const MERGE_PAIR = programOf("merge pair", () => ({
+  uniforms: PAIR_UNIFORMS,
+  buffers: {
+    out_a: ["read", "f32"],
+    lse_a: ["read", "u32"],
+    out_b: ["read", "f32"],
+    lse_b: ["read", "u32"],
+    out: ["write", "f32"],
+    lse: ["write", "u32"],
+  },
+  body: `${CONSTANTS}
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let id = (workgroup.y * u.gridX + workgroup.x) * ${THREADS}u + thread;
@@ -167,6 +164,4 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   if (column == 0u) { lse[dot(at, u.lses[2])] = select(bitcast<u32>(top + log(sum)), NEG_INF, of_a == NEG_INF && of_b == NEG_INF); }
 }
 `,
-  bindings: ["uniform", "read", "read", "read", "read", "write", "write"],
-  features: [],
-};
+}));

@@ -1,4 +1,4 @@
-import type { Program } from "../program.ts";
+import { type Program, type ProgramSource, programOf } from "../program.ts";
 import { uniformBlock } from "../uniforms.ts";
 import { expWgsl, logWgsl } from "./exp-log.ts";
 
@@ -50,7 +50,7 @@ export const ROW_KEYS: readonly RowKey[] = (["f32", "f16-packed"] as const).flat
 );
 
 /** The uniforms. Strides and bases are in numbers (mask: bytes) and in the order x, result, bias, mask. */
-export const ROW_UNIFORMS = uniformBlock("Arguments", {
+export const ROW_UNIFORMS = uniformBlock("Uniforms", {
   /** Of the column dimensions, then of the row dimensions, each outermost first. */
   strides: { array: "vec4<u32>", length: 8 },
   sizes: { array: "vec4<u32>", length: 2 },
@@ -83,43 +83,33 @@ export const ROW_UNIFORMS = uniformBlock("Arguments", {
 
 export type RowUniforms = Parameters<typeof ROW_UNIFORMS.pack>[0];
 
-/** The buffers behind the uniforms, in the order of their bindings. `lse` has a number per row, `y` a row per row. */
-export function rowBindings({ vector }: RowKey): readonly ("x" | "bias" | "mask" | "states" | "y" | "lse")[] {
-  return vector ? ["x", "states", "y", "lse"] : ["x", "bias", "mask", "states", "y", "lse"];
-}
-
 const ELEMENTS = {
   f32: { vector: "vec4<f32>", scalar: "f32" },
   "f16-packed": { vector: "vec2<u32>", scalar: "u32" },
 } as const;
 
-const PROGRAMS = new Map<string, Program>();
-
-/** The shader of a key; its text is written once. */
-export function rowProgram(key: RowKey): Program {
-  const name = `rows ${key.storage}${key.vector ? " vector" : ""}${key.subgroups ? " subgroups" : ""}`;
-  let program = PROGRAMS.get(name);
-  if (program === undefined) PROGRAMS.set(name, (program = makeProgram(name, key)));
-  return program;
+/** The buffers behind the uniforms. `lse` has a number per row, `y` a row per row. */
+export function rowBuffers({ storage, vector }: RowKey) {
+  const modifiers = { bias: ["read", "f32"], mask: ["read", "u32"] } as const;
+  return {
+    x: ["read", ELEMENTS[storage][vector ? "vector" : "scalar"]],
+    ...(vector ? {} : modifiers),
+    states: ["write", "vec2<f32>"],
+    y: ["write", vector ? "vec4<f32>" : "f32"],
+    lse: ["write", "f32"],
+  } as const satisfies ProgramSource["buffers"];
 }
 
-function makeProgram(name: string, key: RowKey): Program {
+/** The shader of a key. */
+export function rowProgram(key: RowKey): Program {
+  return programOf(`rows ${key.storage}${key.vector ? " vector" : ""}${key.subgroups ? " subgroups" : ""}`, () => rowSource(key));
+}
+
+function rowSource(key: RowKey): ProgramSource {
   const { storage, subgroups, vector } = key;
   const vectors = heldBy(vector) / 4;
   const each = (line: (register: string, k: number) => string): string => unroll(vectors, line);
-  const buffers = {
-    x: `read> x: array<${ELEMENTS[storage][vector ? "vector" : "scalar"]}>`,
-    bias: "read> bias: array<f32>",
-    mask: "read> mask: array<u32>",
-    states: "read_write> states: array<vec2<f32>>",
-    y: `read_write> y: array<${vector ? "vec4<f32>" : "f32"}>`,
-    lse: "read_write> lse: array<f32>",
-  } as const;
-  const bindings = rowBindings(key);
-  const wgsl = `${subgroups ? "enable subgroups;\n" : ""}
-${ROW_UNIFORMS.wgsl}
-@group(0) @binding(0) var<uniform> args: Arguments;
-${bindings.map((name, i) => `@group(0) @binding(${i + 1}) var<storage, ${buffers[name]};`).join("\n")}
+  const body = `
 var<workgroup> shared_states: array<vec2<f32>, ${WORKGROUP}>;
 
 const NOTHING = -0x1.fffffep+127f;
@@ -131,11 +121,11 @@ ${expWgsl("exp4", "vec4<f32>")}
 ${logWgsl("log1")}
 // Where a row begins; its last dimension is the fastest.
 fn row_place(row: u32) -> vec4<u32> {
-  var at = args.base[0];
+  var at = u.base[0];
   var rest = row;
-  for (var d = args.dims; d > args.colDims; d--) {
-    let size = args.sizes[(d - 1u) / 4u][(d - 1u) % 4u];
-    at += (rest % size) * args.strides[d - 1u];
+  for (var d = u.dims; d > u.colDims; d--) {
+    let size = u.sizes[(d - 1u) / 4u][(d - 1u) % 4u];
+    at += (rest % size) * u.strides[d - 1u];
     rest /= size;
   }
   return at;
@@ -152,41 +142,41 @@ ${subgroups ? MERGE_LANES_BY_SHUFFLES : MERGE_LANES}
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>, @builtin(local_invocation_index) thread: u32${
     subgroups ? ", @builtin(subgroup_size) subgroup_size: u32, @builtin(subgroup_invocation_id) subgroup_lane: u32" : ""
   }) {
-  let lanes = 1u << args.laneBits;
-  let rows_here = ${WORKGROUP}u >> args.laneBits;
+  let lanes = 1u << u.laneBits;
+  let rows_here = ${WORKGROUP}u >> u.laneBits;
   // Neighbouring threads are on neighbouring numbers: of one row, or of as many rows where those lie across memory.
-  let lane = select(thread & (lanes - 1u), thread / rows_here, args.across != 0u);
-  let row_here = select(thread >> args.laneBits, thread % rows_here, args.across != 0u);
+  let lane = select(thread & (lanes - 1u), thread / rows_here, u.across != 0u);
+  let row_here = select(thread >> u.laneBits, thread % rows_here, u.across != 0u);
 
   // The grid is folded, so that there may be more workgroups than one dimension holds.
   let workgroup = id.y * grid.x + id.x;
-  let segment = workgroup % args.segments;
-  let row = workgroup / args.segments * rows_here + row_here;
-  let present = row < args.rows;
+  let segment = workgroup % u.segments;
+  let row = workgroup / u.segments * rows_here + row_here;
+  let present = row < u.rows;
   let at = row_place(select(0u, row, present));
 
   let stride = 4u * lanes;
   let chunk_length = ${vectors}u * stride;
-  let begin = segment * args.chunks * chunk_length;
-  let segment_end = min(args.cols, begin + args.chunks * chunk_length);
+  let begin = segment * u.chunks * chunk_length;
+  let segment_end = min(u.cols, begin + u.chunks * chunk_length);
   // A row beyond the last one takes part as an empty one: all threads have to reach the barriers.
   let end = select(0u, segment_end, present);
   let first = ${vector ? "4u * lane" : "lane"};
-  let is_softmax = args.op == OP_SOFTMAX;
+  let is_softmax = u.op == OP_SOFTMAX;
 
 ${each((v) => `  var ${v} = vec4(NOTHING);`)}
   var state = vec2(NOTHING, 0.0);
-  if (args.phase == PHASE_FINISH) {
-    let states_end = select(0u, args.states, present);
+  if (u.phase == PHASE_FINISH) {
+    let states_end = select(0u, u.states, present);
     for (var s = lane; s < states_end; s += lanes) {
-      state = merge(state, states[row * args.states + s]);
+      state = merge(state, states[row * u.states + s]);
     }
   } else {
     for (var chunk = begin; chunk < segment_end; chunk += chunk_length) {
       let c = chunk + first;
 ${each((v, k) => `      ${v} = load(at, c + ${k}u * stride, end);`)}
       var m = 0.0;
-      if (args.standard == 0u) {
+      if (u.standard == 0u) {
         let m4 = ${tree("max", 0, vectors)};
         m = max(state.x, max(max(m4.x, m4.y), max(m4.z, m4.w)));
       } else {
@@ -211,16 +201,16 @@ ${each(
 
   let mine = state.x;
   state = merge_lanes(state, ${subgroups ? "thread, subgroup_size, subgroup_lane" : "row_here * lanes + lane, lane"});
-  if (args.phase == PHASE_PARTIAL) {
+  if (u.phase == PHASE_PARTIAL) {
     if (present && lane == 0u) {
-      states[row * args.states + segment] = state;
+      states[row * u.states + segment] = state;
     }
     return;
   }
   let nothing = state.y == 0.0;
-  if (args.op == OP_LOG_SUM_EXP) {
+  if (u.op == OP_LOG_SUM_EXP) {
     if (present && lane == 0u) {
-      lse[at.y] = select(state.x + log1(state.y), bitcast<f32>(args.minusInfinity), nothing);
+      lse[at.y] = select(state.x + log1(state.y), bitcast<f32>(u.minusInfinity), nothing);
     }
     return;
   }
@@ -231,12 +221,12 @@ ${each(
   for (var chunk = last; ; chunk -= chunk_length) {
     let c = chunk + first;
     var factor = inverse;
-    if (chunk == last && args.phase == PHASE_WHOLE) {
+    if (chunk == last && u.phase == PHASE_WHOLE) {
       factor *= exp1(mine - state.x);
     } else {
 ${each((v, k) => `      ${v} = load_again(at, c + ${k}u * stride, end);`)}
       if (is_softmax) {
-        if (args.standard != 0u) {
+        if (u.standard != 0u) {
 ${each((v) => `          ${v} = min(${v}, vec4(88.8));`)}
         }
 ${each((v) => `        ${v} = exp4(${v} - state.x);`)}
@@ -245,11 +235,11 @@ ${each((v) => `        ${v} = exp4(${v} - state.x);`)}
     if (is_softmax) {
 ${each((v) => `      ${v} *= factor;`)}
     } else {
-      let masked = vec4(bitcast<f32>(args.minusInfinity));
+      let masked = vec4(bitcast<f32>(u.minusInfinity));
 ${each((v) => `      ${v} = select((${v} - state.x) - log_sum, masked, ${v} == vec4(NOTHING));`)}
     }
     if (nothing) {
-      let instead = vec4(bitcast<f32>(args.nothing));
+      let instead = vec4(bitcast<f32>(u.nothing));
 ${each((v) => `      ${v} = instead;`)}
     }
 ${each((v, k) => `    store(at, c + ${k}u * stride, end, ${v});`)}
@@ -259,12 +249,7 @@ ${each((v, k) => `    store(at, c + ${k}u * stride, end, ${v});`)}
   }
 }
 `;
-  return {
-    name,
-    wgsl,
-    bindings: ["uniform", ...bindings.map((b) => (b === "x" || b === "bias" || b === "mask" ? "read" : "write"))],
-    features: subgroups ? ["subgroups"] : [],
-  };
+  return { uniforms: ROW_UNIFORMS, buffers: rowBuffers(key), features: subgroups ? ["subgroups"] : [], body };
 }
 
 function constants(prefix: string, values: Readonly<Record<string, number>>): string {
@@ -300,7 +285,7 @@ fn load(at: vec4<u32>, c: u32, end: u32) -> vec4<f32> {
     return vec4(NOTHING);
   }
 ${read}
-  return select(max(raw * args.scale, vec4(LOWEST)), vec4(NOTHING), masked);
+  return select(max(raw * u.scale, vec4(LOWEST)), vec4(NOTHING), masked);
 }
 
 fn load_again(at: vec4<u32>, c: u32, end: u32) -> vec4<f32> {
@@ -330,23 +315,23 @@ fn ${name}(at: vec4<u32>, c: u32, end: u32) -> vec4<f32> {
   if (c >= end) {
     return vec4(NOTHING);
   }
-  let columns = c + (vec4(0u, 1u, 2u, 3u) << vec4(args.laneBits));
+  let columns = c + (vec4(0u, 1u, 2u, 3u) << vec4(u.laneBits));
   let there = columns < vec4(end);
   var rest = select(vec4(c), columns, there);
   var x_at = vec4(at.x);
   var bias_at = vec4(at.z);
   var mask_at = vec4(at.w);
-${outerColumns}  x_at += rest * args.strides[0].x;
+${outerColumns}  x_at += rest * u.strides[0].x;
 ${read}
-  var scores = raw * args.scale;
-  if (args.hasBias != 0u) {
-    bias_at += rest * args.strides[0].z;
+  var scores = raw * u.scale;
+  if (u.hasBias != 0u) {
+    bias_at += rest * u.strides[0].z;
     let addends = ${four((i) => `bias[bias_at.${i}]`)};
     keep &= bitcast<vec4<u32>>(addends) != vec4(0xff800000u);
     scores += addends;
   }
-  if (args.hasMask != 0u) {
-    mask_at += rest * args.strides[0].w;
+  if (u.hasMask != 0u) {
+    mask_at += rest * u.strides[0].w;
     let words = ${four((i) => `mask[mask_at.${i} / 4u]`)};
     keep &= ((words >> (mask_at % 4u * 8u)) & vec4(0xffu)) != vec4(0u);
   }
@@ -356,9 +341,9 @@ ${read}
   // Only a sum over several axes has columns in more than one dimension, and it does not read its rows again.
   return `${load(
     "load",
-    `  for (var d = args.colDims; d > 1u; d--) {
-    let size = args.sizes[(d - 1u) / 4u][(d - 1u) % 4u];
-    let strides = args.strides[d - 1u];
+    `  for (var d = u.colDims; d > 1u; d--) {
+    let size = u.sizes[(d - 1u) / 4u][(d - 1u) % 4u];
+    let strides = u.strides[d - 1u];
     let i = rest % size;
     x_at += i * strides.x;
     bias_at += i * strides.z;
@@ -368,8 +353,8 @@ ${read}
 `,
   )}${load("load_again", "")}
 fn store(at: vec4<u32>, c: u32, end: u32, value: vec4<f32>) {
-  let lanes = 1u << args.laneBits;
-  let stride = args.strides[0].y;
+  let lanes = 1u << u.laneBits;
+  let stride = u.strides[0].y;
   for (var j = 0u; j < 4u; j++) {
     let column = c + j * lanes;
     if (column < end) {
@@ -383,12 +368,12 @@ fn store(at: vec4<u32>, c: u32, end: u32, value: vec4<f32>) {
 /** Merges the states of a row's lanes; `slot` is lane + lanes · row of the workgroup. */
 const MERGE_LANES = `
 fn merge_lanes(own: vec2<f32>, slot: u32, lane: u32) -> vec2<f32> {
-  if (args.laneBits == 0u) {
+  if (u.laneBits == 0u) {
     return own;
   }
   var state = own;
   shared_states[slot] = state;
-  for (var half = 1u << (args.laneBits - 1u); half > 0u; half >>= 1u) {
+  for (var half = 1u << (u.laneBits - 1u); half > 0u; half >>= 1u) {
     workgroupBarrier();
     if (lane < half) {
       state = merge(state, shared_states[slot + half]);
@@ -408,12 +393,12 @@ fn merge_lanes(own: vec2<f32>, slot: u32, lane: u32) -> vec2<f32> {
 const MERGE_LANES_BY_SHUFFLES = `
 fn merge_lanes(own: vec2<f32>, thread: u32, subgroup_size: u32, subgroup_lane: u32) -> vec2<f32> {
   var state = own;
-  let lanes = 1u << args.laneBits;
+  let lanes = 1u << u.laneBits;
   let near = min(lanes, subgroup_size);
   for (var step = 1u; step < near; step <<= 1u) {
     state = merge(state, subgroupShuffleXor(state, step));
   }
-  if (lanes <= args.subgroupMin) {
+  if (lanes <= u.subgroupMin) {
     return state;
   }
   shared_states[thread] = state;

@@ -1,3 +1,4 @@
+import type { ProgramFeature } from "../program.ts";
 import type { Storage } from "../traits.ts";
 
 // What happens to a score between q·k and softmax, in WGSL, for every kernel that computes scores; and the records that say, for
@@ -65,16 +66,21 @@ export type SequenceRecord = Readonly<Record<keyof typeof SEQUENCE, number>>;
 /** Words of a record. */
 export const SEQUENCE_WORDS = Object.keys(SEQUENCE).length;
 
-const NUMBERS = new DataView(new ArrayBuffer(4));
+const BITS = new DataView(new ArrayBuffer(4));
 
 /** The bits of a number as an f32. */
-export function bitsOf(value: number): number {
-  NUMBERS.setFloat32(0, value);
-  return NUMBERS.getUint32(0);
+function bitsOf(value: number): number {
+  BITS.setFloat32(0, value);
+  return BITS.getUint32(0);
+}
+
+/** What words are appended to. */
+export interface Words {
+  push(...words: readonly number[]): unknown;
 }
 
 /** Appends a record. Offsets are modulo 2^32, as the kernels' sums are: one may be negative where a binding starts behind it. */
-export function pushSequence(tables: number[], record: SequenceRecord): void {
+export function pushSequence(tables: Words, record: SequenceRecord): void {
   for (const [field, type] of Object.entries(SEQUENCE)) {
     const value = record[field as keyof SequenceRecord];
     tables.push(type === "f32" ? bitsOf(value) : value >>> 0);
@@ -85,6 +91,11 @@ const READERS = { u32: "tables[at + N]", i32: "bitcast<i32>(tables[at + N])", f3
 
 /** The element type of a binding of numbers. */
 export const ELEMENT: Readonly<Record<Storage, string>> = { f32: "f32", f16: "f16", "f16-packed": "u32" };
+
+/** What reading it takes. */
+export function featuresOf(storage: Storage): readonly ProgramFeature[] {
+  return storage === "f16" ? ["shader-f16"] : [];
+}
 
 /** An expression for element `index` of a binding, as f32. */
 export function element(storage: Storage, binding: string, index: string): string {

@@ -1,7 +1,7 @@
-import type { Program } from "../program.ts";
+import { type Program, programOf } from "../program.ts";
 import type { Storage } from "../traits.ts";
 import { uniformBlock } from "../uniforms.ts";
-import { ELEMENT, SCORE_UNIFORMS, SCORE_WGSL, element } from "./score-modifiers.ts";
+import { ELEMENT, SCORE_UNIFORMS, SCORE_WGSL, element, featuresOf } from "./score-modifiers.ts";
 
 // The L × S matrix that attention never forms: a thread computes four rows by one key, straight from memory. It is there for
 // pictures and debugging, where writing the matrix costs more than computing it.
@@ -41,22 +41,23 @@ export const SCORES_UNIFORMS = uniformBlock("Uniforms", {
   workgroups: "u32",
 });
 
-/** The program for a storage: q, k, bias, mask, tables, lse, out. */
+/** The program for a storage. */
 export function scoresProgram(storage: Storage): Program {
-  const product = ["x", "y", "z", "w"].map((i) => element(storage, "q", `i.${i} + d`)).join(", ");
-  return {
-    name: `attention scores ${storage}`,
-    wgsl: `
-${storage === "f16" ? "enable f16;" : ""}
-${SCORES_UNIFORMS.wgsl}
-@group(0) @binding(0) var<uniform> u: Uniforms;
-@group(0) @binding(1) var<storage, read> q: array<${ELEMENT[storage]}>;
-@group(0) @binding(2) var<storage, read> k: array<${ELEMENT[storage]}>;
-@group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read> mask: array<u32>;
-@group(0) @binding(5) var<storage, read> tables: array<u32>;
-@group(0) @binding(6) var<storage, read> lse: array<f32>;
-@group(0) @binding(7) var<storage, read_write> out: array<u32>;
+  return programOf(`attention scores ${storage}`, () => {
+    const product = ["x", "y", "z", "w"].map((i) => element(storage, "q", `i.${i} + d`)).join(", ");
+    return {
+      uniforms: SCORES_UNIFORMS,
+      buffers: {
+        q: ["read", ELEMENT[storage]],
+        k: ["read", ELEMENT[storage]],
+        bias: ["read", "f32"],
+        mask: ["read", "u32"],
+        tables: ["read", "u32"],
+        lse: ["read", "f32"],
+        out: ["write", "u32"],
+      },
+      features: featuresOf(storage),
+      body: `
 ${SCORE_WGSL}
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -90,7 +91,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 ${[0, 1, 2, 3].map((r) => `  if (row[${r}] < sq.rows) { out[out_at[${r}]] = bits[${r}]; }`).join("\n")}
 }
 `,
-    bindings: ["uniform", "read", "read", "read", "read", "read", "read", "write"],
-    features: storage === "f16" ? ["shader-f16"] : [],
-  };
+    };
+  });
 }
