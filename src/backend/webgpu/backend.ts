@@ -34,7 +34,7 @@ export type ResidentType = keyof typeof ARRAYS;
 /** A tensor in the CPU's memory, to upload or downloaded. */
 export interface HostTensor {
   readonly data: DTypeData[DType] | Uint8Array;
-  readonly dtype: DType | "u8";
+  readonly dtype: DType;
   readonly shape: readonly number[];
   readonly strides?: readonly number[];
 }

@@ -3,9 +3,8 @@ import type { ScoresCall } from "../../attention-scores.ts";
 import { BackendError } from "../../errors.ts";
 import type { AbortSignalLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike, GpuInfo } from "../../gpu-types.ts";
 import type { MergeCall } from "../../merge-states.ts";
-import { parseInput } from "../../row-arguments.ts";
 import type { RowCall } from "../../row-call.ts";
-import { DeviceArray, type ResidentTensor, type Tensor, deviceView, kindOf, toView } from "../../tensor.ts";
+import { DeviceArray, type ResidentTensor, type Tensor, deviceView, toView } from "../../tensor.ts";
 import { recordAttention } from "./attention.ts";
 import { recordAttentionScores } from "./attention-scores.ts";
 import { type HostTensor, WebGpuBackend } from "./backend.ts";
@@ -212,21 +211,9 @@ function mergeJob(call: MergeCall): Job {
   };
 }
 
-/** Bytes of a mask, by the kind of their array. */
-const MASKS: Readonly<Record<string, "u8" | "i8">> = { Uint8Array: "u8", Uint8ClampedArray: "u8", Int8Array: "i8" };
-
 /** A tensor of the caller's, or the bytes of a mask. */
 function hostTensor(x: unknown): HostTensor {
-  const given = (ArrayBuffer.isView(x) ? { data: x, shape: [(x as unknown as ArrayLike<number>).length] } : x) as
-    { data?: unknown; shape?: unknown; dims?: unknown; strides?: unknown } | null | undefined;
-  const dtype = MASKS[kindOf(given?.data)];
-  if (dtype === undefined) {
-    const { data, ...view } = parseInput("x", x);
-    if (data instanceof DeviceArray) throw new TypeError(`"x" expected a tensor in the CPU's memory, got one in a GPU buffer`);
-    return { data, ...view };
-  }
-  const { buffer, byteOffset, length } = given?.data as Uint8Array;
-  // The rules of shapes are those of any tensor: check them on a signed view of the same bytes.
-  const view = toView("x", { data: new Int8Array(buffer, byteOffset, length), shape: given?.shape ?? given?.dims, strides: given?.strides });
-  return { ...view, data: dtype === "i8" ? (view.data as Int8Array) : new Uint8Array(buffer, byteOffset, length), dtype };
+  const { data, ...view } = toView("x", x);
+  if (data instanceof DeviceArray) throw new TypeError(`"x" expected a tensor in the CPU's memory, got one in a GPU buffer`);
+  return { data, ...view };
 }

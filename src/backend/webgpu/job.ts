@@ -52,7 +52,7 @@ export function recordJob(recorder: Recorder, { operands, results, record }: Job
 }
 
 /** A tensor that owns memory which a recorder has held until now. */
-export function claim<D extends DType | "u8">(pool: BufferPool, recorder: Recorder, slice: Slice, shape: readonly number[], dtype: D): ResidentTensor<D> {
+export function claim<D extends DType>(pool: BufferPool, recorder: Recorder, slice: Slice, shape: readonly number[], dtype: D): ResidentTensor<D> {
   const { buffer } = recorder.locate(slice);
   pool.retain(buffer);
   return new ResidentTensor(pool, buffer, shape, dtype);

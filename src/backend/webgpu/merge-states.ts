@@ -1,7 +1,8 @@
 import { TooLargeError } from "../../errors.ts";
+import { inBhld } from "../../head-layout.ts";
 import type { MergeCall } from "../../merge-states.ts";
 import type { FloatView } from "../../row-arguments.ts";
-import { contiguousStrides, elementCount } from "../../shape.ts";
+import { contiguousStrides, elementCount, extentOf } from "../../shape.ts";
 import { DeviceArray } from "../../tensor.ts";
 import { type Binding, allBound, bindSpan, gridOf } from "./attention-operands.ts";
 import { MERGED_ELEMENTS, MERGE_PAIR, PAIR_UNIFORMS } from "./kernels/merge.ts";
@@ -121,9 +122,9 @@ function sizesOf({ lseShape }: MergeCall): Triple {
 }
 
 /** Strides along batch, head and length, of an output (whose layout decides their order, and which has columns) or a log-sum-exp. */
-function triple({ layout, shape }: MergeCall, strides: readonly number[], isOut: boolean): Triple {
-  const [batch = 0, second = 0, third = 0] = [0, 0, 0, ...(isOut ? strides.slice(0, -1) : strides)].slice(-3);
-  return isOut && layout === "blhd" && shape.length > 2 ? [batch, third, second] : [batch, second, third];
+function triple({ layout }: MergeCall, strides: readonly number[], isOut: boolean): Triple {
+  const [batch, head, row] = isOut ? inBhld(strides, layout, 0) : inBhld([...strides, 0], "bhld", 0);
+  return [batch, head, row];
 }
 
 /** A tensor of a state on the GPU; rows whose elements are no neighbours are packed first. */
@@ -135,6 +136,5 @@ function rowsOf(recorder: Recorder, call: MergeCall, view: FloatView, shape: rea
   if (isOut && view.strides.at(-1) !== 1 && width > 1) {
     return { slice: recorder.input(pack(data, shape, view.strides)), strides: triple(call, contiguousStrides(shape), isOut), width };
   }
-  const extent = elementCount(shape) === 0 ? 0 : shape.reduce((sum, size, d) => sum + (size - 1) * (view.strides[d] ?? 0), 1);
-  return { slice: recorder.input(data, extent), strides: triple(call, view.strides, isOut), width };
+  return { slice: recorder.input(data, extentOf(shape, view.strides)), strides: triple(call, view.strides, isOut), width };
 }

@@ -5,7 +5,7 @@ import type { DType, GpuTensor } from "../../tensor.ts";
 import type { BufferPool } from "./buffers.ts";
 
 /** A tensor in a buffer of the pool: what an engine returns where the operands are on the GPU. */
-export class ResidentTensor<D extends DType | "u8" = DType | "u8"> implements GpuTensor<D> {
+export class ResidentTensor<D extends DType = DType> implements GpuTensor<D> {
   readonly shape: readonly number[];
   readonly dtype: D;
   readonly offset = 0;
