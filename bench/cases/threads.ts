@@ -20,9 +20,10 @@ const QUICK_PAIRS: TimingPlan = { ...PAIRS, rounds: 5, warmMs: 60, warmLimitMs: 
 /** Microseconds want more than one sample a turn. */
 const SMALL_PAIRS: TimingPlan = { ...PAIRS, roundMs: 10, roundSamples: 5 };
 
-/** Whether threads can help, and how many calls a sample has: as many as take some ten milliseconds, or one. */
+/** Whether threads can help, and how many calls a sample has. */
 interface Size {
   readonly isLarge: boolean;
+  /** As many as take 50 to 200 ms where threads can help: in shorter samples, workers that wake and caches that are cold weigh too much. */
   readonly batch: number;
 }
 
@@ -34,10 +35,10 @@ const lone = (threads: number): string => `${threads} lone workers`;
 /** Large calls: how much faster all threads are, and how much of what is possible that is. */
 export function threadsSuite({ engines, quick }: EngineContext): Suite<Rows & AttentionInput> {
   const { threads, reasons } = engines;
-  const rows: readonly BenchCase<Rows>[] = [rowsCase(1024, 1024, "square", engines, { isLarge: true, batch: 16 })];
+  const rows: readonly BenchCase<Rows>[] = [rowsCase(1024, 1024, "square", engines, { isLarge: true, batch: 256 })];
   const attention: readonly BenchCase<AttentionInput>[] = [
     headsCase({ heads: 8, kvHeads: 8, queries: 2048, keys: 2048, dim: 64 }, "8×2048×64", "dense attention", engines, LARGE),
-    headsCase({ heads: 32, kvHeads: 8, queries: 1, keys: 8192, dim: 128 }, "32/8×8192×128", "decoding, Llama 3 8B", engines, { isLarge: true, batch: 4 }),
+    headsCase({ heads: 32, kvHeads: 8, queries: 1, keys: 8192, dim: 128 }, "32/8×8192×128", "decoding, Llama 3 8B", engines, { isLarge: true, batch: 16 }),
   ];
   const off = reasons.length === 0 ? "" : ` ${reasons.join("; ")}.`;
   return {

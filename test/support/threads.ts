@@ -14,10 +14,10 @@ import { parseSoftmax } from "../../src/softmax.ts";
 import { type Subject, keepInModule } from "./subjects.ts";
 
 /** Shares whatever can be cut, however short, and cuts it as finely as can be: what small cases need to be about threads at all. */
-export const FINEST: Tuning = { jobNs: 0, taskNs: 0.001, copyNs: 0, tasksPerThread: Infinity, blocksPerThread: Infinity };
+export const FINEST: Tuning = { jobNs: 0, taskNs: 0.001, copyNs: 0, tasksPerThread: Infinity, share: Infinity, blocksPerThread: Infinity };
 
 /** Shares whatever can be cut, into few tasks. */
-export const COARSE: Tuning = { jobNs: 0, taskNs: 0.001, copyNs: 0, tasksPerThread: 1, blocksPerThread: Infinity };
+export const COARSE: Tuning = { jobNs: 0, taskNs: 0.001, copyNs: 0, tasksPerThread: 1, share: 1, blocksPerThread: Infinity };
 
 /** The CPU backend with so many threads; fails where it cannot have them. */
 export async function startCpu(threads: number, options: CpuOptions = {}): Promise<Cpu> {

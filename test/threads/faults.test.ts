@@ -209,9 +209,8 @@ describe.each(PLACES)("a kernel that fails, %s", (_, threads, prepare) => {
     const bad: Task = { calls: [{ kernel: "transpose_f32", args: [0xfffffff0, at, 8, 8, 32, 32] }] };
     const run = async (tasks: readonly Task[]): Promise<void> => {
       const lease = new Lease(memory);
-      const scratch = lease.take(64 * pool.slots);
       try {
-        await pool.run(writeJob(lease, runtime.kernels, { tasks, scratchBytes: 64 }), scratch, 64, threads, undefined);
+        await pool.run(writeJob(lease, runtime.kernels, { tasks, scratchBytes: 64 }, pool.slots), threads, undefined);
       } finally {
         lease.free();
       }

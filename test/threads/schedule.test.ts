@@ -7,25 +7,37 @@ import { fc } from "../support/property.ts";
 describe("rows", () => {
   test("every row of every segment is in exactly one part, in order, whatever the size of a task", () => {
     fc.assert(
-      fc.property(fc.array(fc.nat(300), { maxLength: 12 }), fc.double({ min: 0, max: 500, noNaN: true }), (segments, rowsPerTask) => {
-        const tasks = cutRows(segments, rowsPerTask);
-        const seen = segments.map(() => 0);
-        let last = 0;
-        for (const { segment, from, to } of tasks.flat()) {
-          expect(segment).toBeGreaterThanOrEqual(last);
-          last = segment;
-          expect(from).toBe(seen[segment]);
-          expect(to).toBeGreaterThan(from);
-          seen[segment] = to;
-        }
-        expect(seen).toEqual(segments);
-        for (const parts of tasks) {
-          const rows = parts.reduce((sum, { from, to }) => sum + to - from, 0);
-          expect(rows).toBeLessThanOrEqual(Math.max(1, rowsPerTask));
-        }
-        expect(cutRows(segments, rowsPerTask)).toEqual(tasks);
-      }),
+      fc.property(
+        fc.array(fc.nat(300), { maxLength: 12 }),
+        fc.double({ min: 0, max: 500, noNaN: true }),
+        fc.double({ min: 1, max: Infinity, noNaN: true }),
+        (segments, least, divisor) => {
+          const tasks = cutRows(segments, least, divisor);
+          const seen = segments.map(() => 0);
+          let last = 0;
+          for (const { segment, from, to } of tasks.flat()) {
+            expect(segment).toBeGreaterThanOrEqual(last);
+            last = segment;
+            expect(from).toBe(seen[segment]);
+            expect(to).toBeGreaterThan(from);
+            seen[segment] = to;
+          }
+          expect(seen).toEqual(segments);
+          let left = segments.reduce((sum, rows) => sum + rows, 0);
+          for (const parts of tasks) {
+            const rows = parts.reduce((sum, { from, to }) => sum + to - from, 0);
+            expect(rows).toBe(Math.min(left, Math.max(1, Math.floor(Math.max(least, left / divisor)))));
+            left -= rows;
+          }
+          expect(cutRows(segments, least, divisor)).toEqual(tasks);
+        },
+      ),
     );
+  });
+
+  test("few tasks, of which the last are short", () => {
+    const lengths = cutRows([1024], 28, 4).map((parts) => parts.reduce((sum, { from, to }) => sum + to - from, 0));
+    expect(lengths).toEqual([256, 192, 144, 108, 81, 60, 45, 34, 28, 28, 28, 20]);
   });
 });
 
@@ -86,7 +98,7 @@ describe("tasks", () => {
         fc.double({ min: 1, max: 1e6, noNaN: true }),
         (rows, threads, rowNs) => {
           const rowsPerTask = workPerTask(rows * rowNs, threads) / rowNs;
-          expect(cutRows([rows], rowsPerTask).length).toBeLessThanOrEqual(MAX_TASKS);
+          expect(cutRows([rows], rowsPerTask, Infinity).length).toBeLessThanOrEqual(MAX_TASKS);
         },
       ),
     );

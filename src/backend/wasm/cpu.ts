@@ -229,9 +229,7 @@ export class Cpu {
       const lease = new Lease(memory);
       try {
         const job = operation.job(lease, held, threads);
-        const scratchBytes = Math.ceil(job.scratchBytes / 64) * 64;
-        const scratch = lease.take(scratchBytes * pool.slots);
-        const tables = writeJob(lease, kernels, job);
+        const tables = writeJob(lease, kernels, job, pool.slots);
         if (memory.byteLength === byteLength) {
           lease.readArrays();
           return {
@@ -239,7 +237,7 @@ export class Cpu {
             run: () => {
               lease.readMemory();
               // Of a signal, the pool uses what all of them have.
-              return pool.run(tables, scratch, scratchBytes, threads, signal as AbortSignal | undefined);
+              return pool.run(tables, threads, signal as AbortSignal | undefined);
             },
             finish: () => {
               job.finish();

@@ -7,6 +7,8 @@ export function holdIn(memory: ModuleMemory): Replace {
   return (tensor) => {
     const { data } = tensor;
     if (data instanceof DeviceArray || memory.addressOf(data) < 0) return tensor;
+    // Growth leaves views of shared memory as they are.
+    if (!(data.buffer instanceof ArrayBuffer)) return tensor;
     const held = memory.hold(data);
     return {
       ...tensor,

@@ -67,58 +67,72 @@ export class Lease {
   }
 }
 
-/** Where a job's tables lie. */
+/** Where a job's tables lie, and scratch of `scratchBytes` for each thread. */
 export interface JobTables {
   readonly tasks: number;
   readonly groups: number;
   readonly calls: number;
   readonly count: number;
+  readonly scratch: number;
+  readonly scratchBytes: number;
 }
 
-/** Writes a job's tables to module memory. */
-export function writeJob(lease: Lease, kernels: Kernels, { tasks }: Job): JobTables {
-  const groups = [...new Set(tasks.map((task) => task.group).filter((group) => group !== undefined))];
+/** Numbers of kernels, by which workers know them: the order of the exports. */
+const NUMBERS = new WeakMap<Kernels, ReadonlyMap<string, number>>();
+
+function numbersOf(kernels: Kernels): ReadonlyMap<string, number> {
+  let numbers = NUMBERS.get(kernels);
+  if (numbers === undefined) NUMBERS.set(kernels, (numbers = new Map(Object.keys(kernels).map((name, number) => [name, number]))));
+  return numbers;
+}
+
+/** Writes a job's tables to module memory, and takes scratch for `slots` threads. */
+export function writeJob(lease: Lease, kernels: Kernels, { tasks, scratchBytes: least }: Job, slots: number): JobTables {
+  const groups = new Map<Group, number>();
   let count = 0;
-  for (const { calls } of tasks) count += calls.length;
-  for (const { calls } of groups) count += calls.length;
-  const tables = {
-    tasks: lease.take(tasks.length * TASK_WORDS * 4),
-    groups: lease.take(groups.length * GROUP_WORDS * 4),
-    calls: lease.take(count * CALL_BYTES),
-    count: tasks.length,
-  };
+  for (const { calls, group } of tasks) {
+    count += calls.length;
+    if (group === undefined || groups.has(group)) continue;
+    groups.set(group, groups.size);
+    count += group.calls.length;
+  }
+  // One block for all, what is aligned most first.
+  const scratchBytes = Math.ceil(least / 64) * 64;
+  const tableBytes = count * CALL_BYTES + (tasks.length * TASK_WORDS + groups.size * GROUP_WORDS) * 4;
+  const scratch = lease.take(scratchBytes * slots + tableBytes);
+  const callsAt = scratch + scratchBytes * slots;
+  const tasksAt = callsAt + count * CALL_BYTES;
+  const groupsAt = tasksAt + tasks.length * TASK_WORDS * 4;
   const words = lease.memory.i32;
   const numbers = lease.memory.f64;
-  const indexOf = new Map(Object.keys(kernels).map((name, index) => [name, index]));
+  const kernelNumbers = numbersOf(kernels);
   let next = 0;
   const writeCalls = (calls: readonly Call[]): void => {
     for (const { kernel, args, relative = 0 } of calls) {
-      const at = tables.calls + next++ * CALL_BYTES;
-      words[at / 4] = indexOf.get(kernel) ?? -1;
+      const at = callsAt + next++ * CALL_BYTES;
+      words[at / 4] = kernelNumbers.get(kernel) ?? -1;
       words[at / 4 + 1] = relative;
       for (let i = 0; i < MAX_ARGUMENTS; i++) numbers[at / 8 + 1 + i] = args[i] ?? 0;
     }
   };
-  const groupIndex = new Map<Group, number>();
-  groups.forEach((group, g) => {
-    groupIndex.set(group, g);
-    const at = tables.groups / 4 + g * GROUP_WORDS;
+  for (const [{ calls }, g] of groups) {
+    const at = groupsAt / 4 + g * GROUP_WORDS;
     words[at] = 0;
     words[at + 1] = next;
-    words[at + 2] = group.calls.length;
-    writeCalls(group.calls);
-  });
+    words[at + 2] = calls.length;
+    writeCalls(calls);
+  }
   tasks.forEach(({ calls, group }, t) => {
-    const at = tables.tasks / 4 + t * TASK_WORDS;
-    const g = group === undefined ? -1 : (groupIndex.get(group) ?? -1);
+    const at = tasksAt / 4 + t * TASK_WORDS;
+    const g = group === undefined ? -1 : (groups.get(group) ?? -1);
     words[at] = next;
     words[at + 1] = calls.length;
     words[at + 2] = g;
     if (g >= 0) {
-      const left = tables.groups / 4 + g * GROUP_WORDS;
+      const left = groupsAt / 4 + g * GROUP_WORDS;
       words[left] = (words[left] ?? 0) + 1;
     }
     writeCalls(calls);
   });
-  return tables;
+  return { tasks: tasksAt, groups: groupsAt, calls: callsAt, count: tasks.length, scratch, scratchBytes };
 }

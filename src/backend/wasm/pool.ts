@@ -137,8 +137,8 @@ export class WorkerPool {
    *
    * @throws (or rejects with) BackendError if a worker died or a task threw, the signal's reason if it was aborted, DisposedError
    */
-  run(tables: JobTables, scratch: number, scratchBytes: number, threads: number, signal: AbortSignal | undefined): Promise<void> | undefined {
-    const running = this.#publish(tables, scratch, scratchBytes);
+  run(tables: JobTables, threads: number, signal: AbortSignal | undefined): Promise<void> | undefined {
+    const running = this.#publish(tables);
     // Where the calling thread only hands out work, a job for one thread is a worker's too.
     this.#wakeWorkers(threads - (this.#mayBlock ? 1 : 0));
     // Without workers there is nobody else, whether or not this thread may block.
@@ -174,7 +174,7 @@ export class WorkerPool {
     return this.#executor.control;
   }
 
-  #publish({ tasks, groups, calls, count }: JobTables, scratch: number, scratchBytes: number): Running {
+  #publish({ tasks, groups, calls, count, scratch, scratchBytes }: JobTables): Running {
     const control = this.#control;
     // No tickets while the tables change: a worker may still be looking for one of the job before.
     closeTickets(control, this.#job);

@@ -107,6 +107,7 @@ export function rowsJob(runtime: Runtime, lease: Lease, operation: RowOperation,
   const parts = cutRows(
     segments.map(() => inner.size),
     workPerTask(computeNs, threads, tuning) / rowNs,
+    threads * tuning.share,
   );
   const tasks = parts.map((task): Task => ({
     calls: task.flatMap(({ segment, from, to }) => calls(segments[segment] ?? { x: 0, y: 0, bias: 0, mask: 0 }, from, to)),

@@ -25,11 +25,13 @@ export interface Tuning {
   readonly copyNs: number;
   /** Tasks per thread to aim at: threads end as far apart as a task is long, and neither tasks nor cores are alike. */
   readonly tasksPerThread: number;
+  /** A task of rows takes what remains for each thread by this: long ones first, which are few to write, and short ones to end together. */
+  readonly share: number;
   /** Blocks per thread that are enough not to cut them into chunks of keys, which costs a little more. */
   readonly blocksPerThread: number;
 }
 
-export const TUNING: Tuning = { jobNs: 60_000, taskNs: 20_000, copyNs: 0.075, tasksPerThread: 64, blocksPerThread: 16 };
+export const TUNING: Tuning = { jobNs: 60_000, taskNs: 20_000, copyNs: 0.075, tasksPerThread: 64, share: 2, blocksPerThread: 16 };
 
 /** What a call costs on one thread. */
 export interface Cost {
@@ -67,22 +69,23 @@ export interface RowPart extends Range {
 }
 
 /**
- * Cuts segments of rows into tasks of about `rowsPerTask` rows: a task has parts of one or several segments. Every row is in exactly one
- * part, in order.
+ * Cuts segments of rows into tasks of `least` rows, longer where that is less than one in `divisor` of the rows that remain: a task
+ * has parts of one or several segments. Every row is in exactly one part, in order.
  */
-export function cutRows(segments: readonly number[], rowsPerTask: number): readonly (readonly RowPart[])[] {
-  const most = Math.max(1, Math.floor(rowsPerTask));
+export function cutRows(segments: readonly number[], least: number, divisor: number): readonly (readonly RowPart[])[] {
   const tasks: RowPart[][] = [];
+  let left = segments.reduce((sum, rows) => sum + rows, 0);
   let room = 0;
   segments.forEach((rows, segment) => {
     for (let from = 0; from < rows;) {
       if (room === 0) {
         tasks.push([]);
-        room = most;
+        room = Math.max(1, Math.floor(Math.max(least, left / divisor)));
       }
       const to = Math.min(rows, from + room);
       tasks.at(-1)?.push({ segment, from, to });
       room -= to - from;
+      left -= to - from;
       from = to;
     }
   });
