@@ -98,7 +98,7 @@ the state of the third, m and l, over tiles of keys and values, so that its matr
 /** Suites whose figures stand at the top. */
 const HEADLINED = ["softmax", "attention", "attention-decode", "engine-softmax", "engine-attention"];
 
-/** The figures of a suite to take home. */
+/** The figures of a suite to take home, if it has any: an engine without a GPU has nothing to compare. */
 function headlines(suite: SuiteResult): string {
   const best = suite.cases
     .map((result) => ({ name: result.name, lead: leadOf(result), limit: limitShown(suite, result) }))
@@ -114,7 +114,7 @@ function headlines(suite: SuiteResult): string {
   }
   for (const { rival, mean, ratios } of standings(suite))
     cards.push(card(times(mean), `as fast as ${rival}: ${ratios.length === 1 ? (ratios[0]?.name ?? "") : `geometric mean of ${ratios.length} shapes`}`));
-  return `<h3 class="group">${escape(suite.title)}</h3><div class="cards headlines">${cards.join("")}</div>`;
+  return cards.length === 0 ? "" : `<h3 class="group">${escape(suite.title)}</h3><div class="cards headlines">${cards.join("")}</div>`;
 }
 
 function card(big: string, text: string): string {
