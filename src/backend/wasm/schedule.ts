@@ -25,7 +25,7 @@ export interface Tuning {
   readonly copyNs: number;
   /** Tasks per thread to aim at: threads end as far apart as a task is long, and neither tasks nor cores are alike. */
   readonly tasksPerThread: number;
-  /** A task of rows takes what remains for each thread by this: long ones first, which are few to write, and short ones to end together. */
+  /** A task of rows takes one in `share` of what remains for each thread: long tasks first, so that they are few, and short ones to end together. */
   readonly share: number;
   /** Blocks per thread that are enough not to cut them into chunks of keys, which costs a little more. */
   readonly blocksPerThread: number;
