@@ -31,7 +31,7 @@ export default defineConfig(
   },
   {
     // Configurations are read by tools that ask for a default export.
-    files: ["*.config.{js,ts}"],
+    files: ["*.config.{js,ts}", ".dependency-cruiser.js"],
     rules: { "no-restricted-syntax": "off" },
   },
   {

@@ -1,4 +1,4 @@
-import type { Variant } from "../src/testing.ts";
+import type { Variant } from "../src/testing/testing.ts";
 import type { TimingPlan } from "./timing.ts";
 
 /** One implementation, set up on one input: what is outside the timing has been done. */

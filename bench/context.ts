@@ -1,4 +1,4 @@
-import { createInstance, hasRelaxedSimd, type Instance } from "../src/testing.ts";
+import { createInstance, hasRelaxedSimd, type Instance } from "../src/testing/testing.ts";
 import type { Engines } from "./engine/engines.ts";
 import type { Machine } from "./machine/limits.ts";
 import type { ReadyPeer } from "./peers/peer.ts";

@@ -1,5 +1,5 @@
 import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
-import type { Variant } from "../src/testing.ts";
+import type { Variant } from "../src/testing/testing.ts";
 
 /** Where and when the figures were taken. */
 export interface Environment {

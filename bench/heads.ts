@@ -1,4 +1,4 @@
-import { alibiSlopes } from "../src/alibi.ts";
+import { alibiSlopes } from "../src/ops/alibi-slopes.ts";
 import { repeated, standardNormal, uniform } from "./inputs.ts";
 
 /** What changes a score beyond q·k: the options of the library's `attention`, without the numbers that are drawn at random. */

@@ -5,8 +5,8 @@ import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "nod
 import { fileURLToPath } from "node:url";
 import { type Plugin, build } from "esbuild";
 import { markVariant } from "./mark-variant.ts";
-import { encode } from "../src/backend/wasm/inlined.ts";
-import { shareMemoryOf } from "../src/backend/wasm/shared-binary.ts";
+import { encode } from "../src/backend/wasm/module/inlined.ts";
+import { shareMemoryOf } from "../src/backend/wasm/module/shared-binary.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 /** Bytes of a binary per piece of the inlined form. */
@@ -37,7 +37,7 @@ function finishDeclarations(directory: string): void {
 async function bundleWorker(): Promise<string> {
   const { outputFiles } = await build({
     absWorkingDir: root,
-    entryPoints: ["src/backend/wasm/worker.ts"],
+    entryPoints: ["src/backend/wasm/drivers/worker.ts"],
     bundle: true,
     minify: true,
     format: "iife",
@@ -91,7 +91,7 @@ export const BINARIES: readonly string[] = ${JSON.stringify(interleave(baseline,
 const worker = await bundleWorker();
 writeFileSync(
   `${root}src/backend/wasm/generated/worker-source.ts`,
-  `// Written by scripts/build.ts from src/backend/wasm/worker.ts: workers start from this text, as bundlers still lose files.
+  `// Written by scripts/build.ts from src/backend/wasm/drivers/worker.ts: workers start from this text, as bundlers still lose files.
 export const WORKER_SOURCE: string = ${JSON.stringify(worker)};
 `,
 );
@@ -100,7 +100,7 @@ if (!wasmOnly) {
   rmSync(`${root}dist`, { recursive: true, force: true });
   await build({
     absWorkingDir: root,
-    entryPoints: ["src/index.ts", "src/testing.ts"],
+    entryPoints: { index: "src/index.ts", testing: "src/testing/testing.ts" },
     outdir: "dist",
     bundle: true,
     splitting: true,

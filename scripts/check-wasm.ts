@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import binaryen from "assemblyscript/binaryen";
 import { Checks } from "./checks.ts";
-import { VARIANT_SECTION } from "../src/backend/wasm/features.ts";
-import { shareMemoryOf } from "../src/backend/wasm/shared-binary.ts";
+import { VARIANT_SECTION } from "../src/backend/wasm/module/features.ts";
+import { shareMemoryOf } from "../src/backend/wasm/module/shared-binary.ts";
 import { markVariant } from "./mark-variant.ts";
 import { checkCore, checkWebGpu } from "./sizes.ts";
 

@@ -1,4 +1,4 @@
-import { VARIANT_SECTION, type Variant } from "../src/backend/wasm/features.ts";
+import { VARIANT_SECTION, type Variant } from "../src/backend/wasm/module/features.ts";
 
 /** Appends a custom section that says which binary this is, so that one that is compiled already can be asked. */
 export function markVariant(binary: Uint8Array, variant: Variant): Buffer {

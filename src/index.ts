@@ -1,17 +1,21 @@
-export { alibiSlopes } from "./alibi.ts";
-export { attention, scaledDotProductAttention, type AttentionOptions, type AttentionResultWithLse } from "./attention.ts";
-export type { ScoreOptions } from "./attention-arguments.ts";
-export type { Layout } from "./head-layout.ts";
-export { attentionScores, type AttentionScoresOptions, type ScoreStage } from "./attention-scores.ts";
-export { attentionVarlen, type AttentionVarlenOptions } from "./attention-varlen.ts";
-export { createBlockMask, type BlockMask, type BlockMaskOptions, type MaskMod } from "./block-mask.ts";
-export { createEngine } from "./create-engine.ts";
-export type { Variant } from "./backend/wasm/features.ts";
-export type { Calibration, ParallelRate } from "./calibration.ts";
-export type { CpuEstimate, Device, GpuEstimate } from "./dispatch.ts";
-export type { AbortSignalLike, GPUBufferLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike, GpuInfo } from "./gpu-types.ts";
-export type { Engine } from "./engine.ts";
-export type { EngineRecording } from "./engine-recording.ts";
+export { createBlockMask } from "./ops/create-block-mask.ts";
+export type { SoftmaxAlgorithm } from "./calls/row-call.ts";
+export type { AbortSignalLike } from "./errors/signal.ts";
+export type { ScoreStage } from "./calls/scores-call.ts";
+export { alibiSlopes } from "./ops/alibi-slopes.ts";
+export { attention, scaledDotProductAttention, type AttentionOptions, type AttentionResultWithLse } from "./ops/attention.ts";
+export type { ScoreOptions } from "./calls/attention-arguments.ts";
+export type { Layout } from "./calls/head-layout.ts";
+export { attentionScores, type AttentionScoresOptions } from "./ops/attention-scores.ts";
+export { attentionVarlen, type AttentionVarlenOptions } from "./ops/attention-varlen.ts";
+export { type BlockMask, type BlockMaskOptions, type MaskMod } from "./calls/block-mask.ts";
+export { createEngine } from "./engine/create-engine.ts";
+export type { Variant } from "./backend/wasm/module/features.ts";
+export type { Calibration, ParallelRate } from "./engine/calibration.ts";
+export type { CpuEstimate, Device, GpuEstimate } from "./engine/dispatch.ts";
+export type { GPUBufferLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike, GpuInfo } from "./tensor/gpu-types.ts";
+export type { Engine } from "./engine/engine.ts";
+export type { EngineRecording } from "./engine/recording.ts";
 export type {
   ByteTensor,
   Downloaded,
@@ -34,14 +38,14 @@ export type {
   RecordedWithLse,
   UploadedType,
   URLLike,
-} from "./engine-types.ts";
-export { empty, type ModuleTensor } from "./empty.ts";
-export { BackendError, DisposedError, UnsupportedError } from "./errors.ts";
-export { logSoftmax, type LogSoftmaxOptions } from "./log-softmax.ts";
-export { logSumExp, type LogSumExpOptions } from "./log-sum-exp.ts";
-export { mergeStates, type PartialAttention } from "./merge-states.ts";
-export { OnlineSoftmax, type NormalizeOptions } from "./online-softmax.ts";
-export { softmax, type MaskLike, type SoftmaxAlgorithm, type SoftmaxOptions } from "./softmax.ts";
+} from "./engine/types.ts";
+export { empty, type ModuleTensor } from "./ops/empty.ts";
+export { BackendError, DisposedError, UnsupportedError } from "./errors/errors.ts";
+export { logSoftmax, type LogSoftmaxOptions } from "./ops/log-softmax.ts";
+export { logSumExp, type LogSumExpOptions } from "./ops/log-sum-exp.ts";
+export { mergeStates, type PartialAttention } from "./ops/merge-states.ts";
+export { OnlineSoftmax, type NormalizeOptions } from "./ops/online-softmax.ts";
+export { softmax, type SoftmaxOptions } from "./ops/softmax.ts";
 export {
   tensor,
   type DType,
@@ -55,4 +59,5 @@ export {
   type ShapedArray,
   type Tensor,
   type TensorLike,
-} from "./tensor.ts";
+  type MaskLike,
+} from "./tensor/tensor.ts";

@@ -1,5 +1,5 @@
-import type { Instance } from "../../src/testing.ts";
-import type { ModuleTensor } from "../../src/empty.ts";
+import type { Instance } from "../../src/testing/testing.ts";
+import type { ModuleTensor } from "../../src/ops/empty.ts";
 import type { Rows } from "../inputs.ts";
 
 /** An input and an output in module memory. */

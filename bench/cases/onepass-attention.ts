@@ -1,6 +1,6 @@
-import type { ScoreOptions } from "../../src/attention-arguments.ts";
-import type { Instance } from "../../src/testing.ts";
-import type { Tensor, TensorLike } from "../../src/tensor.ts";
+import type { ScoreOptions } from "../../src/calls/attention-arguments.ts";
+import type { Instance } from "../../src/testing/testing.ts";
+import type { Tensor, TensorLike } from "../../src/tensor/tensor.ts";
 import type { Context } from "../context.ts";
 import type { Contender, Runner } from "../contender.ts";
 import type { AttentionInput } from "../heads.ts";

@@ -1,9 +1,9 @@
-import type { Instance } from "../../src/testing.ts";
-import type { SoftmaxAlgorithm } from "../../src/softmax.ts";
+import type { SoftmaxAlgorithm } from "../../src/calls/row-call.ts";
+import type { Instance } from "../../src/testing/testing.ts";
 import type { Context } from "../context.ts";
 import type { Contender, Runner } from "../contender.ts";
 import type { Rows } from "../inputs.ts";
-import type { Tensor, TensorLike } from "../../src/tensor.ts";
+import type { Tensor, TensorLike } from "../../src/tensor/tensor.ts";
 import { ownTolerance } from "../verify.ts";
 import { borrowTensors } from "./module-tensors.ts";
 

@@ -1,4 +1,4 @@
-import type { Engine } from "../../src/engine.ts";
+import type { Engine } from "../../src/engine/engine.ts";
 import type { EngineContext } from "../context.ts";
 import type { BenchCase, Contender, Runner, Suite } from "../contender.ts";
 import { perCall, type EngineCall } from "../engine/contenders.ts";

@@ -1,5 +1,5 @@
-import { createInstance, type ModuleMemory } from "../../src/testing.ts";
-import type { TensorLike } from "../../src/tensor.ts";
+import { createInstance, type ModuleMemory } from "../../src/testing/testing.ts";
+import type { TensorLike } from "../../src/tensor/tensor.ts";
 import type { WorkingMemory } from "../contender.ts";
 import { normalHeads, type HeadShape, type Modifiers } from "../heads.ts";
 import { optionsOf } from "./onepass-attention.ts";

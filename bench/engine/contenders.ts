@@ -1,6 +1,6 @@
-import type { Engine } from "../../src/engine.ts";
-import type { EngineRecording } from "../../src/engine-recording.ts";
-import type { ResidentTensor, Tensor, TensorLike } from "../../src/tensor.ts";
+import type { Engine } from "../../src/engine/engine.ts";
+import type { EngineRecording } from "../../src/engine/recording.ts";
+import type { ResidentTensor, Tensor, TensorLike } from "../../src/tensor/tensor.ts";
 import type { Contender, Runner } from "../contender.ts";
 import type { Engines, GpuEngines } from "./engines.ts";
 

@@ -1,6 +1,6 @@
-import type { Calibration } from "../../src/calibration.ts";
-import { crossover, decide, estimateCpu, estimateGpu, FAMILIES, type Device, type Family } from "../../src/dispatch.ts";
-import type { Work } from "../../src/work.ts";
+import type { Calibration } from "../../src/engine/calibration.ts";
+import { crossover, decide, estimateCpu, estimateGpu, FAMILIES, type Device, type Family } from "../../src/engine/dispatch.ts";
+import type { Work } from "../../src/calls/work.ts";
 import { grid, workOf, type GridCall } from "../../test/dispatch/grid.ts";
 import { mistakes, replay, type TimedCall } from "../../test/dispatch/replay.ts";
 import { uniform } from "../inputs.ts";

@@ -1,6 +1,6 @@
-import type { Calibration } from "../../src/calibration.ts";
-import { createEngine } from "../../src/create-engine.ts";
-import type { Engine } from "../../src/engine.ts";
+import type { Calibration } from "../../src/engine/calibration.ts";
+import { createEngine } from "../../src/engine/create-engine.ts";
+import type { Engine } from "../../src/engine/engine.ts";
 import { type FoundGpu, findGpu } from "../gpu/find.ts";
 import { type GpuLimits, measureGpu } from "../gpu/limits.ts";
 import { GpuTimer } from "../gpu/timer.ts";

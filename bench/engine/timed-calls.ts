@@ -1,5 +1,5 @@
-import type { Engine } from "../../src/engine.ts";
-import type { Tensor } from "../../src/tensor.ts";
+import type { Engine } from "../../src/engine/engine.ts";
+import type { Tensor } from "../../src/tensor/tensor.ts";
 import type { GridCall } from "../../test/dispatch/grid.ts";
 import { repeated, standardNormal } from "../inputs.ts";
 import { median } from "../statistics.ts";

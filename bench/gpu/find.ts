@@ -1,5 +1,5 @@
-import { findDevice } from "../../src/backend/webgpu/device.ts";
-import type { GPULike } from "../../src/gpu-types.ts";
+import { findDevice } from "../../src/backend/webgpu/device/device.ts";
+import type { GPULike } from "../../src/tensor/gpu-types.ts";
 
 /** A GPU to measure, open for the engine and for plain WGSL at once. */
 export interface FoundGpu {

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import type { Variant } from "../../src/testing.ts";
+import type { Variant } from "../../src/testing/testing.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 

@@ -1,4 +1,4 @@
-import type { Variant } from "../../src/testing.ts";
+import type { Variant } from "../../src/testing/testing.ts";
 import type { Limit, Runner } from "../contender.ts";
 import { timeTasks, type TimingPlan } from "../timing.ts";
 import { buildLoops, type Loops } from "./build.ts";

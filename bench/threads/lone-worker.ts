@@ -1,6 +1,6 @@
 // Runs in a worker: makes calls on one thread, by itself, whenever it is told to. Several of these are what the machine allows at most.
 import { parentPort, workerData } from "node:worker_threads";
-import { createInstance } from "../../src/testing.ts";
+import { createInstance } from "../../src/testing/testing.ts";
 import type { LoneTask } from "./lone-workers.ts";
 
 const { op, operands, outShape, calls } = workerData as LoneTask;

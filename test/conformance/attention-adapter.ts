@@ -1,4 +1,5 @@
-import { type ScoreOptions, type ScoreStage, type TensorLike } from "../../src/index.ts";
+import type { ScoreStage } from "../../src/calls/scores-call.ts";
+import type { ScoreOptions, TensorLike } from "../../src/index.ts";
 import { countOf, offsetsOf, stridesOf } from "../reference/indices.ts";
 import type { Subject } from "../support/subjects.ts";
 

@@ -1,6 +1,7 @@
+import { createBlockMask } from "../../src/ops/create-block-mask.ts";
 import { describe, expect, test, vi } from "vitest";
-import { type AttentionOptions, BackendError, type ScoreOptions, createBlockMask, tensor } from "../../src/index.ts";
-import { type Instance, createInstance } from "../../src/testing.ts";
+import { type AttentionOptions, BackendError, type ScoreOptions, tensor } from "../../src/index.ts";
+import { type Instance, createInstance } from "../../src/testing/testing.ts";
 import { type AttentionSizes, attentionCase } from "../cases/attention.ts";
 import { Placements, operandsFor, shapesOf } from "../support/attention.ts";
 import { maskBytes, numbers } from "../support/numbers.ts";

@@ -1,3 +1,4 @@
+import { createBlockMask } from "../../src/ops/create-block-mask.ts";
 import { describe, expect, test } from "vitest";
 import {
   type AttentionOptions,
@@ -9,12 +10,11 @@ import {
   attention,
   attentionScores,
   attentionVarlen,
-  createBlockMask,
   mergeStates,
   scaledDotProductAttention,
   tensor,
 } from "../../src/index.ts";
-import { createInstance } from "../../src/testing.ts";
+import { createInstance } from "../../src/testing/testing.ts";
 import { type BadInput, type ErrorType, expectThrown as expectError, thrown } from "../support/thrown.ts";
 
 // Bad input: the type of error, and the message in full, which starts with the quoted name of the argument. What TypeScript

@@ -29,8 +29,8 @@ function examplesOf(file: string): Example[] {
   );
 }
 
-const examples = readdirSync(source)
-  .filter((file) => file.endsWith(".ts"))
+const examples = readdirSync(source, { recursive: true, encoding: "utf8" })
+  .filter((file) => file.endsWith(".ts") && !file.includes("generated"))
   .flatMap(examplesOf);
 
 describe("examples in the documentation", () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { createInstance, hasRelaxedSimd } from "../../src/testing.ts";
+import { createInstance, hasRelaxedSimd } from "../../src/testing/testing.ts";
 import { runModule } from "../support/child.ts";
 import { numbers } from "../support/numbers.ts";
 import { unavailable } from "../support/variants.ts";
@@ -10,7 +10,7 @@ describe("import", () => {
   test("compiles, allocates and starts nothing; the first call does", async () => {
     const printed = await runModule(`
       // Node strips types with a WebAssembly module of its own: make it load that first.
-      await import(ONEPASS.replace("index.ts", "errors.ts"));
+      await import(ONEPASS.replace("index.ts", "errors/errors.ts"));
       const used = [];
       for (const name of ["Module", "Instance", "Memory", "Table", "Global"]) {
         WebAssembly[name] = class { constructor() { used.push(name); throw new Error(name + " at import"); } };
@@ -101,7 +101,7 @@ describe("ONEPASS_WASM", () => {
 
   test("an engine without SIMD is an UnsupportedError", async () => {
     const printed = await runModule(`
-      await import(ONEPASS.replace("index.ts", "errors.ts"));
+      await import(ONEPASS.replace("index.ts", "errors/errors.ts"));
       WebAssembly.validate = () => false;
       const { softmax } = await import(ONEPASS);
       try { softmax(new Float32Array(2)); } catch (error) { console.log(error.name); }

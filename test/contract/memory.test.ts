@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { BackendError, DisposedError, tensor } from "../../src/index.ts";
-import { createInstance, type Instance } from "../../src/testing.ts";
-import { ModuleMemory } from "../../src/backend/wasm/memory.ts";
+import { createInstance, type Instance } from "../../src/testing/testing.ts";
+import { ModuleMemory } from "../../src/backend/wasm/module/memory.ts";
 import { maskBytes, numbers, random } from "../support/numbers.ts";
 import { thrown } from "../support/thrown.ts";
 import { describeVariants } from "../support/variants.ts";

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { type PreparedTask, type Prepare, type ProbeName, type ProbeTask, PROBES, type Sample, calibrate, fit } from "../../src/calibrate.ts";
-import { type Calibration, parseCalibration } from "../../src/calibration.ts";
-import { type Device, estimateCpu, estimateGpu } from "../../src/dispatch.ts";
-import { attentionWorkOf, rowWorkOf } from "../../src/work.ts";
+import { type PreparedTask, type Prepare, type ProbeName, type ProbeTask, PROBES, type Sample, calibrate, fit } from "../../src/engine/calibrate.ts";
+import { type Calibration, parseCalibration } from "../../src/engine/calibration.ts";
+import { type Device, estimateCpu, estimateGpu } from "../../src/engine/dispatch.ts";
+import { attentionWorkOf, rowWorkOf } from "../../src/calls/work.ts";
 import { MACHINES, modelRig } from "./device-models.ts";
 
 /** A machine of which every figure is known. */

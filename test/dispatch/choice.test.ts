@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, test } from "vitest";
-import { calibrate } from "../../src/calibrate.ts";
-import { type Calibration, parseCalibration } from "../../src/calibration.ts";
-import { FAMILIES, crossover, decide } from "../../src/dispatch.ts";
-import { attentionWorkOf, rowWorkOf } from "../../src/work.ts";
+import { calibrate } from "../../src/engine/calibrate.ts";
+import { type Calibration, parseCalibration } from "../../src/engine/calibration.ts";
+import { FAMILIES, crossover, decide } from "../../src/engine/dispatch.ts";
+import { attentionWorkOf, rowWorkOf } from "../../src/calls/work.ts";
 import { MACHINES, type Machine, anyMachine, cpuSeconds, gpuSeconds, modelRig, timed } from "./device-models.ts";
 import { type GridCall, grid, kindOf, workOf } from "./grid.ts";
 import { type DispatchTable, type Judged, mistakes, parseTable, recordedTables, replay, rightPart } from "./replay.ts";

@@ -1,5 +1,5 @@
-import type { Prepare, ProbeTask } from "../../src/calibrate.ts";
-import type { Device } from "../../src/dispatch.ts";
+import type { Prepare, ProbeTask } from "../../src/engine/calibrate.ts";
+import type { Device } from "../../src/engine/dispatch.ts";
 import { random } from "../support/numbers.ts";
 import { type GridCall, grid } from "./grid.ts";
 import type { TimedCall } from "./replay.ts";

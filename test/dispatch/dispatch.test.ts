@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import type { Calibration } from "../../src/calibration.ts";
-import { type DispatchState, FAMILIES, crossover, decide, duration, estimateCpu, estimateGpu } from "../../src/dispatch.ts";
-import { BackendError, UnsupportedError } from "../../src/errors.ts";
-import { type Work, attentionWorkOf, rowWorkOf } from "../../src/work.ts";
+import type { Calibration } from "../../src/engine/calibration.ts";
+import { type DispatchState, FAMILIES, crossover, decide, duration, estimateCpu, estimateGpu } from "../../src/engine/dispatch.ts";
+import { BackendError, UnsupportedError } from "../../src/errors/errors.ts";
+import { type Work, attentionWorkOf, rowWorkOf } from "../../src/calls/work.ts";
 import { fc } from "../support/property.ts";
 import { thrown } from "../support/thrown.ts";
 

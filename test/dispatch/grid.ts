@@ -1,4 +1,4 @@
-import { type Work, attentionWorkOf, rowWorkOf } from "../../src/work.ts";
+import { type Work, attentionWorkOf, rowWorkOf } from "../../src/calls/work.ts";
 
 /** A call of f32 with operands and result in arrays, as tables name it. Dispatch has a choice only there. */
 export type GridCall =

@@ -1,6 +1,6 @@
 import { readFileSync, readdirSync } from "node:fs";
-import { type Calibration, parseCalibration } from "../../src/calibration.ts";
-import { type Device, decide } from "../../src/dispatch.ts";
+import { type Calibration, parseCalibration } from "../../src/engine/calibration.ts";
+import { type Device, decide } from "../../src/engine/dispatch.ts";
 import { type GridCall, workOf } from "./grid.ts";
 
 // A table of calls timed on both sides of a machine is replayed through dispatch: would it have chosen the faster side?

@@ -1,13 +1,13 @@
+import { createBlockMask } from "../../src/ops/create-block-mask.ts";
 import { describe, expect, test } from "vitest";
-import { type AttentionOptions, parseAttention } from "../../src/attention.ts";
-import { parseAttentionScores } from "../../src/attention-scores.ts";
-import { parseAttentionVarlen } from "../../src/attention-varlen.ts";
-import { createBlockMask } from "../../src/block-mask.ts";
-import { keyRange } from "../../src/key-range.ts";
-import { parseLogSumExp } from "../../src/log-sum-exp.ts";
-import { parseMergeStates } from "../../src/merge-states.ts";
-import { parseSoftmax } from "../../src/softmax.ts";
-import { attentionWork, attentionWorkOf, mergeWork, rowWork, rowWorkOf, scoresWork, standIn, visibleScores } from "../../src/work.ts";
+import { type AttentionOptions, parseAttention } from "../../src/ops/attention.ts";
+import { parseAttentionScores } from "../../src/ops/attention-scores.ts";
+import { parseAttentionVarlen } from "../../src/ops/attention-varlen.ts";
+import { keyRange } from "../../src/calls/key-range.ts";
+import { parseLogSumExp } from "../../src/ops/log-sum-exp.ts";
+import { parseMergeStates } from "../../src/ops/merge-states.ts";
+import { parseSoftmax } from "../../src/ops/softmax.ts";
+import { attentionWork, attentionWorkOf, mergeWork, rowWork, rowWorkOf, scoresWork, standIn, visibleScores } from "../../src/calls/work.ts";
 import { fc } from "../support/property.ts";
 
 const f32 = (...shape: number[]) => standIn(shape, "f32");

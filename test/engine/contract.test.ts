@@ -16,10 +16,10 @@ import {
   softmax,
   tensor,
 } from "../../src/index.ts";
-import { binaryOf } from "../../src/backend/wasm/runtime.ts";
-import { shareMemoryOf } from "../../src/backend/wasm/shared-binary.ts";
-import { hasRelaxedSimd } from "../../src/backend/wasm/features.ts";
-import { parseCalibration } from "../../src/calibration.ts";
+import { binaryOf } from "../../src/backend/wasm/module/runtime.ts";
+import { shareMemoryOf } from "../../src/backend/wasm/module/shared-binary.ts";
+import { hasRelaxedSimd } from "../../src/backend/wasm/module/features.ts";
+import { parseCalibration } from "../../src/engine/calibration.ts";
 import { calibrationOf } from "./calibration.ts";
 import { alteredGpu, nullGpu } from "./null-gpu.ts";
 

@@ -1,6 +1,6 @@
 import { beforeAll, expect, test } from "vitest";
 import type { Tensor } from "../../src/index.ts";
-import { createInstance } from "../../src/testing.ts";
+import { createInstance } from "../../src/testing/testing.ts";
 import { type AttentionCase, attentionCase } from "../cases/attention.ts";
 import { countOf } from "../reference/indices.ts";
 import { operandsFor, run, shapesOf } from "../support/attention.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { createInstance } from "../../src/testing.ts";
-import { STATE_BYTES } from "../../src/backend/wasm/kernels.ts";
+import { createInstance } from "../../src/testing/testing.ts";
+import { STATE_BYTES } from "../../src/backend/wasm/module/kernels.ts";
 import { words } from "../support/layouts.ts";
 import { numbers } from "../support/numbers.ts";
 import { describeVariants } from "../support/variants.ts";

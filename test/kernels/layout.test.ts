@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { TILE } from "../../src/block-mask.ts";
-import { STAGED_KEYS } from "../../src/backend/wasm/attention-operands.ts";
-import * as layout from "../../src/backend/wasm/attention-layout.ts";
-import { STAGE_MASKED, STAGE_RAW, STAGE_SOFTCAPPED } from "../../src/backend/wasm/attention-scores.ts";
+import { BLOCK_ROWS, CHUNK_KEYS, TILE_KEYS } from "../../src/calls/blocks.ts";
+import { TILE } from "../../src/calls/block-mask.ts";
+import { STAGED_KEYS } from "../../src/backend/wasm/plans/attention-operands.ts";
+import * as layout from "../../src/backend/wasm/plans/attention-layout.ts";
+import { STAGE_MASKED, STAGE_RAW, STAGE_SOFTCAPPED } from "../../src/backend/wasm/plans/attention-scores.ts";
 
 // Kernels and TypeScript each state where things lie; this reads the kernels' source and compares.
 
@@ -33,15 +34,15 @@ describe("the layout of attention in the kernels and in TypeScript", () => {
   const valueOf = (name: string): number => kernel.get(name) ?? NaN;
 
   test("sizes of blocks and tiles", () => {
-    expect(layout.BLOCK_ROWS).toBe(valueOf("BLOCK_ROWS"));
-    expect(layout.TILE_KEYS).toBe(valueOf("TILE_KEYS"));
+    expect(BLOCK_ROWS).toBe(valueOf("BLOCK_ROWS"));
+    expect(TILE_KEYS).toBe(valueOf("TILE_KEYS"));
     expect(TILE).toBe(valueOf("TILE_KEYS"));
     expect(TILE).toBe(valueOf("BLOCK_ROWS"));
   });
 
   test("chunks and parts of a staged call end where tiles do", () => {
-    expect(STAGED_KEYS).toBe(layout.CHUNK_KEYS);
-    expect(layout.CHUNK_KEYS % valueOf("TILE_KEYS")).toBe(0);
+    expect(STAGED_KEYS).toBe(CHUNK_KEYS.wasm);
+    expect(CHUNK_KEYS.wasm % valueOf("TILE_KEYS")).toBe(0);
   });
 
   test("columns of the row table, in bytes there and in words here", () => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync, statSync } from "node:fs";
 import { join, sep } from "node:path";
 import { type BuildOptions, build } from "esbuild";
-import { decode } from "../../src/backend/wasm/inlined.ts";
+import { decode } from "../../src/backend/wasm/module/inlined.ts";
 import { VARIANTS, type Variant } from "./report.ts";
 
 /** What a package holds besides dist/. */

@@ -1,5 +1,6 @@
+import { createBlockMask } from "../../src/ops/create-block-mask.ts";
 import { describe, expect, test } from "vitest";
-import { createBlockMask, tensor } from "../../src/index.ts";
+import { tensor } from "../../src/index.ts";
 import { attentionCase } from "../cases/attention.ts";
 import { sinks } from "../cases/attention-options.ts";
 import type { AttentionOptions } from "../reference/attention.ts";

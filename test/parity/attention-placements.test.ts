@@ -1,6 +1,7 @@
+import type { MaskLike } from "../../src/tensor/tensor.ts";
 import { describe, expect, test } from "vitest";
-import { type Layout, type MaskLike, type Tensor, tensor } from "../../src/index.ts";
-import { createInstance } from "../../src/testing.ts";
+import { type Layout, type Tensor, tensor } from "../../src/index.ts";
+import { createInstance } from "../../src/testing/testing.ts";
 import { type AttentionCase, attentionCase } from "../cases/attention.ts";
 import { bias, mask, slopes } from "../cases/attention-options.ts";
 import type { AttentionOptions as ReferenceOptions } from "../reference/attention.ts";

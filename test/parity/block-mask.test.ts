@@ -1,5 +1,6 @@
+import { createBlockMask } from "../../src/ops/create-block-mask.ts";
 import { describe, expect, test } from "vitest";
-import { type MaskMod, createBlockMask } from "../../src/index.ts";
+import type { MaskMod } from "../../src/index.ts";
 import { type AttentionCase, attentionCase } from "../cases/attention.ts";
 import { countOf } from "../reference/indices.ts";
 import { expectAttention, expectedOf, operandsFor, run, toleranceFor } from "../support/attention.ts";

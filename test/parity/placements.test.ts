@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type FloatArray, type Tensor, tensor } from "../../src/index.ts";
-import { createInstance } from "../../src/testing.ts";
+import { createInstance } from "../../src/testing/testing.ts";
 import { countOf } from "../reference/indices.ts";
 import { type Layout, hostHomes, layoutsIn, place, readTensor, store } from "../support/layouts.ts";
 import { maskBytes, numbersOf } from "../support/numbers.ts";

@@ -1,17 +1,17 @@
-import { parseAttentionScores } from "../../src/attention-scores.ts";
-import { parseAttentionVarlen } from "../../src/attention-varlen.ts";
-import { parseAttention } from "../../src/attention.ts";
-import type { AttentionCall } from "../../src/attention-call.ts";
-import { recordAttentionScores } from "../../src/backend/webgpu/attention-scores.ts";
-import { recordAttention } from "../../src/backend/webgpu/attention.ts";
-import { BufferPool, READBACK } from "../../src/backend/webgpu/buffers.ts";
-import { recordMergeStates } from "../../src/backend/webgpu/merge-states.ts";
-import { PipelineCache } from "../../src/backend/webgpu/pipelines.ts";
-import { Recorder, type Slice } from "../../src/backend/webgpu/recorder.ts";
-import { type DeviceTraits, traitsOf } from "../../src/backend/webgpu/traits.ts";
+import { parseAttentionScores } from "../../src/ops/attention-scores.ts";
+import { parseAttentionVarlen } from "../../src/ops/attention-varlen.ts";
+import { parseAttention } from "../../src/ops/attention.ts";
+import type { AttentionCall } from "../../src/calls/attention-call.ts";
+import { recordAttentionScores } from "../../src/backend/webgpu/plans/attention-scores.ts";
+import { recordAttention } from "../../src/backend/webgpu/plans/attention.ts";
+import { BufferPool, READBACK } from "../../src/backend/webgpu/device/buffers.ts";
+import { recordMergeStates } from "../../src/backend/webgpu/plans/merge-states.ts";
+import { PipelineCache } from "../../src/backend/webgpu/device/pipelines.ts";
+import { Recorder, type Slice } from "../../src/backend/webgpu/recorder/recorder.ts";
+import { type DeviceTraits, traitsOf } from "../../src/backend/webgpu/device/traits.ts";
 import type { Tensor } from "../../src/index.ts";
-import { parseMergeStates } from "../../src/merge-states.ts";
-import { elementCount } from "../../src/shape.ts";
+import { parseMergeStates } from "../../src/ops/merge-states.ts";
+import { elementCount } from "../../src/tensor/shape.ts";
 import type { Subject } from "./subjects.ts";
 
 // A device with nothing around it: calls are recorded, encoded and read back, so that kernels are tested without an engine, and

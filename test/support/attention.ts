@@ -1,5 +1,7 @@
+import { createBlockMask } from "../../src/ops/create-block-mask.ts";
+import type { MaskLike } from "../../src/tensor/tensor.ts";
 import { expect } from "vitest";
-import { type Layout, type MaskLike, type ScoreOptions, type Tensor, type TensorLike, createBlockMask } from "../../src/index.ts";
+import type { Layout, ScoreOptions, Tensor, TensorLike } from "../../src/index.ts";
 import type { AttentionSizes } from "../cases/attention.ts";
 import * as reference from "../reference/attention.ts";
 import { countOf, offsetsOf, stridesOf } from "../reference/indices.ts";

@@ -1,8 +1,10 @@
-import type { SoftmaxAlgorithm, Tensor, TensorLike, MaskLike } from "../../src/index.ts";
-import type { Instance } from "../../src/testing.ts";
+import type { MaskLike } from "../../src/tensor/tensor.ts";
+import type { SoftmaxAlgorithm } from "../../src/calls/row-call.ts";
+import type { Tensor, TensorLike } from "../../src/index.ts";
+import type { Instance } from "../../src/testing/testing.ts";
 import * as reference from "../reference/rows.ts";
 import type { Awaitable, Subject } from "./subjects.ts";
-import { type FloatType, type Op } from "./tolerances.ts";
+import type { FloatType, Op } from "./tolerances.ts";
 
 export const ALGORITHMS: readonly SoftmaxAlgorithm[] = ["standard", "safe", "online", "auto"];
 export const OPS: readonly Op[] = ["softmax", "logSoftmax", "logSumExp"];

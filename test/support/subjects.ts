@@ -14,9 +14,9 @@ import type {
   Tensor,
   TensorLike,
 } from "../../src/index.ts";
-import type { Cpu } from "../../src/backend/wasm/cpu.ts";
+import type { Cpu } from "../../src/backend/wasm/drivers/cpu.ts";
 import { createEngine, mergeStates } from "../../src/index.ts";
-import { type Instance, type Variant, createInstance, hasRelaxedSimd } from "../../src/testing.ts";
+import { type Instance, type Variant, createInstance, hasRelaxedSimd } from "../../src/testing/testing.ts";
 import { type Cut, type FoundGpu, cutGpu, findGpu, pipelineCount } from "./gpu.ts";
 import { type Store, dtypeOf } from "./layouts.ts";
 import type { Backend, FloatType } from "./tolerances.ts";

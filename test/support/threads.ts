@@ -1,16 +1,16 @@
-import { parseAttention } from "../../src/attention.ts";
-import { parseAttentionScores, runScoresCall } from "../../src/attention-scores.ts";
-import { parseAttentionVarlen } from "../../src/attention-varlen.ts";
-import { hostScoreCall } from "../../src/attention-call.ts";
-import type { Cpu } from "../../src/backend/wasm/cpu.ts";
-import { type CpuOptions, createCpu } from "../../src/backend/wasm/create-cpu.ts";
-import type { Tuning } from "../../src/backend/wasm/schedule.ts";
-import { emptyOn } from "../../src/empty.ts";
+import { parseAttention } from "../../src/ops/attention.ts";
+import { parseAttentionScores, runScoresCall } from "../../src/ops/attention-scores.ts";
+import { parseAttentionVarlen } from "../../src/ops/attention-varlen.ts";
+import { hostScoreCall } from "../../src/calls/attention-call.ts";
+import type { Cpu } from "../../src/backend/wasm/drivers/cpu.ts";
+import { type CpuOptions, createCpu } from "../../src/backend/wasm/drivers/create-cpu.ts";
+import type { Tuning } from "../../src/backend/wasm/plans/schedule.ts";
+import { emptyOn } from "../../src/ops/empty.ts";
 import { mergeStates } from "../../src/index.ts";
-import { parseLogSoftmax } from "../../src/log-softmax.ts";
-import { parseLogSumExp } from "../../src/log-sum-exp.ts";
-import { mapScoreCall } from "../../src/map-call.ts";
-import { parseSoftmax } from "../../src/softmax.ts";
+import { parseLogSoftmax } from "../../src/ops/log-softmax.ts";
+import { parseLogSumExp } from "../../src/ops/log-sum-exp.ts";
+import { mapScoreCall } from "../../src/calls/map-call.ts";
+import { parseSoftmax } from "../../src/ops/softmax.ts";
 import { type Subject, keepInModule } from "./subjects.ts";
 
 /** Shares whatever can be cut, however short, and cuts it as finely as can be: what small cases need to be about threads at all. */

@@ -1,5 +1,5 @@
 import { describe, test } from "vitest";
-import { createInstance, hasRelaxedSimd, type Instance, type Variant } from "../../src/testing.ts";
+import { createInstance, hasRelaxedSimd, type Instance, type Variant } from "../../src/testing/testing.ts";
 
 /** Which subjects this process is about (subjects.ts); suites of the binaries themselves are left to a process that is about both. */
 export const CHOSEN: readonly string[] = (process.env["ONEPASS_SUBJECTS"] ?? "baseline relaxed engine").split(" ");

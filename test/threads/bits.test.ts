@@ -1,7 +1,8 @@
+import type { MaskLike } from "../../src/tensor/tensor.ts";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Cpu } from "../../src/backend/wasm/cpu.ts";
-import { type MaskLike, type Tensor, tensor } from "../../src/index.ts";
-import { createInstance } from "../../src/testing.ts";
+import type { Cpu } from "../../src/backend/wasm/drivers/cpu.ts";
+import { type Tensor, tensor } from "../../src/index.ts";
+import { createInstance } from "../../src/testing/testing.ts";
 import { COMBINED_OPTIONS, SINGLE_OPTIONS } from "../cases/attention-options.ts";
 import { type AttentionCase, DECODE_LIMIT_CASES, OPTION_CASES, attentionCase } from "../cases/attention.ts";
 import { AXIS_CASES, BROADCAST_CASES, REDUCTION_CASES, SIZE_CASES } from "../cases/rows.ts";

@@ -3,8 +3,8 @@ import { runModule } from "../support/child.ts";
 
 // In a process of its own: what has to end by itself, and what must not.
 
-const CPU = new URL("../../src/backend/wasm/create-cpu.ts", import.meta.url).href;
-const PARSE = new URL("../../src/attention.ts", import.meta.url).href;
+const CPU = new URL("../../src/backend/wasm/drivers/create-cpu.ts", import.meta.url).href;
+const PARSE = new URL("../../src/ops/attention.ts", import.meta.url).href;
 const PRELUDE = `
   import { createCpu } from ${JSON.stringify(CPU)};
   import { parseAttention } from ${JSON.stringify(PARSE)};

@@ -1,7 +1,7 @@
+import { CHUNK_KEYS } from "../../src/calls/blocks.ts";
 import { describe, expect, test } from "vitest";
-import { CHUNK_KEYS } from "../../src/backend/wasm/attention-layout.ts";
-import { MAX_TASKS } from "../../src/backend/wasm/control.ts";
-import { type Cost, TUNING, cutRows, cutsKeys, joinTasks, keyChunks, threadsFor, workPerTask } from "../../src/backend/wasm/schedule.ts";
+import { MAX_TASKS } from "../../src/backend/wasm/drivers/control.ts";
+import { type Cost, TUNING, cutRows, cutsKeys, joinTasks, keyChunks, threadsFor, workPerTask } from "../../src/backend/wasm/plans/schedule.ts";
 import { fc } from "../support/property.ts";
 
 describe("rows", () => {
@@ -42,17 +42,17 @@ describe("rows", () => {
 });
 
 describe("keys", () => {
-  test("every key that is seen is in exactly one chunk; chunks begin at multiples of CHUNK_KEYS, in ascending order", () => {
+  test("every key that is seen is in exactly one chunk; chunks begin at multiples of CHUNK_KEYS.wasm, in ascending order", () => {
     fc.assert(
       fc.property(fc.nat(10_000), fc.nat(10_000), (a, b) => {
         const [low, high] = [Math.min(a, b), Math.max(a, b)];
         const chunks = keyChunks(low, high);
-        let next = Math.floor(low / CHUNK_KEYS) * CHUNK_KEYS;
+        let next = Math.floor(low / CHUNK_KEYS.wasm) * CHUNK_KEYS.wasm;
         for (const { from, to } of chunks) {
-          expect(from % CHUNK_KEYS).toBe(0);
+          expect(from % CHUNK_KEYS.wasm).toBe(0);
           expect(from).toBe(next);
           expect(to).toBeGreaterThan(from);
-          expect(to - from).toBeLessThanOrEqual(CHUNK_KEYS);
+          expect(to - from).toBeLessThanOrEqual(CHUNK_KEYS.wasm);
           next = to;
         }
         if (low < high) expect(next).toBe(high);
@@ -60,9 +60,9 @@ describe("keys", () => {
     );
   });
 
-  test.each([0, 1, CHUNK_KEYS - 1, CHUNK_KEYS, CHUNK_KEYS + 1, 2 * CHUNK_KEYS, 2 * CHUNK_KEYS + 1])("%d keys", (keys) => {
+  test.each([0, 1, CHUNK_KEYS.wasm - 1, CHUNK_KEYS.wasm, CHUNK_KEYS.wasm + 1, 2 * CHUNK_KEYS.wasm, 2 * CHUNK_KEYS.wasm + 1])("%d keys", (keys) => {
     const chunks = keyChunks(0, keys);
-    expect(chunks.length).toBe(Math.ceil(keys / CHUNK_KEYS));
+    expect(chunks.length).toBe(Math.ceil(keys / CHUNK_KEYS.wasm));
   });
 
   test("blocks are cut only where there are few of them and several threads", () => {

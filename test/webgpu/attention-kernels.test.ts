@@ -1,16 +1,16 @@
+import { createBlockMask } from "../../src/ops/create-block-mask.ts";
 import { beforeAll, describe, expect, test } from "vitest";
-import { type Part, cutParts, bindSpan, gridOf, keyBases, spanOf, tileTable } from "../../src/backend/webgpu/attention-operands.ts";
-import { chunkStates, pushBlocks } from "../../src/backend/webgpu/attention.ts";
+import { type Part, cutParts, bindSpan, gridOf, keyBases, spanOf, tileTable } from "../../src/backend/webgpu/plans/attention-operands.ts";
+import { chunkStates, pushBlocks } from "../../src/backend/webgpu/plans/attention.ts";
 import { ATTENTION_KEYS, type AttentionKey, attentionKey, attentionNeeds, attentionProgram } from "../../src/backend/webgpu/kernels/attention.ts";
 import { MERGE_CHUNKS, MERGE_PAIR } from "../../src/backend/webgpu/kernels/merge.ts";
 import { TILE_OPEN, TILE_SKIPPED } from "../../src/backend/webgpu/kernels/score-modifiers.ts";
 import { scoresProgram } from "../../src/backend/webgpu/kernels/scores.ts";
-import { PipelineCache } from "../../src/backend/webgpu/pipelines.ts";
-import type { Program } from "../../src/backend/webgpu/program.ts";
-import { BASE_TRAITS } from "../../src/backend/webgpu/traits.ts";
-import { TooLargeError } from "../../src/errors.ts";
-import { createBlockMask } from "../../src/index.ts";
-import { keyRange } from "../../src/key-range.ts";
+import { PipelineCache } from "../../src/backend/webgpu/device/pipelines.ts";
+import type { Program } from "../../src/backend/webgpu/device/program.ts";
+import { BASE_TRAITS } from "../../src/backend/webgpu/device/traits.ts";
+import { TooLargeError } from "../../src/errors/errors.ts";
+import { keyRange } from "../../src/calls/key-range.ts";
 import { byName } from "../support/by-name.ts";
 import { nullGpu } from "./toy.ts";
 

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { parseAttention } from "../../src/attention.ts";
-import { CHUNK_KEYS } from "../../src/backend/webgpu/kernels/attention.ts";
-import type { DeviceTraits } from "../../src/backend/webgpu/traits.ts";
-import { Recorder } from "../../src/backend/webgpu/recorder.ts";
-import { TooLargeError } from "../../src/errors.ts";
+import { parseAttention } from "../../src/ops/attention.ts";
+import { CHUNK_KEYS } from "../../src/calls/blocks.ts";
+import type { DeviceTraits } from "../../src/backend/webgpu/device/traits.ts";
+import { Recorder } from "../../src/backend/webgpu/recorder/recorder.ts";
+import { TooLargeError } from "../../src/errors/errors.ts";
 import { type AttentionCase, attentionCase } from "../cases/attention.ts";
 import { COMBINED_OPTIONS, type OptionCase, SINGLE_OPTIONS, sinks } from "../cases/attention-options.ts";
 import type { AttentionOptions } from "../reference/attention.ts";
@@ -14,11 +14,11 @@ import { HALF_FORMS, halved } from "../support/half.ts";
 import type { Subject } from "../support/subjects.ts";
 import { expectSameBits } from "../support/tolerances.ts";
 import { unavailable } from "../support/variants.ts";
-import { recordAttention } from "../../src/backend/webgpu/attention.ts";
-import { recordMergeStates } from "../../src/backend/webgpu/merge-states.ts";
-import { parseMergeStates } from "../../src/merge-states.ts";
-import { elementCount } from "../../src/shape.ts";
-import { DeviceArray } from "../../src/tensor.ts";
+import { recordAttention } from "../../src/backend/webgpu/plans/attention.ts";
+import { recordMergeStates } from "../../src/backend/webgpu/plans/merge-states.ts";
+import { parseMergeStates } from "../../src/ops/merge-states.ts";
+import { elementCount } from "../../src/tensor/shape.ts";
+import { DeviceArray } from "../../src/tensor/tensor.ts";
 import { someGpu } from "./toy.ts";
 
 // What the suites over engines do not reach: kernels of devices that grant less, f16 in both ways, calls in several dispatches,
@@ -247,7 +247,7 @@ function suite(adapterOf: GPU): void {
 
   describe("decode", () => {
     test("a sink counts once, however many chunks there are", async () => {
-      for (const keys of [CHUNK_KEYS - 1, CHUNK_KEYS, CHUNK_KEYS + 1, 9 * CHUNK_KEYS + 5]) {
+      for (const keys of [CHUNK_KEYS.webgpu - 1, CHUNK_KEYS.webgpu, CHUNK_KEYS.webgpu + 1, 9 * CHUNK_KEYS.webgpu + 5]) {
         const c = attentionCase({ heads: 4, kvHeads: 2, queries: 2, keys, dim: 8 });
         await check(on(), c, { sinks: sinks(c) });
         await check(on(), c, { sinks: sinks(c), mask: { values: [0], shape: [1] } });

@@ -1,12 +1,12 @@
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
-import { READBACK } from "../../src/backend/webgpu/buffers.ts";
-import { findDevice } from "../../src/backend/webgpu/device.ts";
-import { Gpu } from "../../src/backend/webgpu/gpu.ts";
-import type { Job } from "../../src/backend/webgpu/job.ts";
-import { ResidentTensor } from "../../src/backend/webgpu/resident-tensor.ts";
-import { BackendError, DisposedError, UnsupportedError } from "../../src/errors.ts";
-import { DeviceArray, type GpuTensor, deviceView } from "../../src/tensor.ts";
+import { WebGpuBackend } from "../../src/backend/webgpu/recorder/backend.ts";
+import { READBACK } from "../../src/backend/webgpu/device/buffers.ts";
+import { findDevice } from "../../src/backend/webgpu/device/device.ts";
+import { Gpu } from "../../src/backend/webgpu/recorder/gpu.ts";
+import type { Job } from "../../src/backend/webgpu/recorder/job.ts";
+import { ResidentTensor } from "../../src/backend/webgpu/device/resident-tensor.ts";
+import { BackendError, DisposedError, UnsupportedError } from "../../src/errors/errors.ts";
+import { DeviceArray, type GpuTensor, deviceView } from "../../src/tensor/tensor.ts";
 import { unavailable } from "../support/variants.ts";
 import { TOY_UNIFORMS, numbersOf, openForSuite, openOn, runToy, someGpu, toyJob, toyProgram } from "./toy.ts";
 

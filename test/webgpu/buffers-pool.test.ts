@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { BufferPool, CHECKED_BYTES, NUMBERS, READBACK, pooledBytes, sizeClass } from "../../src/backend/webgpu/buffers.ts";
-import { BackendError } from "../../src/errors.ts";
+import { BufferPool, CHECKED_BYTES, NUMBERS, READBACK, pooledBytes, sizeClass } from "../../src/backend/webgpu/device/buffers.ts";
+import { BackendError } from "../../src/errors/errors.ts";
 
 /** A device of which only the buffers matter; `starved` buffers find no memory. */
 function fakeDevice(starved: (size: number) => boolean = () => false) {

@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from "vitest";
-import { type FoundDevice, type NoDevice, findDevice } from "../../src/backend/webgpu/device.ts";
-import { BASE_TRAITS, storageOf } from "../../src/backend/webgpu/traits.ts";
+import { type FoundDevice, type NoDevice, findDevice } from "../../src/backend/webgpu/device/device.ts";
+import { BASE_TRAITS, storageOf } from "../../src/backend/webgpu/device/traits.ts";
 import { nullGpu } from "./toy.ts";
 
 function found(search: FoundDevice | NoDevice): FoundDevice {

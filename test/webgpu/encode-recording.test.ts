@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import type { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
-import type { Recording } from "../../src/backend/webgpu/recording.ts";
-import { ResidentTensor } from "../../src/backend/webgpu/resident-tensor.ts";
-import { BackendError, DisposedError } from "../../src/errors.ts";
+import type { WebGpuBackend } from "../../src/backend/webgpu/recorder/backend.ts";
+import type { Recording } from "../../src/backend/webgpu/recorder/recording.ts";
+import { ResidentTensor } from "../../src/backend/webgpu/device/resident-tensor.ts";
+import { BackendError, DisposedError } from "../../src/errors/errors.ts";
 import { unavailable } from "../support/variants.ts";
 import { type Operand, type ToyOptions, numbersOf, openForSuite, openOn, runToy, someGpu, toyJob, toyProgram } from "./toy.ts";
 

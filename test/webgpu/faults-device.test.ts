@@ -1,11 +1,11 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { describe, expect, onTestFinished, test } from "vitest";
-import type { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
-import { CHECKED_BYTES } from "../../src/backend/webgpu/buffers.ts";
-import type { Job } from "../../src/backend/webgpu/job.ts";
-import { BackendError, DisposedError, TooLargeError } from "../../src/errors.ts";
-import type { GpuTensor } from "../../src/tensor.ts";
+import type { WebGpuBackend } from "../../src/backend/webgpu/recorder/backend.ts";
+import { CHECKED_BYTES } from "../../src/backend/webgpu/device/buffers.ts";
+import type { Job } from "../../src/backend/webgpu/recorder/job.ts";
+import { BackendError, DisposedError, TooLargeError } from "../../src/errors/errors.ts";
+import type { GpuTensor } from "../../src/tensor/tensor.ts";
 import { unavailable } from "../support/variants.ts";
 import { numbersOf, openOn, runToy, someDevice, someGpu, toyProgram } from "./toy.ts";
 

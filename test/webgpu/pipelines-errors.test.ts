@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
-import { PipelineCache } from "../../src/backend/webgpu/pipelines.ts";
-import type { Program } from "../../src/backend/webgpu/program.ts";
-import { BackendError } from "../../src/errors.ts";
+import { PipelineCache } from "../../src/backend/webgpu/device/pipelines.ts";
+import type { Program } from "../../src/backend/webgpu/device/program.ts";
+import { BackendError } from "../../src/errors/errors.ts";
 import { nullGpu, toyProgram } from "./toy.ts";
 
 // Dawn's null backend compiles as far as validation goes, which is what these are about.

@@ -1,14 +1,14 @@
 import { create, globals } from "webgpu";
-import { type RowCall } from "../../src/row-call.ts";
-import { BufferPool, NUMBERS, READBACK } from "../../src/backend/webgpu/buffers.ts";
-import { PipelineCache } from "../../src/backend/webgpu/pipelines.ts";
-import { Recorder } from "../../src/backend/webgpu/recorder.ts";
-import { recordRows } from "../../src/backend/webgpu/rows.ts";
-import { type DeviceTraits, traitsOf } from "../../src/backend/webgpu/traits.ts";
-import { DeviceArray } from "../../src/tensor.ts";
-import { parseLogSoftmax } from "../../src/log-softmax.ts";
-import { parseLogSumExp } from "../../src/log-sum-exp.ts";
-import { parseSoftmax } from "../../src/softmax.ts";
+import type { RowCall } from "../../src/calls/row-call.ts";
+import { BufferPool, NUMBERS, READBACK } from "../../src/backend/webgpu/device/buffers.ts";
+import { PipelineCache } from "../../src/backend/webgpu/device/pipelines.ts";
+import { Recorder } from "../../src/backend/webgpu/recorder/recorder.ts";
+import { recordRows } from "../../src/backend/webgpu/plans/rows.ts";
+import { type DeviceTraits, traitsOf } from "../../src/backend/webgpu/device/traits.ts";
+import { DeviceArray } from "../../src/tensor/tensor.ts";
+import { parseLogSoftmax } from "../../src/ops/log-softmax.ts";
+import { parseLogSumExp } from "../../src/ops/log-sum-exp.ts";
+import { parseSoftmax } from "../../src/ops/softmax.ts";
 import { countOf } from "../reference/indices.ts";
 
 Object.assign(globalThis, globals);

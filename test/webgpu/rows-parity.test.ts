@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type RowCall } from "../../src/row-call.ts";
+import type { RowCall } from "../../src/calls/row-call.ts";
 import { type RowCase, AXIS_CASES, BROADCAST_CASES, EMPTY_CASES, REDUCTION_CASES, SIZE_CASES } from "../cases/rows.ts";
 import { countOf, offsetsOf } from "../reference/indices.ts";
 import * as reference from "../reference/rows.ts";

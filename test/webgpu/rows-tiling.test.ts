@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { OPERANDS, type RowPiece, rowGrid, rowKey, spanOf, splitRows, tileRows } from "../../src/backend/webgpu/kernels/row-tiling.ts";
 import { heldBy } from "../../src/backend/webgpu/kernels/rows.ts";
-import { type PlanDim, planRows } from "../../src/row-plan.ts";
-import { contiguousStrides } from "../../src/shape.ts";
+import { type PlanDim, planRows } from "../../src/calls/row-dims.ts";
+import { contiguousStrides } from "../../src/tensor/shape.ts";
 import { fc } from "../support/property.ts";
 
 const NONE = { bias: false, mask: false };

@@ -1,8 +1,8 @@
 import { create, globals } from "webgpu";
 import { beforeAll, describe, expect, test } from "vitest";
 import { ROW_KEYS, type RowKey, rowBuffers, rowProgram } from "../../src/backend/webgpu/kernels/rows.ts";
-import { PipelineCache } from "../../src/backend/webgpu/pipelines.ts";
-import { BASE_TRAITS } from "../../src/backend/webgpu/traits.ts";
+import { PipelineCache } from "../../src/backend/webgpu/device/pipelines.ts";
+import { BASE_TRAITS } from "../../src/backend/webgpu/device/traits.ts";
 
 // Dawn without a driver: the compiler checks everything, and nothing runs.
 Object.assign(globalThis, globals);

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll } from "vitest";
-import { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
-import type { Job, ResultTensor } from "../../src/backend/webgpu/job.ts";
-import type { Program } from "../../src/backend/webgpu/program.ts";
-import { uniformBlock } from "../../src/backend/webgpu/uniforms.ts";
-import { parseOutput } from "../../src/row-arguments.ts";
-import { elementCount } from "../../src/shape.ts";
-import { DeviceArray, type GpuTensor, toView } from "../../src/tensor.ts";
+import { WebGpuBackend } from "../../src/backend/webgpu/recorder/backend.ts";
+import type { Job, ResultTensor } from "../../src/backend/webgpu/recorder/job.ts";
+import type { Program } from "../../src/backend/webgpu/device/program.ts";
+import { uniformBlock } from "../../src/backend/webgpu/device/uniforms.ts";
+import { parseOutput } from "../../src/calls/arguments.ts";
+import { elementCount } from "../../src/tensor/shape.ts";
+import { DeviceArray, type GpuTensor, toView } from "../../src/tensor/tensor.ts";
 
 // Calls that are as simple as can be, to test what runs calls: y = factor · x + bias.
 

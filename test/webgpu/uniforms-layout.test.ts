@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import type { Job } from "../../src/backend/webgpu/job.ts";
-import { type FieldType, uniformBlock } from "../../src/backend/webgpu/uniforms.ts";
+import type { Job } from "../../src/backend/webgpu/recorder/job.ts";
+import { type FieldType, uniformBlock } from "../../src/backend/webgpu/device/uniforms.ts";
 import { unavailable } from "../support/variants.ts";
 import { openOn, someGpu } from "./toy.ts";
 

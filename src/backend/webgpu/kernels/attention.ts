@@ -1,6 +1,7 @@
-import { type Program, type ProgramSource, programOf } from "../program.ts";
-import type { DeviceTraits, Storage } from "../traits.ts";
-import { uniformBlock } from "../uniforms.ts";
+import { CHUNK_KEYS } from "../../../calls/blocks.ts";
+import { type Program, type ProgramSource, programOf } from "../device/program.ts";
+import type { DeviceTraits, Storage } from "../device/traits.ts";
+import { uniformBlock } from "../device/uniforms.ts";
 import { ELEMENT, LSE, SCORE_UNIFORMS, SCORE_WGSL, SINKS, TILE_SKIPPED, element, elements, featuresOf } from "./score-modifiers.ts";
 
 // Flash attention: a workgroup computes `rows` rows, in tiles of `keys` keys, with the running max and sum in registers.
@@ -35,7 +36,7 @@ const STEPS = 4;
  * Keys of a split-KV chunk. Constant, so that a row's bits depend on nothing else. A workgroup then reads 128 KiB of f32 keys and
  * values of 128 dimensions and writes 4 KiB for each row in use; 8 heads at 4096 keys are 256 workgroups.
  */
-export const CHUNK_KEYS = 128;
+const CHUNK = CHUNK_KEYS.webgpu;
 
 /** Bytes of workgroup memory that tiles of 64 × 64 take; WebGPU promises 16 KiB only. */
 const LARGE_TILE_BYTES = tileBytes({ rows: 64, keys: 64 });
@@ -191,9 +192,9 @@ ${
   // Rows behind the last repeat it, and are not written.
   let clamped = min(row, vec4(limit - 1u));
   let rows = Rows(clamped % sq.rows, kv_head * u.group + clamped / sq.rows);
-  let start = (sq.chunk + chunk) * ${CHUNK_KEYS}u;
+  let start = (sq.chunk + chunk) * ${CHUNK}u;
   let low = max(max(0, sq.low), i32(start));
-  let high = select(0, min(min(sq.keys, sq.high + sq.queries - 1), i32(start + ${CHUNK_KEYS}u)), sq.queries > 0);`
+  let high = select(0, min(min(sq.keys, sq.high + sq.queries - 1), i32(start + ${CHUNK}u)), sq.queries > 0);`
     : `  let head = u.firstHead + of_head % u.heads;
   let kv_head = head / u.group;
   let row = first + group * 4u + vec4(0u, 1u, 2u, 3u);

@@ -1,5 +1,5 @@
-import { programOf } from "../program.ts";
-import { uniformBlock } from "../uniforms.ts";
+import { programOf } from "../device/program.ts";
+import { uniformBlock } from "../device/uniforms.ts";
 
 // States (out, lse) that merge: chunks of split keys, all at once, and the states of mergeStates, two at a time.
 

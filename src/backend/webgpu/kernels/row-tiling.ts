@@ -1,5 +1,5 @@
-import type { PlanDim, RowPlan } from "../../../row-plan.ts";
-import type { DeviceTraits } from "../traits.ts";
+import type { PlanDim, RowPlan } from "../../../calls/row-dims.ts";
+import type { DeviceTraits } from "../device/traits.ts";
 import { type RowKey, WORKGROUP, heldBy } from "./rows.ts";
 
 /**

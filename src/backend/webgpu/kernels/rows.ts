@@ -1,5 +1,5 @@
-import { type Program, type ProgramSource, programOf } from "../program.ts";
-import { uniformBlock } from "../uniforms.ts";
+import { type Program, type ProgramSource, programOf } from "../device/program.ts";
+import { uniformBlock } from "../device/uniforms.ts";
 import { expWgsl, logWgsl } from "./exp-log.ts";
 
 // Softmax, its logarithm and log Σ exp over rows, in one shader: which operation, how the rows lie and what modifies them are uniforms.

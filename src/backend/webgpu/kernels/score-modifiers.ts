@@ -1,5 +1,5 @@
-import type { ProgramFeature } from "../program.ts";
-import type { Storage } from "../traits.ts";
+import type { ProgramFeature } from "../device/program.ts";
+import type { Storage } from "../device/traits.ts";
 
 // What happens to a score between q·k and softmax, in WGSL, for every kernel that computes scores; and the records that say, for
 // each sequence of a call, where its numbers lie and which keys its rows see. Kernels that use it name their uniform block `u`,

@@ -1,6 +1,6 @@
-import { type Program, programOf } from "../program.ts";
-import type { Storage } from "../traits.ts";
-import { uniformBlock } from "../uniforms.ts";
+import { type Program, programOf } from "../device/program.ts";
+import type { Storage } from "../device/traits.ts";
+import { uniformBlock } from "../device/uniforms.ts";
 import { ELEMENT, SCORE_UNIFORMS, SCORE_WGSL, element, featuresOf } from "./score-modifiers.ts";
 
 // The L × S matrix that attention never forms: a thread computes four rows by one key, straight from memory. It is there for

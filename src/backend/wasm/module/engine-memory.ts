@@ -1,0 +1,61 @@
+import { DisposedError } from "../../../errors/errors.ts";
+import { INITIAL_PAGES, MAXIMUM_PAGES, ModuleMemory } from "./memory.ts";
+import type { Runtime } from "./runtime.ts";
+
+const PAGE = 65536;
+/** What kernels and the tables of threads need (1.1 MiB), and something beside it. */
+export const LEAST_MEMORY_BYTES = 2 << 20;
+
+/** The limits of a memory that may grow to so many bytes, at least those. */
+export function limitsOf(bytes: number): { readonly initial: number; readonly maximum: number } {
+  return { initial: INITIAL_PAGES, maximum: Math.min(MAXIMUM_PAGES, Math.floor(bytes / PAGE)) };
+}
+
+/** The kernels of an engine with their memory. */
+export interface EngineRuntime extends Runtime {
+  readonly memory: EngineMemory;
+}
+
+/** Module memory of an engine: calls use it that have not ended, and with the engine it ends. */
+export class EngineMemory extends ModuleMemory {
+  #calls = 0;
+  #ended = false;
+  readonly #waiting: number[] = [];
+
+  /** @throws DisposedError after `end` */
+  override get f32(): Float32Array {
+    this.#check();
+    return super.f32;
+  }
+
+  /** @throws DisposedError after `end` */
+  override get f64(): Float64Array {
+    this.#check();
+    return super.f64;
+  }
+
+  /** While there are calls that may use the block, after them. */
+  override retire(start: number): void {
+    if (this.#calls > 0) this.#waiting.push(start);
+    else this.free(start);
+  }
+
+  /** Keeps every block where it is until `leave`. */
+  enter(): void {
+    this.#calls++;
+  }
+
+  leave(): void {
+    if (--this.#calls > 0) return;
+    for (const start of this.#waiting.splice(0)) this.free(start);
+  }
+
+  /** Lets nobody look at the numbers any more. */
+  end(): void {
+    this.#ended = true;
+  }
+
+  #check(): void {
+    if (this.#ended) throw new DisposedError("this engine has been disposed");
+  }
+}

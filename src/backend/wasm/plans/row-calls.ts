@@ -1,0 +1,46 @@
+import { type HostOutput, newOutput } from "../../../calls/arguments.ts";
+import { type HostRowCall, type RowCall, hostRowCall, resultStrides } from "../../../calls/row-call.ts";
+import { planRows } from "../../../calls/row-dims.ts";
+import { elementCount } from "../../../tensor/shape.ts";
+import type { Tensor } from "../../../tensor/tensor.ts";
+import { BLOCK_ELEMENTS, type RowKernelName, STATE_BYTES } from "../module/kernels.ts";
+import { type RowOperation, runRows } from "./rows.ts";
+import type { Runtime } from "../module/runtime.ts";
+
+/** Operations of `rows_f64`. */
+const F64_OPS = { softmax: 0, logSoftmax: 1, logSumExp: 2 } as const;
+
+/** Runs a row operation on the calling thread. */
+export function runRowCall(runtime: Runtime, given: RowCall): Tensor<"f32" | "f64"> {
+  const call = hostRowCall(given);
+  const out = call.out ?? newOutput(call.shape, call.x.dtype);
+  if (elementCount(call.shape) > 0) runRows(runtime, rowOperation(call, out));
+  return out.tensor;
+}
+
+/** What the CPU does for a call. */
+export function rowOperation(call: HostRowCall, out: HostOutput): RowOperation {
+  const { op, x, bias, mask } = call;
+  const plan = planRows(x.shape, call.axes, { x: x.strides, y: resultStrides(call, out.strides), bias: bias?.strides, mask: mask?.strides });
+  return {
+    plan,
+    dtype: x.dtype,
+    x: x.data,
+    y: out.data,
+    reduces: op === "logSumExp",
+    scale: call.scale,
+    bias: bias?.data,
+    mask: mask?.data,
+    kernel: kernelOf(call),
+    operand: x.dtype === "f64" ? F64_OPS[op] : undefined,
+    safe: call.safe ? 1 : 0,
+    scratchBytes: Math.max(STATE_BYTES, Math.ceil(plan.colCount / BLOCK_ELEMENTS) * 4),
+  };
+}
+
+function kernelOf({ op, x, algorithm }: HostRowCall): RowKernelName {
+  if (x.dtype === "f64") return "rows_f64";
+  if (op === "logSumExp") return "log_sum_exp_f32";
+  if (op === "logSoftmax") return "log_softmax_f32";
+  return algorithm === "auto" ? "softmax_online_f32" : `softmax_${algorithm}_f32`;
+}

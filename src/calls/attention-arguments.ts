@@ -1,0 +1,281 @@
+import { type AttentionCall, type AttentionTarget, type ScoreCall, type ScoreView, type Sequence, headView } from "./attention-call.ts";
+import { BlockMask } from "./block-mask.ts";
+import { UnsupportedError, describe } from "../errors/errors.ts";
+import { type HeadSizes, type Layout, sizesOf } from "./head-layout.ts";
+import { checkOptions, parseChoice, parseFinite } from "../errors/options.ts";
+import { type Bytes, type FloatView, parseInput, parseMask, parseOutput } from "./arguments.ts";
+import { broadcastStrides } from "../tensor/shape.ts";
+import { type DeviceArray, type TensorLike, kindOf, type MaskLike } from "../tensor/tensor.ts";
+
+/** What decides a score, the same for every function that computes attention. */
+export interface ScoreOptions {
+  /** Multiplies q·k. Default 1/√E. */
+  readonly scale?: number;
+  /**
+   * A query sees no later key. `true` or `"lower-right"` aligns the last query with the last key (decoding with a cache),
+   * `"upper-left"` the first with the first (PyTorch's `is_causal`).
+   */
+  readonly causal?: boolean | "lower-right" | "upper-left";
+  /** Keys before and after a query's position that it may see, inclusive; `Infinity` is open. A window of W tokens is [W − 1, 0]. */
+  readonly windowSize?: readonly [left: number, right: number];
+  /** Position of the first query among the keys, one number for all or one per batch; overrides what `causal` implies. */
+  readonly queryOffset?: number | readonly number[] | Int32Array;
+  /** c · tanh(score / c) before anything is added. 0 is off. */
+  readonly softcap?: number;
+  /** One slope per query head: −slope · |query position − key| is added. */
+  readonly alibiSlopes?: Float32Array | readonly number[];
+  /**
+   * Added to the scores; f32, broadcast right-aligned to [B, Hq, L, S]. −inf masks, but keys and values that it hides are read
+   * nevertheless, and a NaN among them may reach the row.
+   */
+  readonly bias?: TensorLike;
+  /**
+   * Bytes, not zero = attend, broadcast right-aligned to [B, Hq, L, S]: a bare Uint8Array is [S], other shapes come as
+   * `tensor(bytes, shape)`. Padded keys are [B, 1, 1, S], or better `kvLengths`: [B, S] would be taken for [L, S], without an error where
+   * B = L. Keys and values that it hides are read nevertheless, and a NaN among those values may reach the row; lengths, causality,
+   * window and block mask keep them from being read.
+   */
+  readonly mask?: MaskLike;
+  /** Tiles of 64 × 64 that are skipped, masked or open. */
+  readonly blockMask?: BlockMask;
+  /** One logit per query head that takes part in the sum and has no value. */
+  readonly sinks?: Float32Array | readonly number[];
+  /** Keys in use, one number for all or one per batch; those behind are never read. */
+  readonly kvLengths?: number | Int32Array | readonly number[];
+  /** Queries in use, one number for all or one per batch; rows behind them give 0 and a log-sum-exp of −inf. */
+  readonly qLengths?: number | Int32Array | readonly number[];
+  /** Order of the dimensions of queries, keys, values and output. Default "bhld". */
+  readonly layout?: Layout;
+}
+
+/** The smallest normal f32: its reciprocal is finite. */
+const SMALLEST_SOFTCAP = 2 ** -126;
+
+/** The largest head dimension of queries, keys and values. */
+export const MAX_DIM = 1024;
+
+const SCORE_OPTIONS: readonly string[] = [
+  "scale",
+  "causal",
+  "windowSize",
+  "queryOffset",
+  "softcap",
+  "alibiSlopes",
+  "bias",
+  "mask",
+  "blockMask",
+  "sinks",
+  "kvLengths",
+  "qLengths",
+  "layout",
+];
+// Annotated, and not spread, so that bundlers leave them out of programs that use no attention.
+const ATTENTION_OPTIONS = /* @__PURE__ */ new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("out", "returnLse"));
+const SCORES_OPTIONS = /* @__PURE__ */ new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("stage"));
+
+/** Checks `q`, `k`, `v` and every option that decides a score. `v` is absent for `attentionScores`. */
+export function parseScores(
+  q: FloatView,
+  k: FloatView,
+  v: FloatView | undefined,
+  options: ScoreOptions,
+): ScoreCall & { readonly sizes: HeadSizes; readonly keyLength: number } {
+  const layout = parseChoice<Layout>("layout", options.layout, ["bhld", "blhd"]);
+  const rank = q.shape.length;
+  if (rank < 2 || rank > 4) throw new RangeError(`"q" expected 2 to 4 dimensions, got shape ${describe(q.shape)}`);
+  const qs = sizesOf(q.shape, layout);
+  const ks = sizesOf(sameRank("k", k, rank).shape, layout);
+  const vs = v === undefined ? ks : sizesOf(sameRank("v", v, rank).shape, layout);
+  if (ks.batch !== qs.batch) throw new RangeError(`"k" expected batch ${qs.batch} as in "q", got ${ks.batch}`);
+  if (ks.dim !== qs.dim) throw new RangeError(`"k" expected last dimension ${qs.dim} as in "q", got ${ks.dim}`);
+  if (vs.batch !== qs.batch) throw new RangeError(`"v" expected batch ${qs.batch} as in "q", got ${vs.batch}`);
+  if (vs.heads !== ks.heads) throw new RangeError(`"v" expected ${ks.heads} heads as in "k", got ${vs.heads}`);
+  if (vs.length !== ks.length) throw new RangeError(`"v" expected length ${ks.length} as in "k", got ${vs.length}`);
+  checkHeads(qs.heads, ks.heads);
+  checkDim("q", qs.dim);
+  if (v !== undefined) checkDim("v", vs.dim);
+
+  const kvLengths = parseLengths("kvLengths", options.kvLengths, qs.batch, ks.length);
+  const qLengths = parseLengths("qLengths", options.qLengths, qs.batch, qs.length);
+  const offsets = parsePerBatch("queryOffset", options.queryOffset, qs.batch);
+  const causal = parseCausal(options.causal);
+  const sequences = Array.from({ length: qs.batch }, (_, batch): Sequence => {
+    const keyLength = kvLengths?.[batch] ?? ks.length;
+    const queryLength = qLengths?.[batch] ?? qs.length;
+    const offset = offsets?.[batch] ?? (causal === "upper-left" ? 0 : keyLength - queryLength);
+    return { batch, queryStart: 0, keyStart: 0, rows: qs.length, queryLength, keyLength, offset };
+  });
+  const target = [qs.batch, qs.heads, qs.length, ks.length];
+  return {
+    ...parseModifiers(options, qs.heads, qs.dim, causal !== "none"),
+    heads: qs.heads,
+    kvHeads: ks.heads,
+    dim: qs.dim,
+    valueDim: vs.dim,
+    dtype: sameType(q, k, v),
+    q: headView(q, layout),
+    k: headView(k, layout),
+    v: headView(v ?? k, layout),
+    sequences,
+    bias: options.bias === undefined ? undefined : scoreBias(options.bias, target),
+    mask: options.mask === undefined ? undefined : scoreMask(options.mask, target),
+    blockMask: options.blockMask === undefined ? undefined : checkBlockMask(options.blockMask, target),
+    sizes: qs,
+    keyLength: ks.length,
+  };
+}
+
+/** The options that are the same for padded and ragged batches. */
+export function parseModifiers(
+  options: ScoreOptions,
+  heads: number,
+  dim: number,
+  causal: boolean,
+): Pick<AttentionCall, "rule" | "scale" | "softcap" | "slopes" | "sinks"> {
+  const softcap = parseFinite("softcap", options.softcap, 0);
+  if (softcap < 0) throw new RangeError(`"softcap" expected a number that is not negative, got ${softcap}`);
+  // Scores are divided by it, in f32.
+  if (softcap > 0 && softcap < SMALLEST_SOFTCAP) throw new RangeError(`"softcap" expected 0 or at least ${SMALLEST_SOFTCAP}, got ${softcap}`);
+  const [windowLeft, windowRight] = parseWindow(options.windowSize);
+  return {
+    rule: { causal, windowLeft, windowRight },
+    scale: parseFinite("scale", options.scale, 1 / Math.sqrt(Math.max(dim, 1))),
+    softcap,
+    slopes: parsePerHead("alibiSlopes", options.alibiSlopes, heads, false),
+    sinks: parsePerHead("sinks", options.sinks, heads, true),
+  };
+}
+
+/** Checks an input of attention. */
+export function parseHeads(name: string, value: unknown): FloatView {
+  const view = parseInput(name, value);
+  if (view.dtype === "f64") throw new TypeError(`"${name}" expected dtype f32, got ${view.dtype}; attention computes f32`);
+  return view;
+}
+
+/** The dtype of queries, keys and values. */
+export function sameType(q: FloatView, k: FloatView, v: FloatView | undefined): "f32" | "f16" {
+  for (const [name, view] of [["k", k] as const, ["v", v] as const]) {
+    if (view !== undefined && view.dtype !== q.dtype) throw new TypeError(`"${name}" expected dtype ${q.dtype} as "q", got ${view.dtype}`);
+  }
+  return q.dtype === "f16" ? "f16" : "f32";
+}
+
+export function checkAttentionOptions(options: unknown): void {
+  checkOptions(options, ATTENTION_OPTIONS);
+}
+
+export function checkScoresOptions(options: unknown): void {
+  checkOptions(options, SCORES_OPTIONS);
+}
+
+export function checkHeads(heads: number, kvHeads: number): void {
+  if (kvHeads === 0 ? heads !== 0 : heads % kvHeads !== 0)
+    throw new RangeError(`"k" expected a number of heads that divides the ${heads} of "q", got ${kvHeads}`);
+}
+
+export function parseCausal(value: unknown): "none" | "lower-right" | "upper-left" {
+  if (value === undefined || value === false) return "none";
+  if (value === true) return "lower-right";
+  if (value === "lower-right" || value === "upper-left") return value;
+  const message = `"causal" expected true, false, "lower-right" or "upper-left", got ${describe(value)}`;
+  throw typeof value === "string" ? new RangeError(message) : new TypeError(message);
+}
+
+/** Checks where the result goes. Attention does not run in place. */
+export function parseTarget(out: unknown, shape: readonly number[], call: ScoreCall, layout: Layout, lse: AttentionTarget["lse"]): AttentionTarget {
+  const reads = { q: call.q.data, k: call.k.data, v: call.v.data, bias: call.bias?.data, mask: call.mask?.data };
+  return { shape, layout, out: parseOutput(out, shape, "f32", undefined, reads), lse };
+}
+
+function sameRank(name: string, view: FloatView, rank: number): FloatView {
+  if (view.shape.length !== rank) throw new RangeError(`"${name}" expected ${rank} dimensions as "q", got shape ${describe(view.shape)}`);
+  return view;
+}
+
+function parseLengths(name: string, value: unknown, batch: number, max: number): readonly number[] | undefined {
+  const lengths = parsePerBatch(name, value, batch);
+  for (const n of lengths ?? []) if (n < 0 || n > max) throw new RangeError(`"${name}" expected lengths from 0 to ${max}, got ${n}`);
+  return lengths;
+}
+
+/** One integer per batch (or sequence), given as such or as one for all; undefined when absent. */
+export function parsePerBatch(name: string, value: unknown, batch: number, unit = "batch"): readonly number[] | undefined {
+  if (value === undefined) return undefined;
+  const given = parseIntegers(name, typeof value === "number" ? [value] : value, "an integer, ");
+  if (typeof value === "number") return new Array<number>(batch).fill(value);
+  if (given.length !== batch) throw new RangeError(`"${name}" expected one number for all or one per ${unit} (${batch}), got ${given.length}`);
+  return given;
+}
+
+/** Integers from an array or Int32Array; `otherwise` is what else the caller takes. */
+export function parseIntegers(name: string, value: unknown, otherwise = ""): readonly number[] {
+  if (!Array.isArray(value) && kindOf(value) !== "Int32Array")
+    throw new TypeError(`"${name}" expected ${otherwise}an Int32Array or an array of integers, got ${describe(value)}`);
+  return parseNumbers(name, value as ArrayLike<unknown>, "integers", Number.isSafeInteger);
+}
+
+/** The elements of an array, each of which has to be a number that `accepts` takes. */
+function parseNumbers(name: string, values: ArrayLike<unknown>, expected: string, accepts: (n: number) => boolean): readonly number[] {
+  const numbers = Array.from(values);
+  for (const n of numbers) if (typeof n !== "number" || !accepts(n)) throw new RangeError(`"${name}" expected ${expected}, got ${describe(n)}`);
+  return numbers as number[];
+}
+
+function parseWindow(value: unknown): readonly [number, number] {
+  if (value === undefined) return [Infinity, Infinity];
+  if (!Array.isArray(value) || value.length !== 2) throw new TypeError(`"windowSize" expected [left, right], got ${describe(value)}`);
+  for (const n of value as unknown[]) {
+    if (typeof n !== "number" || n < 0 || (n !== Infinity && !Number.isSafeInteger(n)))
+      throw new RangeError(`"windowSize" expected non-negative integers or Infinity, got ${describe(value)}`);
+  }
+  return value as [number, number];
+}
+
+function parsePerHead(name: string, value: unknown, heads: number, allowMinusInfinity: boolean): Float32Array | undefined {
+  if (value === undefined) return undefined;
+  if (!Array.isArray(value) && kindOf(value) !== "Float32Array")
+    throw new TypeError(`"${name}" expected a Float32Array or an array of numbers, got ${describe(value)}`);
+  const numbers = parseNumbers(
+    name,
+    value as ArrayLike<unknown>,
+    `finite numbers${allowMinusInfinity ? " or −Infinity" : ""}`,
+    (n) => Number.isFinite(Math.fround(n)) || (allowMinusInfinity && n === -Infinity),
+  );
+  if (numbers.length !== heads) throw new RangeError(`"${name}" expected one number per query head (${heads}), got ${numbers.length}`);
+  return Float32Array.from(numbers);
+}
+
+function scoreBias(value: unknown, target: readonly number[]): ScoreView<Float32Array | DeviceArray> {
+  const bias = parseInput("bias", value);
+  if (bias.dtype !== "f32") throw new TypeError(`"bias" expected dtype f32, got ${bias.dtype}`);
+  return scoreView(bias.data as Float32Array | DeviceArray, broadcastStrides("bias", bias.shape, bias.strides, target));
+}
+
+function scoreMask(value: unknown, target: readonly number[]): ScoreView<Bytes> {
+  const mask = parseMask(value, target);
+  return scoreView(mask.data, mask.strides);
+}
+
+function scoreView<A>(data: A, strides: readonly number[]): ScoreView<A> {
+  const [batch = 0, head = 0, row = 0, key = 0] = strides;
+  return { data, batch, head, row, key };
+}
+
+function checkBlockMask(value: unknown, target: readonly number[]): BlockMask {
+  if (!(value instanceof BlockMask)) throw new TypeError(`"blockMask" expected what createBlockMask returns, got ${describe(value)}`);
+  const [batch = 0, heads = 0, queries = 0, keys = 0] = target;
+  const fits =
+    (value.batch === 1 || value.batch === batch) && (value.heads === 1 || value.heads === heads) && value.queryLength === queries && value.keyLength === keys;
+  if (!fits)
+    throw new RangeError(
+      `"blockMask" expected ${describe(target)} (or 1 for batch or heads), got [${value.batch}, ${value.heads}, ${value.queryLength}, ${value.keyLength}]`,
+    );
+  return value;
+}
+
+/** Checks a head dimension; the kernels' scratch bounds it. */
+export function checkDim(name: string, dim: number): void {
+  if (dim < 1) throw new RangeError(`"${name}" expected a last dimension of at least 1, got ${dim}`);
+  if (dim > MAX_DIM) throw new UnsupportedError(`"${name}" expected a last dimension of at most ${MAX_DIM}, got ${dim}`);
+}

@@ -1,0 +1,140 @@
+import type { AttentionOptions, AttentionResultWithLse } from "./attention.ts";
+import {
+  checkDim,
+  checkHeads,
+  parseCausal,
+  parseHeads,
+  parseIntegers,
+  parseModifiers,
+  parsePerBatch,
+  parseTarget,
+  sameType,
+} from "../calls/attention-arguments.ts";
+import { type AttentionCall, headView } from "../calls/attention-call.ts";
+import { runAttentionCall } from "../backend/wasm/plans/attention.ts";
+import { type Runtime, defaultRuntime } from "../backend/wasm/module/runtime.ts";
+import { describe } from "../errors/errors.ts";
+import { checkOptions, parseFlag } from "../errors/options.ts";
+import type { Tensor, TensorLike } from "../tensor/tensor.ts";
+
+/** Options of {@link attentionVarlen}: those of `attention` that do not speak of a padded batch. */
+export interface AttentionVarlenOptions extends Pick<
+  AttentionOptions,
+  "scale" | "causal" | "windowSize" | "softcap" | "alibiSlopes" | "sinks" | "queryOffset" | "out" | "returnLse"
+> {
+  /** Where each sequence's queries start, and the total: batch + 1 integers from 0 to q's first dimension. */
+  readonly cuSeqlensQ: Int32Array | readonly number[];
+  /** The same for keys and values; `cuSeqlensQ` when absent. */
+  readonly cuSeqlensK?: Int32Array | readonly number[];
+}
+
+const KNOWN = new Set(["scale", "causal", "windowSize", "softcap", "alibiSlopes", "sinks", "queryOffset", "out", "returnLse", "cuSeqlensQ", "cuSeqlensK"]);
+
+/**
+ * Attention over a ragged batch: sequences of different lengths, packed one after the other without padding. Each attends to
+ * its own keys only.
+ *
+ * @param q - queries [total, Hq, E], f32
+ * @param k - keys [totalK, Hkv, E]
+ * @param v - values [totalK, Hkv, Ev]
+ * @param options - see {@link AttentionVarlenOptions}; positions and offsets count within a sequence
+ * @returns [total, Hq, Ev]; with `returnLse` also the log-sum-exp [Hq, total]
+ * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit, UnsupportedError for what the CPU
+ *   does not compute (f16 and bf16, head dimensions beyond 1024), DisposedError for a tensor after its `dispose()`, BackendError if
+ *   memory is exhausted; nothing is written then
+ *
+ * @example
+ * ```ts
+ * const x = tensor(new Float32Array([1, 2, 3]), [3, 1, 1]); // two sequences: [1] and [2, 3]
+ * attentionVarlen(x, x, x, { cuSeqlensQ: [0, 1, 3], scale: 0 }).data; // [1, 2.5, 2.5]
+ * ```
+ */
+export function attentionVarlen(
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options: AttentionVarlenOptions & { readonly returnLse: true },
+): AttentionResultWithLse;
+export function attentionVarlen(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionVarlenOptions & { readonly returnLse?: false }): Tensor<"f32">;
+export function attentionVarlen(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionVarlenOptions): Tensor<"f32"> | AttentionResultWithLse;
+export function attentionVarlen(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionVarlenOptions): Tensor<"f32"> | AttentionResultWithLse {
+  return attentionVarlenOn(defaultRuntime(), q, k, v, options);
+}
+
+/** Ragged attention on a given instance of the kernels. @internal */
+export function attentionVarlenOn(
+  runtime: Runtime,
+  q: TensorLike,
+  k: TensorLike,
+  v: TensorLike,
+  options: AttentionVarlenOptions,
+): Tensor<"f32"> | AttentionResultWithLse {
+  return runAttentionCall(runtime, parseAttentionVarlen(q, k, v, options));
+}
+
+/** Checks the arguments of ragged attention. @internal */
+export function parseAttentionVarlen(queries: unknown, keys: unknown, values: unknown, options: AttentionVarlenOptions): AttentionCall {
+  checkOptions(options, KNOWN);
+  if (!(options as unknown)) throw new TypeError(`"options" expected an object with "cuSeqlensQ", got ${describe(options)}`);
+  const q = parseHeads("q", queries);
+  const k = parseHeads("k", keys);
+  const v = parseHeads("v", values);
+  for (const [name, view] of [
+    ["q", q],
+    ["k", k],
+    ["v", v],
+  ] as const) {
+    if (view.shape.length !== 3) throw new RangeError(`"${name}" expected shape [total, heads, dim], got ${describe(view.shape)}`);
+  }
+  const [total = 0, heads = 0, dim = 0] = q.shape;
+  const [totalK = 0, kvHeads = 0, kDim = 0] = k.shape;
+  const [totalV = 0, vHeads = 0, valueDim = 0] = v.shape;
+  if (kDim !== dim) throw new RangeError(`"k" expected last dimension ${dim} as in "q", got ${kDim}`);
+  if (totalV !== totalK) throw new RangeError(`"v" expected ${totalK} rows as in "k", got ${totalV}`);
+  if (vHeads !== kvHeads) throw new RangeError(`"v" expected ${kvHeads} heads as in "k", got ${vHeads}`);
+  checkHeads(heads, kvHeads);
+  checkDim("q", dim);
+  checkDim("v", valueDim);
+  const returnLse = parseFlag("returnLse", options.returnLse);
+  const causal = parseCausal(options.causal);
+  // Without cuSeqlensK the keys are cut like the queries, and must be as many.
+  const startsQ = parseStarts("cuSeqlensQ", options.cuSeqlensQ, total);
+  const startsK =
+    options.cuSeqlensK === undefined ? parseStarts("cuSeqlensQ", options.cuSeqlensQ, totalK) : parseStarts("cuSeqlensK", options.cuSeqlensK, totalK);
+  if (startsK.length !== startsQ.length) throw new RangeError(`"cuSeqlensK" expected ${startsQ.length} entries as "cuSeqlensQ", got ${startsK.length}`);
+  const batch = startsQ.length - 1;
+  const offsets = parsePerBatch("queryOffset", options.queryOffset, batch, "sequence");
+
+  const call = {
+    ...parseModifiers(options, heads, dim, causal !== "none"),
+    heads,
+    kvHeads,
+    dim,
+    valueDim,
+    dtype: sameType(q, k, v),
+    q: headView(q, "blhd"),
+    k: headView(k, "blhd"),
+    v: headView(v, "blhd"),
+    sequences: Array.from({ length: batch }, (_, b) => {
+      const [queryStart = 0, queryEnd = 0] = startsQ.slice(b, b + 2);
+      const [keyStart = 0, keyEnd = 0] = startsK.slice(b, b + 2);
+      const [rows, keyLength] = [queryEnd - queryStart, keyEnd - keyStart];
+      const offset = offsets?.[b] ?? (causal === "upper-left" ? 0 : keyLength - rows);
+      return { batch: 0, queryStart, keyStart, rows, queryLength: rows, keyLength, offset };
+    }),
+    bias: undefined,
+    mask: undefined,
+    blockMask: undefined,
+  };
+  const lse = returnLse ? { shape: [heads, total], batch: 0, head: total, row: 1 } : undefined;
+  return { ...call, result: parseTarget(options.out, [total, heads, valueDim], call, "blhd", lse) };
+}
+
+function parseStarts(name: string, value: unknown, total: number): readonly number[] {
+  const starts = parseIntegers(name, value);
+  const rises = starts.every((start, i) => start >= (starts[i - 1] ?? 0));
+  if (starts.length < 1 || starts[0] !== 0 || starts.at(-1) !== total || !rises) {
+    throw new RangeError(`"${name}" expected integers that rise from 0 to ${total}, got ${describe(starts)}`);
+  }
+  return starts;
+}

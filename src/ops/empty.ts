@@ -1,0 +1,79 @@
+import { type Runtime, defaultRuntime } from "../backend/wasm/module/runtime.ts";
+import { disposeSymbol } from "../errors/dispose-symbol.ts";
+import { DisposedError, describe } from "../errors/errors.ts";
+import { checkOptions, parseChoice } from "../errors/options.ts";
+import { elementCount, parseShape } from "../tensor/shape.ts";
+import type { DTypeData, Tensor } from "../tensor/tensor.ts";
+
+/** A tensor in module memory: kernels use it in place. */
+export interface ModuleTensor<D extends "f32" | "f64" = "f32" | "f64"> extends Tensor<D> {
+  /** A fresh view of the numbers at each access; a view kept from before may be detached when memory has grown. */
+  readonly data: DTypeData[D];
+  /** Gives the memory back. Using the tensor afterwards throws DisposedError; disposing again does nothing. */
+  dispose(): void;
+  /** The same as {@link ModuleTensor.dispose}, for `using`. */
+  [Symbol.dispose](): void;
+}
+
+const EMPTY_OPTIONS = new Set(["dtype"]);
+
+/**
+ * Makes an uninitialised tensor in module memory, where kernels work without copying in or out: for inputs that are filled
+ * and outputs that are read many times. It occupies memory until `dispose()`.
+ *
+ * @param shape - the size of each dimension
+ * @param options - `dtype`: "f32" (default) or "f64"
+ * @throws RangeError if the shape is not one, BackendError if memory is exhausted
+ *
+ * @example
+ * ```ts
+ * const x = empty([2, 3]);
+ * x.data.set([1, 2, 3, 4, 5, 6]);
+ * softmax(x, { out: x }); // no copy
+ * x.dispose();
+ * ```
+ */
+export function empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options: { readonly dtype?: D } = {}): ModuleTensor<D> {
+  return emptyOn(defaultRuntime(), shape, options);
+}
+
+/** An uninitialised tensor in the memory of a given instance of the kernels. @internal */
+export function emptyOn<D extends "f32" | "f64" = "f32">(runtime: Runtime, shape: readonly number[], options: { readonly dtype?: D } = {}): ModuleTensor<D> {
+  checkOptions(options, EMPTY_OPTIONS);
+  const dtype = parseChoice<"f32" | "f64">("dtype", options.dtype, ["f32", "f64"]);
+  return new EmptyTensor(runtime, [...parseShape("shape", shape)], dtype) as unknown as ModuleTensor<D>;
+}
+
+class EmptyTensor implements ModuleTensor {
+  readonly shape: readonly number[];
+  readonly dtype: "f32" | "f64";
+  readonly #runtime: Runtime;
+  readonly #count: number;
+  /** 0 after dispose: page 0 is never handed out. */
+  #address: number;
+
+  constructor(runtime: Runtime, shape: readonly number[], dtype: "f32" | "f64") {
+    this.shape = shape;
+    this.dtype = dtype;
+    this.#runtime = runtime;
+    this.#count = elementCount(shape);
+    this.#address = runtime.memory.allocate(this.#count * (dtype === "f32" ? 4 : 8));
+  }
+
+  get data(): Float32Array | Float64Array {
+    if (this.#address === 0) throw new DisposedError(`this tensor of shape ${describe(this.shape)} has been disposed`);
+    const { memory } = this.#runtime;
+    const [all, size] = this.dtype === "f32" ? [memory.f32, 4] : [memory.f64, 8];
+    return all.subarray(this.#address / size, this.#address / size + this.#count);
+  }
+
+  dispose(): void {
+    if (this.#address === 0) return;
+    this.#runtime.memory.retire(this.#address);
+    this.#address = 0;
+  }
+
+  [disposeSymbol](): void {
+    this.dispose();
+  }
+}

@@ -1,0 +1,65 @@
+import { runRowCall } from "../backend/wasm/plans/row-calls.ts";
+import { type Runtime, defaultRuntime } from "../backend/wasm/module/runtime.ts";
+import { describe } from "../errors/errors.ts";
+import { checkOptions, parseFlag } from "../errors/options.ts";
+import { computedType, parseInput, parseOutput, parseRowModifiers } from "../calls/arguments.ts";
+import type { RowCall } from "../calls/row-call.ts";
+import { parseAxis } from "../tensor/shape.ts";
+import type { SoftmaxOptions } from "./softmax.ts";
+import type { DTypeOf, Tensor, TensorLike } from "../tensor/tensor.ts";
+
+/** Options of {@link logSumExp}. */
+export interface LogSumExpOptions extends Omit<SoftmaxOptions, "axis" | "algorithm" | "safe"> {
+  /** The dimension, or dimensions, to reduce; `[]` reduces none. Default −1. */
+  readonly axis?: number | readonly number[];
+  /** Keeps reduced dimensions with size 1. Default false. */
+  readonly keepDims?: boolean;
+}
+
+const KNOWN = new Set(["axis", "keepDims", "scale", "bias", "mask", "out"]);
+
+/**
+ * log Σ exp(x) over one or more axes, without overflow.
+ *
+ * @param x - any shape up to eight dimensions, f32 or f64
+ * @param options - see {@link LogSumExpOptions}
+ * @returns a tensor of the input's dtype without the reduced dimensions (with `keepDims`: size 1); over `out` when given. Rows that
+ *   are empty or −inf throughout give −inf, rows with +inf give +inf, rows with NaN give NaN
+ * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit, UnsupportedError for what the CPU
+ *   does not compute (f16 and bf16), DisposedError for a tensor after its `dispose()`, BackendError if memory is exhausted; nothing is
+ *   written then
+ *
+ * @example
+ * ```ts
+ * logSumExp(new Float32Array([1000, 1000])).data; // [1000.6931]
+ * ```
+ */
+export function logSumExp<T extends TensorLike>(x: T, options?: LogSumExpOptions): Tensor<DTypeOf<T>> {
+  return logSumExpOn(defaultRuntime(), x, options) as Tensor<DTypeOf<T>>;
+}
+
+/** Log-sum-exp on a given instance of the kernels. @internal */
+export function logSumExpOn(runtime: Runtime, x: TensorLike, options?: LogSumExpOptions): Tensor<"f32" | "f64"> {
+  return runRowCall(runtime, parseLogSumExp(x, options));
+}
+
+/** Checks the arguments of logSumExp. @internal */
+export function parseLogSumExp(input: unknown, options: LogSumExpOptions = {}): RowCall {
+  checkOptions(options, KNOWN);
+  const { axis = -1 } = options;
+  const x = parseInput("x", input);
+  const axes = parseAxes(axis, x.shape.length);
+  const keepDims = parseFlag("keepDims", options.keepDims);
+  const { scale, bias, mask } = parseRowModifiers(options, x);
+  const kept = x.shape.map((size, d) => (axes.includes(d) ? 1 : size));
+  const shape = keepDims ? kept : kept.filter((_, d) => !axes.includes(d));
+  const out = parseOutput(options.out, shape, computedType(x), x, { bias: bias?.data, mask: mask?.data });
+  return { op: "logSumExp", algorithm: "auto", safe: false, scale, bias, mask, x, axes, shape, out };
+}
+
+/** Distinct axes of a tensor of `rank` dimensions. A scalar reduces over nothing. */
+function parseAxes(value: unknown, rank: number): readonly number[] {
+  const axes = (Array.isArray(value) ? (value as unknown[]) : [value]).map((axis) => parseAxis(axis, rank));
+  if (new Set(axes).size !== axes.length) throw new RangeError(`"axis" expected distinct dimensions, got ${describe(axes)}`);
+  return axes.filter((axis) => axis < rank);
+}

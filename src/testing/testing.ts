@@ -1,0 +1,49 @@
+// For tests and benchmarks: both binaries in one process, and the kernels themselves. Not covered by semantic versioning.
+import { type AttentionOptions, type AttentionResultWithLse, attentionOn } from "../ops/attention.ts";
+import { type AttentionScoresOptions, attentionScoresOn } from "../ops/attention-scores.ts";
+import { type AttentionVarlenOptions, attentionVarlenOn } from "../ops/attention-varlen.ts";
+import { createRuntime } from "../backend/wasm/module/runtime.ts";
+import type { Kernels } from "../backend/wasm/module/kernels.ts";
+import type { ModuleMemory } from "../backend/wasm/module/memory.ts";
+import { hasRelaxedSimd, type Variant } from "../backend/wasm/module/features.ts";
+import { emptyOn, type ModuleTensor } from "../ops/empty.ts";
+import { logSoftmaxOn, type LogSoftmaxOptions } from "../ops/log-softmax.ts";
+import { logSumExpOn, type LogSumExpOptions } from "../ops/log-sum-exp.ts";
+import { OnlineSoftmax } from "../ops/online-softmax.ts";
+import { softmaxOn, type SoftmaxOptions } from "../ops/softmax.ts";
+import type { Tensor, TensorLike } from "../tensor/tensor.ts";
+
+export type { Kernels, ModuleMemory, Variant };
+export { hasRelaxedSimd };
+
+/** The plain functions bound to an instance of their own. */
+export interface Instance {
+  readonly variant: Variant;
+  readonly kernels: Kernels;
+  readonly memory: ModuleMemory;
+  softmax(x: TensorLike, options?: SoftmaxOptions): Tensor<"f32" | "f64">;
+  logSoftmax(x: TensorLike, options?: LogSoftmaxOptions): Tensor<"f32" | "f64">;
+  logSumExp(x: TensorLike, options?: LogSumExpOptions): Tensor<"f32" | "f64">;
+  onlineSoftmax(rows?: number): OnlineSoftmax;
+  attention(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionOptions & { readonly returnLse: true }): AttentionResultWithLse;
+  attention(q: TensorLike, k: TensorLike, v: TensorLike, options?: AttentionOptions & { readonly returnLse?: false }): Tensor<"f32">;
+  attentionVarlen(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionVarlenOptions): Tensor<"f32"> | AttentionResultWithLse;
+  attentionScores(q: TensorLike, k: TensorLike, options?: AttentionScoresOptions): Tensor<"f32">;
+  empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options?: { readonly dtype?: D }): ModuleTensor<D>;
+}
+
+/** Instantiates a binary of its own memory. */
+export function createInstance(variant?: Variant): Instance {
+  const runtime = createRuntime(variant);
+  return {
+    ...runtime,
+    softmax: (x, options) => softmaxOn(runtime, x, options),
+    logSoftmax: (x, options) => logSoftmaxOn(runtime, x, options),
+    logSumExp: (x, options) => logSumExpOn(runtime, x, options),
+    attention: ((q: TensorLike, k: TensorLike, v: TensorLike, options?: AttentionOptions) => attentionOn(runtime, q, k, v, options)) as Instance["attention"],
+    attentionVarlen: (q, k, v, options) => attentionVarlenOn(runtime, q, k, v, options),
+    attentionScores: (q, k, options) => attentionScoresOn(runtime, q, k, options),
+    onlineSoftmax: (rows) => new OnlineSoftmax(rows, runtime),
+    empty: (shape, options) => emptyOn(runtime, shape, options),
+  };
+}
