@@ -1,4 +1,4 @@
-import { median } from "../statistics.ts";
+import { quantile } from "../measure/timing.ts";
 
 /** Flags of GPUBufferUsage and GPUMapMode, which are globals in browsers and absent in Node. */
 export const USAGE = { mapRead: 1, copySource: 4, copyTarget: 8, uniform: 0x40, storage: 0x80, queryResolve: 0x200 } as const;
@@ -73,7 +73,7 @@ export class GpuTimer {
     const count = Math.max(1, Math.min(MOST_IN_BATCH, Math.round(batchMs / once)));
     const each: number[] = [];
     for (let i = 0; i < batches; i++) each.push((await this.time((encoder) => encode(encoder, count))) / count);
-    return median(each);
+    return quantile(each, 0.5);
   }
 
   dispose(): void {
