@@ -1,4 +1,4 @@
-import type { Calibration, Engine } from "../../src/index.ts";
+import type { Engine } from "../../src/index.ts";
 import { grid, type GridCall } from "../../test/dispatch/grid.ts";
 import { mistakes, replay, type TimedCall } from "../../test/dispatch/replay.ts";
 import { random } from "../../test/support/numbers.ts";
@@ -16,33 +16,8 @@ interface BothSides {
   readonly webgpu: number;
 }
 
-/** One size of a family, measured and as dispatch estimates it. */
-interface FamilyPoint extends BothSides {
-  readonly n: number;
-  readonly estimated: BothSides;
-}
-
-/** Where a family of calls moves to the GPU: as dispatch has it, and as measured. */
-export interface FamilyReport {
-  readonly family: string;
-  /** The size from which dispatch goes to the GPU, between the sizes measured; undefined where it never does. */
-  readonly predicted: number | undefined;
-  /** The size from which the GPU was faster; undefined where it never was. */
-  readonly measured: number | undefined;
-  readonly points: readonly FamilyPoint[];
-}
-
 /** How dispatch does on this machine. */
-export interface DispatchReport {
-  readonly calibration: Calibration;
-  readonly families: readonly FamilyReport[];
-  /** Every call that was timed on both sides: the families', and as many of the grid of test/dispatch as there was time for. */
-  readonly calls: readonly TimedCall[];
-  /** Calls whose sides differ by more than 1.5 times, and how many of them went to the faster one. */
-  readonly judged: number;
-  readonly right: number;
-  readonly mistakes: readonly string[];
-}
+export type DispatchReport = NonNullable<Awaited<ReturnType<typeof measureDispatch>>>;
 
 /** Calls that differ in one size, n. */
 interface Family {
@@ -81,36 +56,38 @@ const LARGEST_BYTES = 2 ** 28;
 const PLAN: TimingPlan = { rounds: 5, roundMs: 8, roundSamples: 1, taskMs: 300, warmMs: 0, warmLimitMs: 100 };
 
 /** Times the families and the grid, and compares what `auto` does. */
-export async function measureDispatch({ all }: Engines, { name, engine, auto }: GpuEngines, quick: boolean): Promise<DispatchReport | undefined> {
+export async function measureDispatch({ all }: Engines, { name, engine, auto }: GpuEngines, quick: boolean) {
   const calibration = auto?.calibration;
   if (auto === undefined || calibration === undefined) return undefined;
   const budget = quick ? QUICK : REAL;
+  /** Every call that was timed on both sides: the families', and as many of the grid of test/dispatch as there is time for. */
   const calls: TimedCall[] = [];
-  const time = async (call: GridCall): Promise<TimedCall> => {
-    const timed = { call, ...(await timeBothSides(all, engine, toCall(call))) };
-    calls.push(timed);
-    return timed;
+  const time = async (call: GridCall): Promise<BothSides> => {
+    const { wasm, webgpu } = await timeBothSides(all, engine, toCall(call));
+    calls.push({ call, wasmSeconds: wasm, webgpuSeconds: webgpu });
+    return { wasm, webgpu };
   };
-
-  const families: FamilyReport[] = [];
-  for (const { name: family, largest, callOf } of FAMILIES) {
-    const points: FamilyPoint[] = [];
+  const measureFamily = async ({ name: family, largest, callOf }: Family) => {
+    const points: (BothSides & { readonly n: number; readonly estimated: BothSides })[] = [];
     for (let n = 16; n <= Math.min(largest, budget.largest) && largestBytes(callOf(n)) <= LARGEST_BYTES; n *= 2) {
-      const { wasmSeconds: wasm, webgpuSeconds: webgpu } = await time(callOf(n));
-      points.push({ n, wasm, webgpu, estimated: estimate(auto, callOf(n)) });
-      if (Math.max(wasm, webgpu) > budget.longestSeconds) break;
+      const seconds = await time(callOf(n));
+      points.push({ n, ...seconds, estimated: estimate(auto, callOf(n)) });
+      if (Math.max(seconds.wasm, seconds.webgpu) > budget.longestSeconds) break;
     }
     const sizes = points.map(({ n }) => n);
     const estimated = points.map((point) => point.estimated);
-    families.push({ family, predicted: crossover(sizes, estimated), measured: crossover(sizes, points), points });
-  }
+    return { family, predicted: crossover(sizes, estimated), measured: crossover(sizes, points), points };
+  };
 
+  const families = [];
+  for (const family of FAMILIES) families.push(await measureFamily(family));
   const end = performance.now() + 1000 * budget.gridSeconds;
   for (const call of shuffled(grid())) {
     if (performance.now() > end) break;
     const { wasm, webgpu } = estimate(auto, call);
     if (largestBytes(call) <= LARGEST_BYTES && Math.max(wasm, webgpu) <= budget.longestSeconds) await time(call);
   }
+  /** Calls whose sides differ by more than 1.5 times, and how many of them went to the faster one. */
   const judged = replay({ machine: name, calibration, calls });
   const right = judged.filter(({ chosen, faster }) => chosen === faster).length;
   return { calibration, families, calls, judged: judged.length, right, mistakes: mistakes(judged) };
@@ -141,7 +118,7 @@ function estimate(auto: Engine, call: GridCall): BothSides {
 }
 
 /** Seconds of a call on both sides, from arrays of the caller to a result in a new array. Their results are compared first. */
-async function timeBothSides(wasm: Engine, webgpu: Engine, call: Call): Promise<Pick<TimedCall, "wasmSeconds" | "webgpuSeconds">> {
+async function timeBothSides(wasm: Engine, webgpu: Engine, call: Call): Promise<BothSides> {
   const problem = draw(call);
   const runs = [wasm, webgpu].map((engine) => callOn(engine, problem, problem.operands) as () => Promise<{ readonly data: Float32Array }>);
   const [onCpu, onGpu] = await Promise.all(runs.map(async (run) => (await run()).data));
@@ -151,7 +128,7 @@ async function timeBothSides(wasm: Engine, webgpu: Engine, call: Call): Promise<
     runs.map((run) => ({ run, batch: 1 })),
     PLAN,
   );
-  return { wasmSeconds: (cpu?.ms ?? NaN) / 1000, webgpuSeconds: (gpu?.ms ?? NaN) / 1000 };
+  return { wasm: (cpu?.ms ?? NaN) / 1000, webgpu: (gpu?.ms ?? NaN) / 1000 };
 }
 
 /** The size from which on the GPU is always faster: between two sizes, where the ratio of times passes 1 on logarithmic scales. */

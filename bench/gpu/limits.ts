@@ -22,9 +22,9 @@ interface Sizes {
 const MIB = 2 ** 20;
 
 /** Ten times the second-level cache of the largest GPUs (50 to 128 MB), as two buffers of half of it. */
-const REAL: Sizes = { copyBytes: 512 * MIB, matrix: 4096, tiles: [64, 128], fmaThreads: 2 ** 20, fmaTurns: 512, plan: { batchMs: 60, batches: 7 } };
+const REAL: Sizes = { copyBytes: 512 * MIB, matrix: 4096, tiles: [64, 128], fmaThreads: 2 ** 20, fmaTurns: 512, plan: [60, 7] };
 /** Software computes like a small CPU, and takes ten seconds to compile the larger tile. */
-const SOFTWARE: Sizes = { copyBytes: 32 * MIB, matrix: 256, tiles: [64], fmaThreads: 2 ** 12, fmaTurns: 64, plan: { batchMs: 10, batches: 3 } };
+const SOFTWARE: Sizes = { copyBytes: 32 * MIB, matrix: 256, tiles: [64], fmaThreads: 2 ** 12, fmaTurns: 64, plan: [10, 3] };
 
 /** Measures what a device can do, each kernel checked first. */
 export async function measureGpu(device: GPUDevice, timer: GpuTimer, isSoftware: boolean): Promise<GpuLimits> {

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { Variant } from "../../src/testing/testing.ts";
-import type { Limit, Runner } from "../measure/contender.ts";
+import type { Runner } from "../measure/contender.ts";
 import { timeTasks, type TimingPlan } from "../measure/timing.ts";
 
 /** One figure of the machine. */
@@ -18,17 +18,7 @@ export interface MachineFigure {
 }
 
 /** What this machine can do, and loops to find out more. */
-export interface Machine {
-  readonly figures: readonly MachineFigure[];
-  /** The exponential alone, which every softmax has to compute once per element. */
-  readonly expLimit: readonly Limit[];
-  /** A copy of `x` inside WebAssembly memory. */
-  copyRunner(x: Float32Array): Runner;
-  /** A sum over `bytes`, a multiple of 64, of ones in WebAssembly memory. */
-  readRunner(bytes: number): Runner;
-  /** `count` times `MULTIPLY_ADD_FLOPS` operations in registers, in either binary. */
-  multiplyAddRunner(variant: Variant, count: number): Runner;
-}
+export type Machine = Awaited<ReturnType<typeof measureMachine>>;
 
 /** The exports of loops.ts. */
 interface Loops {
@@ -50,7 +40,7 @@ const MULTIPLY_ADDS = 20_000;
 export const MULTIPLY_ADD_FLOPS = 96;
 
 /** Compiles the loops and measures them. */
-export async function measureMachine(variants: readonly Variant[], plan: TimingPlan): Promise<Machine> {
+export async function measureMachine(variants: readonly Variant[], plan: TimingPlan) {
   const built = await Promise.all(variants.map(async (variant) => ({ variant, loops: await buildLoops(variant) })));
   const [first] = built;
   if (first === undefined) throw new Error("no variant of the kernels runs here");
@@ -80,7 +70,7 @@ export async function measureMachine(variants: readonly Variant[], plan: TimingP
     rows.map(([, , , , run]) => ({ run, batch: 1 })),
     plan,
   );
-  const figures = rows.map(([name, about, unit, amount], i) => {
+  const figures = rows.map(([name, about, unit, amount], i): MachineFigure => {
     const { ms = NaN, p90Ms = NaN } = timings[i] ?? {};
     return { name, about, unit, value: amount / ms / 1e6, p90: amount / p90Ms / 1e6 };
   });
@@ -92,20 +82,24 @@ export async function measureMachine(variants: readonly Variant[], plan: TimingP
   };
   return {
     figures,
+    /** The exponential alone, which every softmax has to compute once per element. */
     expLimit: [{ name: "exp alone", rate: Math.max(...exps) * 1e9 }],
-    copyRunner(x) {
+    /** A copy of `x` inside WebAssembly memory. */
+    copyRunner(x: Float32Array): Runner {
       const from = reserve(on, 2 * x.byteLength + 64);
       const to = Math.ceil((from + x.byteLength) / 64) * 64;
       const at = (address: number): Float32Array => new Float32Array(on.memory.buffer, address, x.length);
       at(from).set(x);
       return { run: () => on.copy(from, to, x.byteLength), read: () => at(to), clear: () => at(to).fill(NaN) };
     },
-    readRunner(bytes) {
+    /** A sum over `bytes`, a multiple of 64, of ones in WebAssembly memory. */
+    readRunner(bytes: number): Runner {
       const from = reserve(on, bytes);
       new Float32Array(on.memory.buffer, from, bytes / 4).fill(1);
       return reduction(() => on.read(from, bytes));
     },
-    multiplyAddRunner(variant, count) {
+    /** `count` times `MULTIPLY_ADD_FLOPS` operations in registers, in either binary. */
+    multiplyAddRunner(variant: Variant, count: number): Runner {
       const { loops } = built.find((each) => each.variant === variant) ?? first;
       return reduction(() => loops.multiplyAdd(count));
     },

@@ -109,7 +109,7 @@ function dispatchSection({ calls, judged, right, mistakes, families, calibration
     tables: [
       {
         title: "Sizes from which families of calls are on the GPU",
-        columns: ["", "by dispatch", "faster there"].map((title) => ({ title, unit: "text" })),
+        columns: { "": "text", "by dispatch": "text", "faster there": "text" },
         rows: families.map(({ family, predicted, measured }) => ({ cells: [family, sizeOf(predicted), sizeOf(measured)] })),
         notes: [...mistakes.map((mistake) => `wrong: ${mistake}`), `calibration ${JSON.stringify(calibration)}`],
       },
@@ -120,11 +120,7 @@ function dispatchSection({ calls, judged, right, mistakes, families, calibration
 function startUpTable(startUp: readonly StartUp[]): Table {
   return {
     title: "Import and first softmax, in fresh processes",
-    columns: [
-      { title: "", unit: "text" },
-      { title: "time", unit: "ms" },
-      { title: "processes", unit: "number" },
-    ],
+    columns: { "": "text", time: "ms", processes: "number" },
     rows: startUp.map(({ name, ms, p90Ms, samplesMs }) => ({ cells: [name, { median: ms, p90: p90Ms }, samplesMs.length] })),
   };
 }
@@ -133,7 +129,7 @@ function startUpTable(startUp: readonly StartUp[]): Table {
 export function machineTable(figures: readonly MachineFigure[]): Table {
   return {
     title: "Limits of the machine",
-    columns: (["text", "number", "text", "text"] as const).map((unit) => ({ title: unit === "number" ? "rate" : "", unit })),
+    columns: { "": "text", rate: "number", unit: "text", "what the loop does": "text" },
     rows: figures.map(({ name, value, p90, unit, about }) => ({ cells: [name, { median: value, p90 }, unit, about] })),
   };
 }

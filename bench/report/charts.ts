@@ -8,7 +8,7 @@ import type { Chart } from "./report.ts";
 const INK = "#010203";
 const FAINT = "#040506";
 
-/** They stand out from a white and from a dark page alike. Blues are ours; a contender has the same colour in every chart. */
+/** They stand out from a white and from a dark page alike. Blues are ours; a contender has the same colour in every chart. Others take the next of echarts' palette. */
 const COLOURS: readonly (readonly [pattern: RegExp, colour: string])[] = [
   [/baseline/, "#8b7bd0"],
   [/plain arrays/, "#3f95b5"],
@@ -59,7 +59,7 @@ export function drawChart({ title, about, unit, categories, series, isLogarithmi
       axisLabel: { ...textOf(12), formatter: (value: number) => formatted(value, unit) },
     },
     series: series.map(({ name, values, isLimit }) => {
-      const color = isLimit === true ? INK : (COLOURS.find(([pattern]) => pattern.test(name))?.[1] ?? "#5f8fdc");
+      const color = isLimit === true ? INK : COLOURS.find(([pattern]) => pattern.test(name))?.[1];
       const data = values.map((value) => (value === null ? null : { value, label: { formatter: formatted(value, unit) } }));
       if (isLimit === true) return { name, data, type: "line", symbol: "none", lineStyle: { color, type: "dashed", width: 1.2 }, itemStyle: { color } };
       return { name, data, type: "bar", barGap: "12%", barCategoryGap: "22%", label, itemStyle: { color, borderRadius: [2, 2, 0, 0] } };

@@ -12,12 +12,13 @@ export function print(style: Style, ...lines: readonly string[]): void {
 /** Prints a table with its notes. */
 export function printTable({ title, about = "", columns, rows, notes = [], errors = [] }: Table): void {
   console.log(`\n${styleText("bold", title, { stream: process.stdout })}  ${about}`);
+  const units = Object.values(columns);
   const styles = { lead: "bold", limit: "dim", other: "reset" } as const;
-  const lines = [columns.map(({ title: head }) => head), ...rows.map(({ cells }) => columns.map(({ unit }, i) => cellText(cells[i], unit)))];
-  const widths = columns.map((_, i) => Math.max(...lines.map((line) => stripVTControlCharacters(line[i] ?? "").length)));
+  const lines = [Object.keys(columns), ...rows.map(({ cells }) => units.map((unit, i) => cellText(cells[i], unit)))];
+  const widths = units.map((_, i) => Math.max(...lines.map((line) => stripVTControlCharacters(line[i] ?? "").length)));
   const rule = (start: string, middle: string, end: string): string => start + widths.map((width) => "─".repeat(width + 2)).join(middle) + end;
   const [head = "", ...body] = lines.map((line) => {
-    const cells = line.map((cell, i) => (columns[i]?.unit === "text" ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)));
+    const cells = line.map((cell, i) => (units[i] === "text" ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)));
     return `│ ${cells.join(" │ ")} │`;
   });
   if (rows.length > 0) print("reset", rule("┌", "┬", "┐"), head, rule("├", "┼", "┤"));

@@ -34,9 +34,12 @@ function sectionOf({ title, isSub, text = [], cards = [], charts = [], tables = 
 
 function tableOf({ title, about = "", columns, rows, notes = [], errors = [], isDetail }: Table): string {
   const classOf = (unit: Unit): string => (unit === "text" ? ' class="text"' : "");
-  const head = columns.map((column) => `<th${classOf(column.unit)}>${escape(column.title)}</th>`);
+  const head = Object.entries(columns).map(([column, unit]) => `<th${classOf(unit)}>${escape(column)}</th>`);
   const body = rows.map(
-    ({ cells, role = "" }) => `<tr class="${role}">${columns.map(({ unit }, i) => `<td${classOf(unit)}>${cellOf(cells[i], unit)}</td>`).join("")}</tr>`,
+    ({ cells, role = "" }) =>
+      `<tr class="${role}">${Object.values(columns)
+        .map((unit, i) => `<td${classOf(unit)}>${cellOf(cells[i], unit)}</td>`)
+        .join("")}</tr>`,
   );
   const heading = `<b>${escape(title)}</b> <span class="soft">${escape(about)}</span>`;
   const table = `<div class="scroll"><table><thead><tr>${head.join("")}</tr></thead><tbody>${body.join("\n")}</tbody></table></div>`;

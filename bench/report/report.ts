@@ -17,7 +17,8 @@ export type Cell = string | number | Figure | undefined;
 export interface Table {
   readonly title: string;
   readonly about?: string;
-  readonly columns: readonly { readonly title: string; readonly unit: Unit }[];
+  /** What stands above each column, and the unit of its cells. */
+  readonly columns: Readonly<Record<string, Unit>>;
   readonly rows: readonly { readonly cells: readonly Cell[]; readonly role?: "lead" | "limit" | undefined }[];
   readonly notes?: readonly string[];
   /** What was wrong, and so was not measured. */

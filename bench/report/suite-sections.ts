@@ -1,3 +1,4 @@
+import type { Timing } from "../measure/timing.ts";
 import type { Absent, CaseResult, Measurement } from "../measure/run.ts";
 import { labelOf, leadOf, limitNamed, limitOf, measurementNamed, ratioTo, standingsOf, type SuiteResult } from "./comparison.ts";
 import { formatted } from "./format.ts";
@@ -23,8 +24,8 @@ export function caseTable({ unit, compares }: Pick<SuiteResult, "unit" | "compar
   ];
   const columns: readonly Column[] = [
     [true, "", "text", labelOf],
-    [compares === "cost", `of ${name}`, "%", (m) => valueOf(compares, result, m)],
-    [compares === "speed-up", `× ${name}`, "×", (m) => valueOf(compares, result, m)],
+    [compares === "cost", `of ${name}`, "%", (m) => compared(compares, result, m)],
+    [compares === "speed-up", `× ${name}`, "×", (m) => compared(compares, result, m)],
     [hasRate, unit, unit, (m) => m.rate / 1e9],
     // A loop that works in registers has no bytes per second.
     [compares === "rate" && unit !== "GB/s", "GB/s", "GB/s", (m) => (isLimit(m) && m.variant !== undefined ? undefined : m.bytesPerSecond / 1e9)],
@@ -35,15 +36,14 @@ export function caseTable({ unit, compares }: Pick<SuiteResult, "unit" | "compar
     [true, "±", "%", (m) => (m.timing.roundsMs.length < 2 ? undefined : noiseOf(m))],
     [true, "max error", "error", (m) => (isLimit(m) ? undefined : m.maxError)],
     [true, "samples", "number", ({ timing }) => timing.samples],
-    [result.measurements.some(({ note }) => note !== undefined), "", "text", ({ note }) => note],
   ];
   const shown = columns.filter(([isWanted]) => isWanted);
   return {
     title: result.name,
     about: result.what,
-    columns: shown.map(([, title, of]) => ({ title, unit: of })),
+    columns: Object.fromEntries(shown.map(([, title, of]) => [title, of])),
     rows: result.measurements.map((m) => ({ cells: shown.map(([, , , cell]) => cell(m)), role: m.lead ? "lead" : isLimit(m) ? "limit" : undefined })),
-    notes: skippedTexts(result.skipped),
+    notes: [...result.measurements.flatMap(({ name: of, note }) => (note === undefined ? [] : [`${of}: ${note}`])), ...skippedTexts(result.skipped)],
     errors: result.failures.map((failure) => `${labelOf(failure)}: ${failure.reason}`),
     isDetail: true,
   };
@@ -56,11 +56,19 @@ function skippedTexts(skipped: readonly Absent[]): readonly string[] {
   return reasons.map((reason) => `without ${namesOf(reason).join(", ")}: ${reason}`);
 }
 
+function inBillions(of: { readonly rate: number } | undefined): number | undefined {
+  return of && of.rate / 1e9;
+}
+
 /** What a reader compares: a time or a rate relative to the lead's, or a rate in 10⁹. */
-function valueOf(compares: SuiteResult["compares"], result: CaseResult, { rate, timing }: Pick<Measurement, "rate" | "timing">): number {
+function compared(
+  compares: SuiteResult["compares"],
+  result: CaseResult,
+  of: { readonly rate: number; readonly timing?: Timing } | undefined,
+): number | undefined {
   const lead = leadOf(result);
-  if (compares === "cost") return timing.ms / (lead?.timing.ms ?? NaN);
-  return compares === "speed-up" ? rate / (lead?.rate ?? NaN) : rate / 1e9;
+  if (compares === "cost") return of?.timing && lead && of.timing.ms / lead.timing.ms;
+  return compares === "speed-up" ? of && lead && of.rate / lead.rate : inBillions(of);
 }
 
 /** A heading with the charts of a suite, then its tables: summaries, and every case. */
@@ -83,9 +91,12 @@ function errorText({ cases }: SuiteResult): string {
   return `Largest error against float64: ${errors.join(", ")}.`;
 }
 
-/** A chart's values: three digits are what it shows. */
-function seriesOf(name: string, values: readonly (number | undefined)[], isLimitLine = false): Chart["series"][number] {
-  return { name, values: values.map((value) => (value === undefined ? null : Number(value.toPrecision(3)))), isLimit: isLimitLine };
+type Series = Chart["series"][number];
+
+/** A value per case, of which a chart shows three digits. */
+function seriesOf(cases: readonly CaseResult[], name: string, valueOf: (result: CaseResult, i: number) => number | undefined, isLine = false): Series {
+  const values = cases.map(valueOf).map((value) => (value === undefined ? null : Number(value.toPrecision(3))));
+  return { name, values, isLimit: isLine };
 }
 
 /** What a case is called below an axis: its model and its shape, in lines. */
@@ -94,61 +105,44 @@ function categoryOf({ name, what }: CaseResult): string {
   return [...(model === undefined ? [] : [model]), ...name.split(/,? /)].join("\n");
 }
 
-const namesOf = (cases: readonly CaseResult[], wanted: (m: Measurement) => boolean): readonly string[] => [
-  ...new Set(cases.flatMap(({ measurements }) => measurements.filter(wanted).map(labelOf))),
-];
+function namesOf(cases: readonly CaseResult[], isWanted: (m: Measurement) => boolean): readonly string[] {
+  return [...new Set(cases.flatMap(({ measurements }) => measurements.filter(isWanted).map(labelOf)))];
+}
 
 /** Suites whose picture is a file as well, for READMEs: the lead, other libraries, and the limit that the suite has. */
 const PICTURED = ["softmax", "attention"];
 
 function overview({ id, title, unit, peak, cases }: SuiteResult, machine: string): readonly Chart[] {
   if (!PICTURED.includes(id)) return [];
+  type Find = (result: CaseResult) => { readonly rate: number } | undefined;
+  const rates = (name: string, find: Find, isLine = false): Series => seriesOf(cases, name, (result) => inBillions(find(result)), isLine);
   const lead = cases.map(leadOf).find((m) => m !== undefined);
-  const rates = (name: string, find: (result: CaseResult) => { readonly rate: number } | undefined, isLine = false) =>
-    seriesOf(
-      name,
-      cases.map((result) => {
-        const rate = find(result)?.rate;
-        return rate && rate / 1e9;
-      }),
-      isLine,
-    );
+  const baseline: Find = ({ measurements }) => measurements.find(({ name, variant }) => name === lead?.name && variant !== lead.variant);
   const others = namesOf(cases, ({ group }) => group === "javascript" || group === "peer");
-  const baseline = (result: CaseResult) => result.measurements.find(({ name, variant }) => name === lead?.name && variant !== lead.variant);
-  return [
-    {
-      ...{ title: `${title}: ${unit}, higher is better`, about: `one thread, ${machine}`, unit, file: `${id}.svg` },
-      categories: cases.map(categoryOf),
-      series: [
-        rates("onepass", leadOf),
-        ...(peak === undefined ? [] : [rates("onepass, baseline SIMD", baseline)]),
-        ...others.map((name) => rates(name, (result) => measurementNamed(result, name))),
-        ...(peak === undefined ? [] : [rates(peak, (result) => limitNamed(result, peak), true)]),
-      ],
-    },
-  ];
+  const series = [rates("onepass", leadOf), ...others.map((name) => rates(name, (result) => measurementNamed(result, name)))];
+  if (peak !== undefined) series.splice(1, 0, rates("onepass, baseline SIMD", baseline));
+  if (peak !== undefined) series.push(rates(peak, (result) => limitNamed(result, peak), true));
+  const about = `one thread, ${machine}`;
+  return [{ title: `${title}: ${unit}, higher is better`, about, unit, categories: cases.map(categoryOf), series, file: `${id}.svg` }];
 }
 
 /** Every contender on every case, and the limit. Of the baseline binary only the lead's algorithm is drawn; the tables have all. */
 function everything({ id, title, unit, compares, peak, cases }: SuiteResult): Chart {
-  const leads = new Set(cases.map((result) => leadOf(result)?.name));
-  const names = namesOf(cases, (m) => !isLimit(m) && (m.variant !== "baseline" || leads.has(m.name) || compares === "cost"));
-  const values = (name: string): readonly (number | undefined)[] =>
-    cases.map((result) => {
-      const m = result.measurements.find((each) => labelOf(each) === name);
-      return m && valueOf(compares, result, m);
-    });
-  const limits = cases.map((result) => {
-    const limit = limitOf(result, peak);
-    return limit && valueOf(compares, result, { rate: limit.rate, timing: { ms: NaN, p90Ms: NaN, roundsMs: [], samples: 0 } });
-  });
-  const [of, better] = { rate: [unit, "higher"], time: ["ms", "lower"], cost: ["%", "lower"], "speed-up": ["×", "higher"] }[compares] as [Unit, string];
+  const leads = cases.map((result) => leadOf(result)?.name);
+  const names = namesOf(cases, (m) => !isLimit(m) && (m.variant !== "baseline" || leads.includes(m.name) || compares === "cost"));
+  const find = (result: CaseResult, name: string): Measurement | undefined => result.measurements.find((m) => labelOf(m) === name);
+  const limitText = peak ?? "lowest limit";
+  const limit = (result: CaseResult): number | undefined => compared(compares, result, limitOf(result, peak));
+  const [of, better] = compares === "cost" ? (["%", "lower"] as const) : ([compares === "speed-up" ? "×" : unit, "higher"] as const);
   return {
     title: `${title}: ${of}, ${better} is better`,
     unit: of,
     isLogarithmic: id.startsWith("engine-"),
     categories: cases.map(categoryOf),
-    series: [...names.map((name) => seriesOf(name, values(name))), ...(compares === "cost" ? [] : [seriesOf(peak ?? "lowest limit", limits, true)])],
+    series: [
+      ...names.map((name) => seriesOf(cases, name, (result) => compared(compares, result, find(result, name)))),
+      ...(compares === "cost" ? [] : [seriesOf(cases, limitText, limit, true)]),
+    ],
   };
 }
 
@@ -164,20 +158,11 @@ function versus(suite: SuiteResult): readonly Section[] {
     return { cells: [result.name, own && own.rate / 1e9, own && limit && own.rate / limit.rate, ...standings.map(({ ratios }) => ratios[i])] };
   });
   const means = { cells: ["geometric mean", undefined, undefined, ...standings.map(({ mean }) => mean)], role: "limit" as const };
-  const columns: Table["columns"] = [
-    { title: "", unit: "text" },
-    { title: unit, unit },
-    { title: `of ${peak ?? "limit"}`, unit: "%" },
-    ...standings.map(({ rival }) => ({ title: `× ${rival}`, unit: "×" as const })),
-  ];
-  const same = seriesOf(
-    "same speed",
-    cases.map(() => 1),
-    true,
-  );
+  const against = Object.fromEntries(standings.map(({ rival }) => [`× ${rival}`, "×" as const]));
+  const columns = { "": "text", [unit]: unit, [`of ${peak ?? "limit"}`]: "%", ...against } as const;
   const chart: Chart = {
     ...{ title: `${title}, higher is better`, unit: "×", isLogarithmic: true, categories: cases.map(categoryOf) },
-    series: [...standings.map(({ rival, ratios }) => seriesOf(rival, ratios)), same],
+    series: [...standings.map(({ rival, ratios }) => seriesOf(cases, rival, (_, i) => ratios[i])), seriesOf(cases, "same speed", () => 1, true)],
   };
   return [{ title: "Against others", isSub: true, charts: [chart], tables: [{ title, columns, rows: [...rows, means] }] }];
 }
@@ -186,11 +171,10 @@ function versus(suite: SuiteResult): readonly Section[] {
 function memory(cases: readonly CaseResult[]): readonly Section[] {
   const rows = cases.flatMap(({ name, memory: m }) => (m === undefined ? [] : [{ cells: [name, m.scratchBytes, m.plainBytes, m.matrixBytes] }]));
   if (rows.length === 0) return [];
-  const titles = ["tensors in module memory", "plain arrays", "matrix of scores"];
   const table: Table = {
     title: "Working memory",
     about: "What a call takes beyond inputs and output, and what attention in three steps stores. Of plain arrays, one head at a time is copied in.",
-    columns: [{ title: "", unit: "text" }, ...titles.map((title) => ({ title, unit: "bytes" as const }))],
+    columns: { "": "text", "tensors in module memory": "bytes", "plain arrays": "bytes", "matrix of scores": "bytes" },
     rows,
   };
   return [{ title: "Memory", isSub: true, tables: [table] }];

@@ -51,7 +51,7 @@ export function decodeSuite(context: Context): Suite {
       const flops = amountOf(call);
       return {
         name: `${call.keys} keys`,
-        what: `${what}, ${bytes / 2 ** 20} MiB of keys and values`,
+        what,
         call,
         amount: bytes,
         memory: () => workingMemory(call),

@@ -94,7 +94,12 @@ function prefill([heads, length, dim]: readonly [number, number, number], what: 
 
 /** One query over the cache of Llama 3 8B. */
 function decode(keys: number): HeadShape {
-  return { name: `32/8×${keys}×128`, what: "Llama 3 8B", call: { op: "attention", heads: 32, kvHeads: 8, queries: 1, keys, dim: 128 } };
+  const mib = (2 * 4 * 8 * keys * 128) / 2 ** 20;
+  return {
+    name: `32/8×${keys}×128`,
+    what: `Llama 3 8B, ${mib} MiB of keys and values`,
+    call: { op: "attention", heads: 32, kvHeads: 8, queries: 1, keys, dim: 128 },
+  };
 }
 
 export const VIT = prefill([12, 197, 64], "ViT-B");
