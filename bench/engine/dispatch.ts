@@ -40,16 +40,9 @@ const FAMILIES: readonly Family[] = [
   },
 ];
 
-/** How long to look. */
-interface Budget {
-  readonly gridSeconds: number;
-  /** The largest size of a family, and the longest call: a family ends with it, and the grid leaves out what is estimated longer. */
-  readonly largest: number;
-  readonly longestSeconds: number;
-}
-
-const REAL: Budget = { gridSeconds: 100, largest: 32768, longestSeconds: 0.5 };
-const QUICK: Budget = { gridSeconds: 15, largest: 8192, longestSeconds: 0.2 };
+/** How long to look. A family ends with the largest size and with the longest call, and the grid leaves out what is estimated longer. */
+const REAL = { gridSeconds: 100, largest: 32768, longestSeconds: 0.5 };
+const QUICK: typeof REAL = { gridSeconds: 15, largest: 8192, longestSeconds: 0.2 };
 /** Bytes of the largest operand that is timed: a gigabyte takes seconds to send. */
 const LARGEST_BYTES = 2 ** 28;
 /** Both sides in turns; a call of more than 0.3 s once. */

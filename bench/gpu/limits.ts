@@ -7,24 +7,12 @@ import { type GpuPlan, type GpuTimer, USAGE } from "./timer.ts";
 /** What a GPU can do by plain WGSL. */
 export type GpuLimits = Readonly<Record<"copy" | "matrix" | "fma", MachineFigure>>;
 
-/** How much is measured. */
-interface Sizes {
-  /** Of each of the two buffers of a copy. */
-  readonly copyBytes: number;
-  readonly matrix: number;
-  /** Sides of the tiles to try. */
-  readonly tiles: readonly (64 | 128)[];
-  readonly fmaThreads: number;
-  readonly fmaTurns: number;
-  readonly plan: GpuPlan;
-}
-
 const MIB = 2 ** 20;
 
-/** Ten times the second-level cache of the largest GPUs (50 to 128 MB), as two buffers of half of it. */
-const REAL: Sizes = { copyBytes: 512 * MIB, matrix: 4096, tiles: [64, 128], fmaThreads: 2 ** 20, fmaTurns: 512, plan: [60, 7] };
+/** How much is measured: ten times the second-level cache of the largest GPUs (50 to 128 MB), as two buffers of half of it. */
+const REAL = { copyBytes: 512 * MIB, matrix: 4096, tiles: [64, 128] as readonly (64 | 128)[], fmaThreads: 2 ** 20, fmaTurns: 512, plan: [60, 7] as GpuPlan };
 /** Software computes like a small CPU, and takes ten seconds to compile the larger tile. */
-const SOFTWARE: Sizes = { copyBytes: 32 * MIB, matrix: 256, tiles: [64], fmaThreads: 2 ** 12, fmaTurns: 64, plan: [10, 3] };
+const SOFTWARE: typeof REAL = { copyBytes: 32 * MIB, matrix: 256, tiles: [64], fmaThreads: 2 ** 12, fmaTurns: 64, plan: [10, 3] };
 
 /** Measures what a device can do, each kernel checked first. */
 export async function measureGpu(device: GPUDevice, timer: GpuTimer, isSoftware: boolean): Promise<GpuLimits> {
@@ -93,7 +81,7 @@ function productLoop(n: number, side: 64 | 128): Loop {
   };
 }
 
-function fmaLoop({ fmaThreads: threads, fmaTurns: turns }: Sizes): Loop {
+function fmaLoop({ fmaThreads: threads, fmaTurns: turns }: typeof REAL): Loop {
   // Towards 4, from wherever a chain starts.
   const factors = Float32Array.of(0.5, 0.5, 0.5, 0.5, 2, 2, 2, 2, 0, 0, 0, 0);
   new Uint32Array(factors.buffer)[8] = turns;

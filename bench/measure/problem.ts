@@ -59,13 +59,13 @@ export function withOptions(problem: Problem, { causal, windowSize, softcap, mas
   if (call.op !== "attention") return problem;
   const { heads, queries, keys } = call;
   const next = random(queries + keys);
-  const drawn: ScoreOptions = {
+  const options: ScoreOptions = {
     ...{ causal, windowSize, softcap },
     mask: mask && { data: Uint8Array.from({ length: queries * keys }, () => (next() < MASKED ? 0 : 1)), shape: [queries, keys] },
     bias: bias && normal([queries, keys], 4),
     alibiSlopes: alibi && alibiSlopes(heads),
   };
-  return { ...problem, call: { ...call, causal, windowSize, softcap, mask, bias, alibi }, options: drawn };
+  return { ...problem, call: { ...call, causal, windowSize, softcap, mask, bias, alibi }, options };
 }
 
 /** Verified and not timed, so this is enough: several tiles of queries and keys. */

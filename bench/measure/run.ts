@@ -1,4 +1,4 @@
-import type { BenchCase, Contender, Limit, Runner, WorkingMemory } from "./contender.ts";
+import type { BenchCase, Contender, Limit, WorkingMemory } from "./contender.ts";
 import { amountOf, bytesOf, draw, heated, reference, type Problem } from "./problem.ts";
 import { timeTasks, type Timing, type TimingPlan } from "./timing.ts";
 import { compare, verify, verifyOverflow } from "./verify.ts";
@@ -31,13 +31,8 @@ export interface CaseResult {
   readonly memory?: WorkingMemory | undefined;
 }
 
-interface Verified {
-  readonly contender: Contender;
-  readonly runner: Runner;
-  readonly maxError: number;
-  /** Clears the output, calls and compares; gives the largest error, or throws. */
-  readonly check: () => Promise<number>;
-}
+/** A contender whose first result was right. */
+type Verified = Awaited<ReturnType<typeof verified>>;
 
 /** Verifies every contender of a case, times those that are right, and verifies them again: the optimised code is other code. */
 export async function runCase(bench: BenchCase, plan: TimingPlan): Promise<CaseResult> {
@@ -95,10 +90,11 @@ export async function runCase(bench: BenchCase, plan: TimingPlan): Promise<CaseR
 }
 
 /** Sets a contender up on a problem and verifies its first result. */
-async function verified(contender: Contender, given: Problem, want: Float64Array): Promise<Verified> {
+async function verified(contender: Contender, given: Problem, want: Float64Array) {
   const problem = contender.adapt?.(given) ?? given;
   const right = contender.expected?.(problem) ?? (contender.adapt === undefined ? want : reference(problem));
   const runner = await contender.prepare(problem);
+  /** Clears the output, calls and compares; gives the largest error, or throws. */
   const check = async (): Promise<number> => {
     runner.clear?.();
     await runner.run();

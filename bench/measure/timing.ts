@@ -40,7 +40,7 @@ export interface Timing {
  * a machine that slows down for a while slows all of them, and ratios stay fair.
  */
 export async function timeTasks(tasks: readonly Task[], plan: TimingPlan): Promise<readonly Timing[]> {
-  const warmed: Warmed[] = [];
+  const warmed = [];
   for (const task of tasks) warmed.push(await warm(task, plan));
   const timed = warmed.map((each) => ({ ...each, roundsMs: [] as number[], samples: [] as number[] }));
   for (let round = 0; round < plan.rounds; round++) {
@@ -90,19 +90,13 @@ function sampleOf({ run, time, batch }: Task, isAsync: boolean): () => unknown {
 /** Results within 5% count as equal. */
 const STABLE = 0.05;
 
-interface Warmed {
-  readonly task: Task;
-  readonly isAsync: boolean;
-  /** A call takes about this long, or what its own clock makes of one takes. */
-  readonly callMs: number;
-}
-
 /**
  * Runs a task until two windows in a row are no faster than the best before them. The first calls of WebAssembly run in V8's
  * baseline compiler, several times slower, until a background thread has the optimised code, which can take 100 ms and more.
  * A call that takes all the time there is to warm up is not repeated. A task with its own clock makes many calls for one figure.
+ * Gives about how long a call takes.
  */
-async function warm(task: Task, plan: TimingPlan): Promise<Warmed> {
+async function warm(task: Task, plan: TimingPlan) {
   const start = performance.now();
   const first = task.run();
   const isAsync = first instanceof Promise || task.time !== undefined;

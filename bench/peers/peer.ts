@@ -26,17 +26,13 @@ export interface Operators {
 /** A library that is loaded. */
 export interface ReadyPeer extends Peer, Operators {}
 
-/** A library that takes part, or why it does not. */
-export interface PeerStatus {
-  readonly name: string;
-  readonly version?: string;
-  readonly unavailable?: string;
-}
+/** A library that takes part, by its version, or why it does not. */
+export type PeerStatus = Awaited<ReturnType<typeof setUpPeers>>["statuses"][number];
 
 /** Sets up every library of a list that runs here. */
-export async function setUpPeers(peers: readonly Peer[]): Promise<{ readonly ready: readonly ReadyPeer[]; readonly statuses: readonly PeerStatus[] }> {
+export async function setUpPeers(peers: readonly Peer[]) {
   const ready: ReadyPeer[] = [];
-  const statuses: PeerStatus[] = [];
+  const statuses: { readonly name: string; readonly version?: string; readonly unavailable?: string }[] = [];
   for (const peer of peers) {
     try {
       ready.push({ ...peer, ...(await peer.setup()) });

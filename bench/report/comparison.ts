@@ -40,16 +40,11 @@ export function labelOf({ name, variant }: Pick<Measurement, "name" | "variant">
   return variant === undefined ? name : `${name} · ${variant}`;
 }
 
-/** The lead against one rival: on each case that both took part in, and the geometric mean. */
-export interface Standing {
-  readonly rival: string;
-  readonly ratios: readonly (number | undefined)[];
-  readonly count: number;
-  readonly mean: number;
-}
-
-/** Standings against everything that is not onepass and not a limit, in order of appearance. */
-export function standingsOf({ cases }: SuiteResult): readonly Standing[] {
+/**
+ * The lead against everything that is not onepass and not a limit, in order of appearance: on each case, `undefined` where only one of
+ * the two took part, and the geometric mean.
+ */
+export function standingsOf({ cases }: SuiteResult) {
   const all = cases.flatMap(({ measurements }) => measurements);
   const rivals = new Set(all.filter(({ group }) => group === "javascript" || group === "peer").map(({ name }) => name));
   return [...rivals].map((rival) => {

@@ -7,16 +7,10 @@ const run = promisify(execFile);
 const script = fileURLToPath(new URL("first-result.ts", import.meta.url));
 
 /** Time from import to the first result of one library: NaN after a failure, which says why. */
-export interface StartUp {
-  readonly name: string;
-  readonly ms: number;
-  readonly p90Ms: number;
-  readonly samplesMs: readonly number[];
-  readonly failure?: string | undefined;
-}
+export type StartUp = Awaited<ReturnType<typeof measureStartUp>>[number];
 
 /** Starts each library in `samples` fresh processes, in turns. */
-export async function measureStartUp(names: readonly string[], samples: number): Promise<readonly StartUp[]> {
+export async function measureStartUp(names: readonly string[], samples: number) {
   const results = names.map((name) => ({ name, samplesMs: [] as number[], failure: undefined as string | undefined }));
   for (let i = 0; i < samples; i++) {
     for (const result of results.filter(({ failure }) => failure === undefined)) {
