@@ -8,9 +8,10 @@ import type { Chart } from "./report.ts";
 const INK = "#010203";
 const FAINT = "#040506";
 
-/** They stand out from a white and from a dark page alike. Blues are ours; a contender has the same colour in every chart. Others take the next of echarts' palette. */
+/** They stand out from a white and from a dark page alike. Blues are ours; a contender has the same colour in every chart. Others take the next of `PALETTE`. */
 const COLOURS: readonly (readonly [pattern: RegExp, colour: string])[] = [
   [/baseline/, "#8b7bd0"],
+  [/^1 thread, plain/, "#c4c8cd"],
   [/plain arrays/, "#3f95b5"],
   [/^onepass|^auto|^attention|^GPU, resident|^GPU$/, "#2463c9"],
   [/^standard/, "#a9c3ee"],
@@ -25,6 +26,8 @@ const COLOURS: readonly (readonly [pattern: RegExp, colour: string])[] = [
   [/^CPU|threads/, "#6f5fc0"],
 ];
 
+const PALETTE = ["#2463c9", "#43a06c", "#e07f35", "#8b7bd0", "#cf9f1c", "#c24b63"];
+
 const textOf = (fontSize: number): object => ({ color: INK, fontFamily: "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", fontSize });
 
 const [WIDTH, HEIGHT] = [1040, 430];
@@ -36,13 +39,14 @@ const DASHES = "path://M0 5h5v2H0zM7 5h5v2H7z";
 /** A chart as SVG: vertical bars in groups, with a legend. */
 export function drawChart({ title, about, unit, categories, series, isLogarithmic }: Chart): string {
   const lines = Math.max(...categories.map((name) => name.split("\n").length));
-  const bars = series.filter(({ isLimit }) => isLimit !== true).flatMap(({ values }) => values.filter((value) => value !== null));
+  const barCount = categories.length * series.filter(({ isLimit }) => isLimit !== true).length;
   // Logarithmic bars have to start somewhere: at the power of ten below the least of them.
-  const start = 10 ** Math.floor(Math.log10(Math.min(...bars)));
+  const start = 10 ** Math.floor(Math.log10(Math.min(...series.flatMap(({ values }) => values.filter((value) => value !== null)))));
   const isCrowded = series.length > 6;
-  const label = { ...textOf(10), show: bars.length <= LABELLED, position: "top", distance: 3 };
+  const label = { ...textOf(10), show: barCount <= LABELLED, position: "top", distance: 3 };
   const option = {
     animation: false,
+    color: PALETTE,
     title: { text: title, subtext: about, left: 12, top: 8, textStyle: textOf(17), subtextStyle: textOf(12.5) },
     legend: {
       ...{ top: 62, left: 8, right: 8, itemWidth: 12, itemHeight: 12, itemGap: isCrowded ? 16 : 26, textStyle: textOf(isCrowded ? 11.5 : 12.5) },
@@ -62,7 +66,7 @@ export function drawChart({ title, about, unit, categories, series, isLogarithmi
       const color = isLimit === true ? INK : COLOURS.find(([pattern]) => pattern.test(name))?.[1];
       const data = values.map((value) => (value === null ? null : { value, label: { formatter: formatted(value, unit) } }));
       if (isLimit === true) return { name, data, type: "line", symbol: "none", lineStyle: { color, type: "dashed", width: 1.2 }, itemStyle: { color } };
-      return { name, data, type: "bar", barGap: "12%", barCategoryGap: "22%", label, itemStyle: { color, borderRadius: [2, 2, 0, 0] } };
+      return { name, data, type: "bar", barMaxWidth: 70, barGap: "12%", barCategoryGap: "22%", label, itemStyle: { color, borderRadius: [2, 2, 0, 0] } };
     }),
   };
   const drawing = echarts.init(null, null, { renderer: "svg", ssr: true, width: WIDTH, height: HEIGHT });

@@ -21,7 +21,7 @@ export function formatted(value: number, unit: Unit): string {
 
 /** A cell of a table. What nine samples in ten reach follows a median on the page, where there is room. */
 export function cellText(cell: Cell, unit: Unit): string {
-  if (cell === undefined) return "";
+  if (cell === undefined || cell === null) return "";
   if (typeof cell === "string") return cell;
   return formatted(typeof cell === "number" ? cell : cell.median, unit);
 }

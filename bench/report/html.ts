@@ -49,7 +49,7 @@ function tableOf({ title, about = "", columns, rows, notes = [], errors = [], is
 
 /** A median, and behind it what nine samples in ten reach. */
 function cellOf(cell: Cell, unit: Unit): string {
-  const p90 = typeof cell === "object" && cell.p90 !== undefined ? ` <span class="soft">${formatted(cell.p90, unit)}</span>` : "";
+  const p90 = typeof cell === "object" && typeof cell?.p90 === "number" ? ` <span class="soft">${formatted(cell.p90, unit)}</span>` : "";
   return escape(cellText(cell, unit)) + p90;
 }
 

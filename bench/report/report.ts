@@ -12,7 +12,8 @@ export interface Figure {
   readonly p90?: number | undefined;
 }
 
-export type Cell = string | number | Figure | undefined;
+/** Nothing where there is no figure: `null` once it has been JSON. */
+export type Cell = string | number | Figure | null | undefined;
 
 export interface Table {
   readonly title: string;

@@ -105,8 +105,8 @@ function categoryOf({ name, what }: CaseResult): string {
   return [...(model === undefined ? [] : [model]), ...name.split(/,? /)].join("\n");
 }
 
-function namesOf(cases: readonly CaseResult[], isWanted: (m: Measurement) => boolean): readonly string[] {
-  return [...new Set(cases.flatMap(({ measurements }) => measurements.filter(isWanted).map(labelOf)))];
+function namesOf(cases: readonly CaseResult[], isWanted: (m: Measurement) => boolean, nameOf: (m: Measurement) => string = labelOf): readonly string[] {
+  return [...new Set(cases.flatMap(({ measurements }) => measurements.filter(isWanted).map((m) => nameOf(m))))];
 }
 
 /** Suites whose picture is a file as well, for READMEs: the lead, other libraries, and the limit that the suite has. */
@@ -129,20 +129,19 @@ function overview({ id, title, unit, peak, cases }: SuiteResult, machine: string
 /** Every contender on every case, and the limit. Of the baseline binary only the lead's algorithm is drawn; the tables have all. */
 function everything({ id, title, unit, compares, peak, cases }: SuiteResult): Chart {
   const leads = cases.map((result) => leadOf(result)?.name);
-  const names = namesOf(cases, (m) => !isLimit(m) && (m.variant !== "baseline" || leads.includes(m.name) || compares === "cost"));
-  const find = (result: CaseResult, name: string): Measurement | undefined => result.measurements.find((m) => labelOf(m) === name);
-  const limitText = peak ?? "lowest limit";
-  const limit = (result: CaseResult): number | undefined => compared(compares, result, limitOf(result, peak));
-  const [of, better] = compares === "cost" ? (["%", "lower"] as const) : ([compares === "speed-up" ? "×" : unit, "higher"] as const);
+  // Where cases are of one binary each, its name stands below the axis.
+  const nameOf = (m: Measurement): string => (compares === "cost" ? m.name : labelOf(m));
+  const names = namesOf(cases, (m) => !isLimit(m) && (m.variant !== "baseline" || leads.includes(m.name) || compares === "cost"), nameOf);
+  const find = (result: CaseResult, name: string): Measurement | undefined => result.measurements.find((m) => nameOf(m) === name);
+  const series = names.map((name) => seriesOf(cases, name, (result) => compared(compares, result, find(result, name))));
+  const limit = seriesOf(cases, peak ?? "lowest limit", (result) => compared(compares, result, limitOf(result, peak)), true);
+  const isRelative = compares === "cost" || compares === "speed-up";
   return {
-    title: `${title}: ${of}, ${better} is better`,
-    unit: of,
+    title: `${title}: ${isRelative ? `relative to ${leads[0]}` : unit}, ${compares === "cost" ? "lower" : "higher"} is better`,
+    unit: compares === "cost" ? "%" : isRelative ? "×" : unit,
     isLogarithmic: id.startsWith("engine-"),
     categories: cases.map(categoryOf),
-    series: [
-      ...names.map((name) => seriesOf(cases, name, (result) => compared(compares, result, find(result, name)))),
-      ...(compares === "cost" ? [] : [seriesOf(cases, limitText, limit, true)]),
-    ],
+    series: [...series, limit].filter(({ values }) => values.some((value) => value !== null)),
   };
 }
 

@@ -84,7 +84,7 @@ export function optionsSuite({ instances, quick }: Context): Suite {
   const compare = ({ name, call }: HeadShape, options: Options): readonly BenchCase[] =>
     instances.slice(0, quick ? 1 : undefined).map((instance) => ({
       name: `${name}, ${instance.variant}`,
-      what: `${call.heads} heads, ${call.queries} queries and keys, head dimension ${call.dim}`,
+      what: `${call.queries} queries and keys, ${call.heads} heads, head dimension ${call.dim}`,
       call,
       contenders: () =>
         [["dense", {}] as const, ...options].map(([option, sizes], i) => ({
