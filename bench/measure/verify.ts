@@ -38,13 +38,13 @@ export function verify(got: Float32Array, want: ArrayLike<number>, problem: Prob
 export function compare(got: Float32Array, want: ArrayLike<number>, tolerance: number, floor: number): number {
   if (got.length !== want.length) throw new Error(`expected ${want.length} numbers, got ${got.length}`);
   let maxError = 0;
-  got.forEach((g, i) => {
-    const w = want[i] ?? NaN;
-    if (Object.is(g, w)) return;
+  for (let i = 0; i < want.length; i++) {
+    const [g, w] = [got[i] ?? NaN, want[i] ?? NaN];
+    if (Object.is(g, w)) continue;
     const error = Math.abs(g - w) / Math.max(Math.abs(w), floor);
     if (!(error <= tolerance)) throw new Error(`element ${i}: expected ${w}, got ${g}; error ${error.toExponential(1)}, allowed ${tolerance}`);
     maxError = Math.max(maxError, error);
-  });
+  }
   return maxError;
 }
 
