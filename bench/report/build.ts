@@ -74,7 +74,10 @@ function headline(suite: SuiteResult): readonly Section[] {
   best.sort((a, b) => b.rate - a.rate);
   const cards = [
     ...best.slice(0, 1).map(({ rate, text }) => ({ big: `${formatted(rate / 1e9, suite.unit)} ${suite.unit}`, text })),
-    ...standingsOf(suite).map(({ rival, mean, count }) => ({ big: formatted(mean, "×"), text: `as fast as ${rival}: geometric mean of ${count} shapes` })),
+    ...standingsOf(suite).map(({ rival, mean, count }) => ({
+      big: formatted(mean, "×"),
+      text: `as fast as ${rival}: ${count === 1 ? "one shape" : `geometric mean of ${count} shapes`}`,
+    })),
   ];
   return cards.length === 0 ? [] : [{ title: suite.title, isSub: true, cards }];
 }

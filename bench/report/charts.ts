@@ -49,17 +49,23 @@ export function drawChart({ title, about, unit, categories, series, isLogarithmi
     color: PALETTE,
     title: { text: title, subtext: about, left: 12, top: 8, textStyle: textOf(17), subtextStyle: textOf(12.5) },
     legend: {
-      ...{ top: 62, left: 8, right: 8, itemWidth: 12, itemHeight: 12, itemGap: isCrowded ? 16 : 26, textStyle: textOf(isCrowded ? 11.5 : 12.5) },
+      ...{ top: 62, left: 8, right: 8, itemWidth: 12, itemHeight: 12, itemGap: isCrowded ? 22 : 28, textStyle: textOf(isCrowded ? 11.5 : 12.5) },
       data: series.map(({ name, isLimit }) => (isLimit === true ? { name, icon: DASHES } : { name })),
     },
-    grid: { left: 60, right: 16, top: isCrowded ? 132 : 112, bottom: 18 + 16 * lines },
+    grid: { left: 76, right: 16, top: isCrowded ? 124 : 100, bottom: 18 + 16 * lines },
     xAxis: {
       ...{ type: "category", data: [...categories], axisLine: { lineStyle: { color: FAINT } }, axisTick: { show: false } },
       axisLabel: { ...textOf(lines > 1 ? 10.5 : 12), lineHeight: 15, interval: 0 },
     },
     yAxis: {
       ...(isLogarithmic === true ? { type: "log", min: start, startValue: start } : { type: "value" }),
-      ...{ name: unit === "ms" ? "time" : unit, nameTextStyle: { ...textOf(12), align: "right" }, splitLine: { lineStyle: { color: FAINT } } },
+      ...{
+        name: unit === "ms" ? "time" : unit === "×" ? "ratio" : unit,
+        nameLocation: "middle",
+        nameGap: 50,
+        nameTextStyle: textOf(12),
+        splitLine: { lineStyle: { color: FAINT } },
+      },
       axisLabel: { ...textOf(12), formatter: (value: number) => formatted(value, unit) },
     },
     series: series.map(({ name, values, isLimit }) => {
