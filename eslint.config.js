@@ -26,7 +26,7 @@ export default defineConfig(
   },
   {
     // The plain JavaScript that kernels are compared with has to stay plain: `?? 0` in its loops would slow it down.
-    files: ["bench/cases/javascript.ts"],
+    files: ["bench/contenders/javascript.ts"],
     rules: { "@typescript-eslint/no-non-null-assertion": "off" },
   },
   {

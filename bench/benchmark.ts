@@ -1,125 +1,94 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import type { Arguments } from "./arguments.ts";
-import { createInstances, type Context, type EngineContext } from "./context.ts";
-import type { Suite } from "./contender.ts";
-import { reportDispatch } from "./engine/dispatch-report.ts";
-import { openEngines, type Engines } from "./engine/engines.ts";
-import { describeEnvironment, load } from "./environment.ts";
-import { measureMachine, type Machine } from "./machine/limits.ts";
-import { GPU_PEERS, PEERS, setUpPeers } from "./peers/all.ts";
-import { installPeers } from "./peers/install.ts";
-import { printCase, printClosing, printDispatch, printEngines, printMachine, printOpening, printStartUp, printSummary } from "./report/console.ts";
-import { failuresOf } from "./report/derive.ts";
-import { record, writeJson } from "./report/record.ts";
-import type { BenchReport, EngineReport, SuiteResult } from "./report/results.ts";
-import { runCase } from "./run.ts";
-import { isInstalled } from "./sampling.ts";
+import { createInstances } from "./contenders/context.ts";
+import { measureDispatch } from "./engine/dispatch.ts";
+import { openEngines } from "./engine/engines.ts";
+import type { Arguments } from "./index.ts";
+import { describeEnvironment } from "./machine/environment.ts";
+import { measureMachine } from "./machine/limits.ts";
+import type { Suite } from "./measure/contender.ts";
+import { runCase, type CaseResult } from "./measure/run.ts";
+import { FULL, QUICK } from "./measure/timing.ts";
+import { GPU_PEERS, installPeers, PEERS } from "./peers/all.ts";
+import { setUpPeers } from "./peers/peer.ts";
+import { buildReport, machineTable } from "./report/build.ts";
+import type { SuiteResult } from "./report/comparison.ts";
+import { print, printReport, printTable } from "./report/console.ts";
+import type { Report } from "./report/report.ts";
+import { caseTable } from "./report/suite-sections.ts";
+import { record, writeReports } from "./report/write.ts";
 import { measureStartUp } from "./start-up/measure.ts";
-import { allSuites, engineSuites } from "./suites.ts";
-import { FULL, QUICK, type TimingPlan } from "./timing.ts";
+import { allSuites } from "./suites/all.ts";
 
 /** Measures what the arguments select, prints it, writes the reports. Gives the process's exit code. */
-export async function runBenchmark(args: Arguments, root: string): Promise<number> {
+export async function runBenchmark({ peers: wantsPeers, gpu: engineOnly, quick, filter, out }: Arguments, root: string): Promise<number> {
   const start = performance.now();
-  const loadBefore = load();
-  const plan = args.quick ? QUICK : FULL;
-  if (args.peers) installPeers((line) => console.log(line));
-  const others = args.peers && !args.gpu ? await setUpPeers(PEERS) : NO_PEERS;
+  const plan = quick ? QUICK : FULL;
   const instances = createInstances();
   const variants = instances.map(({ variant }) => variant);
-  const environment = describeEnvironment(variants, args.quick);
-
+  const environment = describeEnvironment(variants, quick);
+  if (wantsPeers) installPeers();
+  const { ready: peers, statuses } = await setUpPeers(wantsPeers && !engineOnly ? PEERS : []);
   const engines = await openEngines();
   try {
-    const onGpu = "unavailable" in engines.gpu || !(args.peers || args.gpu) ? NO_PEERS : await setUpPeers(GPU_PEERS);
-    const peers = [...others.statuses, ...onGpu.statuses];
-    const engine = describeEngines(engines);
-    printOpening({ environment, peers });
-    printEngines({ engine });
+    const { gpu } = engines;
+    const onGpu = await setUpPeers((wantsPeers || engineOnly) && !("unavailable" in gpu) ? GPU_PEERS : []);
+    print("bold", `\nonepass benchmark${quick ? ": quick mode, figures are rough" : ""}`);
 
     // The loops of the CPU are compiled by AssemblyScript, and limit nothing of the engine.
-    const machine = args.gpu ? undefined : await measureMachine(variants, plan);
-    const figures = [...(machine?.figures ?? []), ...("unavailable" in engines.gpu ? [] : engines.gpu.limits.figures)];
-    printMachine({ machine: figures });
+    const machine = engineOnly ? undefined : await measureMachine(variants, plan);
+    const figures = [...(machine?.figures ?? []), ...("unavailable" in gpu ? [] : Object.values(gpu.limits))];
+    if (figures.length > 0) printTable(machineTable(figures));
 
-    const engineContext: EngineContext = { engines, peers: onGpu.ready, quick: args.quick };
-    const chosen = machine === undefined ? engineSuites(engineContext) : allSuites(contextOf(instances, machine, others.ready, args.quick), engineContext);
-    const suites = await runSuites(chosen, args.filter, plan);
-    const { gpu } = engines;
-    const wantsDispatch = matches(args.filter, "engine dispatch crossover");
-    const dispatch =
-      "unavailable" in gpu || gpu.calibration === undefined || !wantsDispatch ? undefined : await reportDispatch(engines, gpu, gpu.calibration, args.quick);
-    if (dispatch !== undefined) printDispatch({ dispatch });
-    const measuresStartUp = !args.gpu && matches(args.filter, "start-up");
-    const startUp = measuresStartUp ? await measureStartUp(["onepass", ...others.ready.map(({ name }) => name)], args.quick ? 3 : 9) : [];
+    const context = { engines, gpuPeers: onGpu.ready, quick };
+    const suites: SuiteResult[] = [];
+    for (const suite of allSuites(machine === undefined ? context : { ...context, instances, machine, peers })) {
+      const selected = suite.cases.filter(({ name, what }) => matches(filter, `${suite.id} ${suite.title} ${name} ${what}`));
+      if (selected.length === 0) continue;
+      print("bold", `\n── ${suite.title} ──`);
+      suites.push(await runSuite({ ...suite, plan: suite.plan ?? plan, cases: selected }));
+    }
+    const wantsDispatch = !("unavailable" in gpu) && matches(filter, "engine dispatch crossover");
+    const dispatch = wantsDispatch ? await measureDispatch(engines, gpu, quick) : undefined;
+    const wantsStartUp = !engineOnly && matches(filter, "start-up");
+    const startUp = wantsStartUp ? await measureStartUp(["onepass", ...peers.map(({ name }) => name)], quick ? 3 : 9) : [];
     if (suites.length === 0 && startUp.length === 0 && dispatch === undefined) {
-      console.error(`\nNo case matches "${args.filter}". Try a shape (1024x1024), a model (BERT) or an operation (logSumExp).`);
+      console.error(`\nNo case matches "${filter}". Try a shape (1024x1024), a model (BERT) or an operation (logSumExp).`);
       return 2;
     }
 
     const seconds = (performance.now() - start) / 1000;
-    const report: BenchReport = { environment, machine: figures, peers, engine, suites, dispatch, startUp, seconds, loadBefore };
-    printStartUp(report);
-    suites.forEach(printSummary);
-    const files = [...(await writeAll(report, args.out, root)), ...(args.gpu && args.filter === "" ? record(report, root) : [])];
-    printClosing(report, files);
-    return failuresOf(report).length === 0 ? 0 : 1;
+    const results = { environment, figures, peers: [...statuses, ...onGpu.statuses], engines, suites, dispatch, startUp, seconds };
+    const report = buildReport(results);
+    const code = await publish(report, false, resolve(root, out));
+    if (engineOnly && filter === "") record(results, report, resolve(root, "bench/results"));
+    return code;
   } finally {
     engines.dispose();
   }
 }
 
 /** Makes the reports of one that was measured before, perhaps elsewhere. */
-export async function renderReport(args: Arguments, root: string): Promise<number> {
-  const report = JSON.parse(readFileSync(resolve(root, args.from), "utf8")) as BenchReport;
-  for (const suite of report.suites) {
-    console.log(`\n── ${suite.title} ──`);
-    for (const result of suite.cases) printCase(suite, result);
+export function renderReport({ from, out }: Arguments, root: string): Promise<number> {
+  return publish(JSON.parse(readFileSync(resolve(root, from), "utf8")) as Report, true, resolve(root, out));
+}
+
+/** Prints a report and writes it into a folder. */
+async function publish(report: Report, withDetails: boolean, folder: string): Promise<number> {
+  printReport(report, withDetails);
+  await writeReports(report, folder);
+  return report.errors.length === 0 ? 0 : 1;
+}
+
+async function runSuite({ plan = FULL, ...suite }: Suite): Promise<SuiteResult> {
+  print("reset", suite.about);
+  const cases: CaseResult[] = [];
+  for (const each of suite.cases) {
+    const result = await runCase(each, plan);
+    printTable(caseTable(suite, result));
+    cases.push(result);
   }
-  if (report.dispatch !== undefined) printDispatch({ dispatch: report.dispatch });
-  printClosing(report, await writeAll(report, args.out, root));
-  return failuresOf(report).length === 0 ? 0 : 1;
-}
-
-const NO_PEERS: Awaited<ReturnType<typeof setUpPeers>> = { ready: [], statuses: [] };
-
-function contextOf(instances: Context["instances"], machine: Machine, peers: Context["peers"], quick: boolean): Context {
-  return { instances, machine, peers, quick };
-}
-
-async function runSuites(suites: readonly Suite[], filter: string, plan: TimingPlan): Promise<readonly SuiteResult[]> {
-  const results: SuiteResult[] = [];
-  for (const suite of suites) {
-    const selected = suite.cases.filter(({ name, what }) => matches(filter, `${suite.id} ${suite.title} ${name} ${what}`));
-    if (selected.length === 0) continue;
-    console.log(`\n── ${suite.title} ──\n${suite.about}`);
-    const { id, title, about, unit, compares, peak } = suite;
-    const cases = [];
-    for (const bench of selected) {
-      const result = await runCase(bench, suite.plan ?? plan);
-      printCase(suite, result);
-      cases.push(result);
-    }
-    results.push({ id, title, about, unit, compares, peak, cases });
-  }
-  return results;
-}
-
-function describeEngines({ threads, reasons, gpu }: Engines): EngineReport {
-  if ("unavailable" in gpu) return { threads, reasons, gpu };
-  const { name, driver, emulated, timer, engine } = gpu;
-  return { threads, reasons, gpu: { name, driver, emulated, clock: timer.clock, off: engine.info().off } };
-}
-
-/** Every report that can be made here: charts need a package that a machine without a network may lack. */
-async function writeAll(report: BenchReport, directory: string, root: string): Promise<readonly string[]> {
-  if (!isInstalled("echarts")) {
-    console.log("\nwithout report.html: echarts is not installed here; make it elsewhere of report.json, with --from");
-    return writeJson(report, directory, root);
-  }
-  const { writeReports } = await import("./report/write.ts");
-  return writeReports(report, directory, root);
+  return { ...suite, cases };
 }
 
 /** Whether a filter's text is in `text`; upper case does not matter, and × may be typed as x. */

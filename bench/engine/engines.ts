@@ -1,76 +1,67 @@
-import type { Calibration } from "../../src/engine/calibration.ts";
-import { createEngine } from "../../src/engine/create-engine.ts";
-import type { Engine } from "../../src/engine/engine.ts";
-import { type FoundGpu, findGpu } from "../gpu/find.ts";
-import { type GpuLimits, measureGpu } from "../gpu/limits.ts";
+import { createEngine, type GPULike } from "../../src/index.ts";
+import { measureGpu } from "../gpu/limits.ts";
 import { GpuTimer } from "../gpu/timer.ts";
 
 /** The engines that suites compare, on one machine. */
-export interface Engines {
-  /** The CPU, one thread. */
-  readonly single: Engine;
-  /** The CPU, one thread per core. */
-  readonly all: Engine;
-  /** Threads of `all`: less than cores where they could not be had. */
-  readonly threads: number;
-  /** Why there are no more threads. */
-  readonly reasons: readonly string[];
-  readonly gpu: GpuEngines | { readonly unavailable: string };
-  dispose(): void;
-}
+export type Engines = Awaited<ReturnType<typeof openEngines>>;
 
 /** Engines on a GPU, which share its device with plain WGSL. */
-export interface GpuEngines extends FoundGpu {
-  readonly engine: Engine;
-  /** What `auto` chooses by. Absent on software, which it never chooses, and which takes minutes to calibrate. */
-  readonly calibration: Calibration | undefined;
-  readonly timer: GpuTimer;
-  readonly limits: GpuLimits;
-}
+export type GpuEngines = Awaited<ReturnType<typeof openGpu>>;
 
 /** Opens engines on the CPU, and on the GPU if there is one. */
-export async function openEngines(): Promise<Engines> {
+export async function openEngines() {
   const single = await createEngine({ device: "wasm", threads: 1 });
   const all = await createEngine({ device: "wasm", threads: "auto" });
-  const gpu = await openGpu();
+  const gpu = await openGpu().catch((error: unknown) => ({ unavailable: error instanceof Error ? error.message : String(error) }));
   const { wasm, off } = all.info();
   return {
     single,
+    /** One thread per core, or as many as could be had; `reasons` say why not more. */
     all,
     threads: wasm.threads,
     reasons: off.filter((reason) => !reason.startsWith("WebGPU")),
     gpu,
     dispose() {
-      single.dispose();
-      all.dispose();
-      if ("unavailable" in gpu) return;
-      gpu.engine.dispose();
-      gpu.timer.dispose();
-      gpu.device.destroy();
+      const { auto, engine, timer } = "unavailable" in gpu ? {} : gpu;
+      timer?.dispose();
+      for (const each of [single, all, auto, engine]) each?.dispose();
     },
   };
 }
 
-async function openGpu(): Promise<Engines["gpu"]> {
-  const found = await findGpu();
-  if ("unavailable" in found) return found;
-  const { device } = found;
-  const timer = new GpuTimer(device);
+/**
+ * Dawn's switches: time stamps as the GPU has them, and not in steps of 100 µs, which hinder only web pages that spy; and f16, which
+ * Dawn hides on drivers of NVIDIA before 615.
+ */
+const DAWN_OPTIONS = ["disable-dawn-features=timestamp_quantization", "enable-dawn-features=vulkan_enable_f16_on_nvidia"];
+
+async function openGpu() {
+  const { create } = await import("webgpu");
+  const engine = await createEngine({ device: "webgpu", gpu: withTimeStamps(create(DAWN_OPTIONS)), threads: 1 });
   try {
-    const limits = await measureGpu(found, timer);
-    const engine = await createEngine({ device: "webgpu", gpu: device, threads: 1 });
-    return { ...found, engine, calibration: found.emulated ? undefined : await calibrationOf(device), timer, limits };
+    const device = engine.device as GPUDevice;
+    const { vendor, architecture, device: name, description, isFallbackAdapter: emulated } = device.adapterInfo;
+    const timer = new GpuTimer(device);
+    const limits = await measureGpu(device, timer, emulated);
+    // Calibrates as every engine does, before anything else has been timed. It never chooses software, and takes minutes to calibrate on it.
+    const auto = emulated ? undefined : await createEngine({ device: "auto", gpu: device });
+    const named = [name, description, `${vendor} ${architecture}`].find((text) => text.trim() !== "") ?? "unnamed GPU";
+    return { engine, device, auto, timer, limits, name: named, driver: description, emulated };
   } catch (error) {
-    timer.dispose();
-    device.destroy();
-    return { unavailable: error instanceof Error ? error.message : String(error) };
+    engine.dispose();
+    throw error;
   }
 }
 
-/** Measured as an engine does when it is made, before anything else has been timed. */
-async function calibrationOf(device: GPUDevice): Promise<Calibration | undefined> {
-  const auto = await createEngine({ device: "auto", gpu: device });
-  const { calibration } = auto;
-  auto.dispose();
-  return calibration;
+/** A GPU whose devices have time stamps as well, where it can give them. */
+function withTimeStamps(gpu: GPU): GPULike {
+  return {
+    async requestAdapter() {
+      const adapter = await gpu.requestAdapter();
+      if (adapter?.features.has("timestamp-query") !== true) return adapter;
+      const request = adapter.requestDevice.bind(adapter);
+      adapter.requestDevice = (descriptor = {}) => request({ ...descriptor, requiredFeatures: [...(descriptor.requiredFeatures ?? []), "timestamp-query"] });
+      return adapter;
+    },
+  };
 }

@@ -58,8 +58,8 @@ export function matrixMultiply(side: 64 | 128): string {
   return `
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> c: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> size: array<u32>;
+@group(0) @binding(2) var<storage, read> size: array<u32>;
+@group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;
 var<workgroup> tileA: array<f32, ${side * TILE_DEPTH}>;
 var<workgroup> tileB: array<vec4<f32>, ${(side * TILE_DEPTH) / 4}>;
 @compute @workgroup_size(16, 16)

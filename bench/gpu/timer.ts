@@ -1,7 +1,10 @@
-import { median } from "../statistics.ts";
+import { quantile } from "../measure/timing.ts";
 
 /** Flags of GPUBufferUsage and GPUMapMode, which are globals in browsers and absent in Node. */
 export const USAGE = { mapRead: 1, copySource: 4, copyTarget: 8, uniform: 0x40, storage: 0x80, queryResolve: 0x200 } as const;
+
+/** How long to look. */
+export type GpuPlan = readonly [batchMs: number, batches: number];
 
 /** Two time stamps of 64 bits. */
 const STAMP_BYTES = 16;
@@ -66,14 +69,14 @@ export class GpuTimer {
   }
 
   /** Milliseconds of one of what `encode` writes: the median of batches that take about `batchMs` each. */
-  async timeEach(encode: (encoder: GPUCommandEncoder, count: number) => void, { batchMs, batches }: GpuPlan): Promise<number> {
+  async timeEach(encode: (encoder: GPUCommandEncoder, count: number) => void, [batchMs, batches]: GpuPlan): Promise<number> {
     // The first one warms caches and clocks.
     await this.time((encoder) => encode(encoder, 1));
     const once = await this.time((encoder) => encode(encoder, 1));
     const count = Math.max(1, Math.min(MOST_IN_BATCH, Math.round(batchMs / once)));
     const each: number[] = [];
     for (let i = 0; i < batches; i++) each.push((await this.time((encoder) => encode(encoder, count))) / count);
-    return median(each);
+    return quantile(each, 0.5);
   }
 
   dispose(): void {
@@ -82,12 +85,6 @@ export class GpuTimer {
     this.#stamps?.readable.destroy();
     this.#stamps = undefined;
   }
-}
-
-/** How long to look. */
-export interface GpuPlan {
-  readonly batchMs: number;
-  readonly batches: number;
 }
 
 /** A clock that has stood still must not ask for a batch without end. */

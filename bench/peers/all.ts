@@ -1,8 +1,9 @@
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { jaxJs } from "./jax-js.ts";
-import { onnxruntimeNode } from "./onnxruntime-node.ts";
-import { onnxruntimeWeb } from "./onnxruntime-web.ts";
-import { onnxruntimeWebgpu } from "./onnxruntime-webgpu.ts";
-import type { Peer, ReadyPeer } from "./peer.ts";
+import { onnxruntimeNode, onnxruntimeWeb, onnxruntimeWebgpu } from "./onnxruntime.ts";
+import type { Peer } from "./peer.ts";
 import { tfjsWasm } from "./tfjs-wasm.ts";
 
 /** WebAssembly first, then native code. */
@@ -11,26 +12,15 @@ export const PEERS: readonly Peer[] = [onnxruntimeWeb, tfjsWasm, jaxJs, onnxrunt
 /** Libraries that compute on the GPU, for the suites of the engine. */
 export const GPU_PEERS: readonly Peer[] = onnxruntimeWebgpu;
 
-/** A library that takes part, or why it does not. */
-export interface PeerStatus {
-  readonly name: string;
-  readonly version?: string;
-  readonly note?: string;
-  readonly unavailable?: string;
-}
+const folder = fileURLToPath(new URL(".", import.meta.url));
 
-/** Sets up every library of a list that runs here. */
-export async function setUpPeers(peers: readonly Peer[]): Promise<{ readonly ready: readonly ReadyPeer[]; readonly statuses: readonly PeerStatus[] }> {
-  const ready: ReadyPeer[] = [];
-  const statuses: PeerStatus[] = [];
-  for (const peer of peers) {
-    try {
-      const done = await peer.setup();
-      ready.push(done);
-      statuses.push({ name: done.name, version: done.version, note: done.note });
-    } catch (error) {
-      statuses.push({ name: peer.name, unavailable: (String(error).split("\n")[0] ?? "").replace(/ imported from .*/s, "") });
-    }
-  }
-  return { ready, statuses };
+/** Installs the libraries of this folder's lock file, unless they are there. No install scripts run. */
+export function installPeers(): void {
+  if (existsSync(`${folder}node_modules/.package-lock.json`)) return;
+  console.log("Installing the libraries to compare with into bench/peers (once, about 500 MB) …");
+  const args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+  // Under `npm run` this is npm's own script, which spares the differences between systems.
+  const npm = process.env["npm_execpath"];
+  if (npm?.endsWith(".js") === true) execFileSync(process.execPath, [npm, ...args], { cwd: folder, stdio: "inherit" });
+  else execFileSync("npm", args, { cwd: folder, stdio: "inherit", shell: process.platform === "win32" });
 }

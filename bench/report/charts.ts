@@ -1,237 +1,92 @@
 import * as echarts from "echarts";
-import { FAINT, INK } from "./colours.ts";
+import { formatted } from "./format.ts";
+import type { Chart } from "./report.ts";
 
 // Charts as SVG text, drawn without a browser. Text takes the colour of the page it is on, so one drawing suits light and dark.
 
-const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
+/** Placeholders that become the page's text colour, and a faint form of it, once a chart is drawn. */
+const INK = "#010203";
+const FAINT = "#040506";
 
-/** One bar of a panel. */
-export interface Bar {
-  readonly label: string;
-  readonly value: number;
-  /** What stands behind the bar. */
-  readonly text: string;
-  readonly colour: string;
-  readonly bold?: boolean;
-}
+/** They stand out from a white and from a dark page alike. Blues are ours; a contender has the same colour in every chart. Others take the next of `PALETTE`. */
+const COLOURS: readonly (readonly [pattern: RegExp, colour: string])[] = [
+  [/baseline/, "#8b7bd0"],
+  [/^1 thread, plain/, "#c4c8cd"],
+  [/plain arrays/, "#3f95b5"],
+  [/^onepass|^auto|^attention|^GPU, resident|^GPU$/, "#2463c9"],
+  [/^standard/, "#a9c3ee"],
+  [/^safe|^GPU, recorded/, "#7aa2e6"],
+  [/^online/, "#4a80da"],
+  [/^plain JavaScript|^1 thread/, "#959ba3"],
+  [/^onnxruntime-web/, "#e07f35"],
+  [/^tfjs|^GPU, per call/, "#cf9f1c"],
+  [/^jax-js|chained$/, "#43a06c"],
+  [/^onnxruntime/, "#c24b63"],
+  [/^CPU, 1 thread/, "#a99fd8"],
+  [/^CPU|threads/, "#6f5fc0"],
+];
 
-/** A short list of labelled bars. */
-export interface Panel {
-  readonly bars: readonly Bar[];
-  /** Where the axis starts and ends; a logarithmic one starts above 0. */
-  readonly from: number;
-  readonly to: number;
-  readonly logarithmic?: boolean;
-  /** A dashed line with a name. */
-  readonly line?: { readonly at: number; readonly name: string };
-  /** Room for the labels, in pixels of the drawing. */
-  readonly labelWidth: number;
-  readonly title: string;
-}
+const PALETTE = ["#2463c9", "#43a06c", "#e07f35", "#8b7bd0", "#cf9f1c", "#c24b63"];
 
-const PANEL_WIDTH = 340;
-const BAR_PITCH = 19;
+const textOf = (fontSize: number): object => ({ color: INK, fontFamily: "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", fontSize });
 
-/** Horizontal bars, top to bottom in the order given. */
-export function drawPanel(panel: Panel): string {
-  const { bars, line, labelWidth } = panel;
-  const top = line === undefined ? 4 : 20;
-  const height = top + bars.length * BAR_PITCH + 4;
-  return draw(PANEL_WIDTH, height, panel.title, {
-    grid: { left: labelWidth, right: 44, top, bottom: 4 },
-    xAxis: { type: panel.logarithmic === true ? "log" : "value", min: panel.from, max: panel.to, show: false },
-    yAxis: {
-      type: "category",
-      inverse: true,
-      data: bars.map(({ label, bold }) => ({ value: label, textStyle: { fontWeight: bold === true ? "bold" : "normal" } })),
-      axisLine: { show: false },
-      axisTick: { show: false },
-      axisLabel: { color: INK, fontSize: 11.5, fontFamily: FONT, interval: 0, margin: 6 },
-    },
-    series: [
-      {
-        type: "bar",
-        barWidth: 13,
-        data: bars.map(({ value, colour, text, bold }) => ({
-          value,
-          itemStyle: { color: colour, borderRadius: 2 },
-          label: {
-            show: true,
-            position: "right",
-            distance: 4,
-            formatter: text,
-            color: INK,
-            fontSize: 11.5,
-            fontFamily: FONT,
-            fontWeight: bold === true ? "bold" : "normal",
-          },
-        })),
-        ...(line === undefined
-          ? {}
-          : {
-              markLine: {
-                symbol: "none",
-                animation: false,
-                data: [{ xAxis: line.at }],
-                lineStyle: { color: INK, type: "dashed", opacity: 0.55, width: 1 },
-                label: { formatter: line.name, position: "start", color: INK, fontSize: 10.5, fontFamily: FONT, distance: 3 },
-              },
-            }),
-      },
-    ],
-  });
-}
-
-/** A line of points. */
-export interface Line {
-  readonly name: string;
-  readonly colour: string;
-  readonly points: readonly (readonly [x: number, y: number])[];
-}
-
-/** Lines over logarithmic axes, with a legend, and dashed marks on the x axis. */
-export interface LinePanel {
-  readonly title: string;
-  readonly xName: string;
-  readonly lines: readonly Line[];
-  readonly marks: readonly { readonly at: number; readonly name: string }[];
-  /** What stands at the ticks of the y axis. */
-  readonly yText: (value: number) => string;
-}
-
-/** Lines that cross somewhere. */
-export function drawLines({ title, xName, lines, marks, yText }: LinePanel): string {
-  const xs = lines.flatMap(({ points }) => points.map(([x]) => x));
-  const text = { color: INK, fontFamily: FONT, fontSize: 10.5 };
-  return draw(PANEL_WIDTH, 230, title, {
-    legend: { top: 0, left: 0, itemWidth: 14, itemHeight: 8, itemGap: 12, textStyle: { ...text, fontSize: 11.5 } },
-    grid: { left: 50, right: 14, top: 44, bottom: 34 },
-    xAxis: {
-      type: "log",
-      logBase: 2,
-      min: Math.min(...xs),
-      max: Math.max(...xs),
-      name: xName,
-      nameLocation: "middle",
-      nameGap: 20,
-      nameTextStyle: text,
-      axisLabel: { ...text, hideOverlap: true },
-      axisLine: { lineStyle: { color: FAINT } },
-      splitLine: { show: false },
-    },
-    yAxis: { type: "log", axisLabel: { ...text, formatter: yText }, splitLine: { lineStyle: { color: FAINT } } },
-    series: lines.map(({ name, colour, points }, i) => ({
-      name,
-      type: "line",
-      symbolSize: 5,
-      itemStyle: { color: colour },
-      lineStyle: { color: colour, width: 2 },
-      data: points.map((point) => [...point]),
-      ...(i > 0
-        ? {}
-        : {
-            markLine: {
-              symbol: "none",
-              animation: false,
-              data: marks.map(({ at, name: mark }, row) => ({ xAxis: at, label: { formatter: mark, distance: [0, 2 + 12 * row] } })),
-              lineStyle: { color: INK, type: "dashed", opacity: 0.55, width: 1 },
-              label: { ...text, position: "end" },
-            },
-          }),
-    })),
-  });
-}
-
-/** Values of one contender over the categories of a grouped chart; null where it has none. */
-export interface Series {
-  readonly name: string;
-  readonly colour: string;
-  readonly values: readonly (number | null)[];
-  /** A dashed line across the groups instead of bars: a limit. */
-  readonly isLimit?: boolean;
-}
-
+const [WIDTH, HEIGHT] = [1040, 430];
+/** With no more bars than this there is room for a number on each. */
+const LABELLED = 24;
 /** What a dashed line looks like in a legend. */
 const DASHES = "path://M0 5h5v2H0zM7 5h5v2H7z";
 
-/** Vertical bars in groups, with a legend: the picture of the README. A logarithmic axis suits values that differ a thousandfold. */
-export function drawGroups(
-  title: string,
-  subtitle: string,
-  unit: string,
-  categories: readonly string[],
-  series: readonly Series[],
-  scale: "value" | "log" = "value",
-): string {
+/** A chart as SVG: vertical bars in groups, with a legend. */
+export function drawChart({ title, about, unit, categories, series, isLogarithmic }: Chart): string {
   const lines = Math.max(...categories.map((name) => name.split("\n").length));
+  const barCount = categories.length * series.filter(({ isLimit }) => isLimit !== true).length;
   // Logarithmic bars have to start somewhere: at the power of ten below the least of them.
-  const least = Math.min(...(series.flatMap(({ values }) => values.filter((value) => value !== null && value > 0)) as number[]));
-  const start = 10 ** Math.floor(Math.log10(least));
-  return draw(1040, 430, title, {
-    title: {
-      text: title,
-      subtext: subtitle,
-      left: 12,
-      top: 8,
-      textStyle: { color: INK, fontSize: 17, fontFamily: FONT },
-      subtextStyle: { color: INK, fontSize: 12.5, fontFamily: FONT },
-    },
+  const start = 10 ** Math.floor(Math.log10(Math.min(...series.flatMap(({ values }) => values.filter((value) => value !== null)))));
+  const isCrowded = series.length > 6;
+  const label = { ...textOf(10), show: barCount <= LABELLED, position: "top", distance: 3 };
+  const option = {
+    animation: false,
+    color: PALETTE,
+    title: { text: title, subtext: about, left: 12, top: 8, textStyle: textOf(17), subtextStyle: textOf(12.5) },
     legend: {
-      ...{ top: 62, left: 8, itemWidth: 12, itemHeight: 12, itemGap: series.length > 6 ? 21 : 26 },
-      textStyle: { color: INK, fontSize: series.length > 6 ? 12 : 12.5, fontFamily: FONT },
+      ...{ top: 62, left: 8, right: 8, itemWidth: 12, itemHeight: 12, itemGap: isCrowded ? 22 : 28, textStyle: textOf(isCrowded ? 11.5 : 12.5) },
       data: series.map(({ name, isLimit }) => (isLimit === true ? { name, icon: DASHES } : { name })),
     },
-    grid: { left: 52, right: 16, top: 112, bottom: 18 + 16 * lines },
+    grid: { left: 76, right: 16, top: isCrowded ? 124 : 100, bottom: 18 + 16 * lines },
     xAxis: {
-      type: "category",
-      data: [...categories],
-      axisLine: { lineStyle: { color: FAINT } },
-      axisTick: { show: false },
-      axisLabel: { color: INK, fontSize: lines > 1 ? 10.5 : 12, lineHeight: 15, fontFamily: FONT, interval: 0 },
+      ...{ type: "category", data: [...categories], axisLine: { lineStyle: { color: FAINT } }, axisTick: { show: false } },
+      axisLabel: { ...textOf(lines > 1 ? 10.5 : 12), lineHeight: 15, interval: 0 },
     },
     yAxis: {
-      type: scale,
-      ...(scale === "log" ? { min: start, startValue: start } : {}),
-      name: unit,
-      nameTextStyle: { color: INK, fontFamily: FONT, fontSize: 12, align: "right" },
-      axisLabel: { color: INK, fontFamily: FONT, fontSize: 12 },
-      splitLine: { lineStyle: { color: FAINT } },
+      ...(isLogarithmic === true ? { type: "log", min: start, startValue: start } : { type: "value" }),
+      ...{
+        name: unit === "ms" ? "time" : unit === "×" ? "ratio" : unit,
+        nameLocation: "middle",
+        nameGap: 50,
+        nameTextStyle: textOf(12),
+        splitLine: { lineStyle: { color: FAINT } },
+      },
+      axisLabel: { ...textOf(12), formatter: (value: number) => formatted(value, unit) },
     },
-    series: series.map(({ name, colour, values, isLimit }) => (isLimit === true ? limitLine(name, values) : groupBars(name, colour, values))),
-  });
-}
-
-function groupBars(name: string, colour: string, values: Series["values"]): object {
-  return {
-    name,
-    type: "bar",
-    barGap: "12%",
-    barCategoryGap: "22%",
-    itemStyle: { color: colour, borderRadius: [2, 2, 0, 0] },
-    data: [...values],
+    series: series.map(({ name, values, isLimit }) => {
+      const color = isLimit === true ? INK : COLOURS.find(([pattern]) => pattern.test(name))?.[1];
+      const data = values.map((value) => (value === null ? null : { value, label: { formatter: formatted(value, unit) } }));
+      if (isLimit === true) return { name, data, type: "line", symbol: "none", lineStyle: { color, type: "dashed", width: 1.2 }, itemStyle: { color } };
+      return { name, data, type: "bar", barMaxWidth: 70, barGap: "12%", barCategoryGap: "22%", label, itemStyle: { color, borderRadius: [2, 2, 0, 0] } };
+    }),
   };
-}
-
-function limitLine(name: string, values: Series["values"]): object {
-  return { name, type: "line", symbol: "none", lineStyle: { color: INK, type: "dashed", width: 1.2 }, itemStyle: { color: INK }, data: [...values] };
-}
-
-function draw(width: number, height: number, title: string, option: echarts.EChartsCoreOption): string {
-  const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width, height });
-  chart.setOption({ animation: false, ...option });
-  const svg = chart.renderToSVGString();
-  chart.dispose();
+  const drawing = echarts.init(null, null, { renderer: "svg", ssr: true, width: WIDTH, height: HEIGHT });
+  drawing.setOption(option);
+  const svg = drawing.renderToSVGString();
+  drawing.dispose();
   return svg
     .replaceAll(INK, "currentColor")
     .replaceAll(FAINT, "var(--faint, #8886)")
-    .replace(/<svg width="\d+" height="\d+"/, `<svg role="img" aria-label="${title.replaceAll('"', "&quot;")}"`);
+    .replace(/<svg width="\d+" height="\d+"/, `<svg role="img" aria-label="${title.replaceAll('"', "&quot;")}, ${unit}"`);
 }
 
 /** A drawing as a file of its own: on a white card, because whoever embeds it decides about the page around it. */
 export function standalone(svg: string): string {
-  return svg.replace(/<svg ([^>]*)>/, (_, attributes: string) => {
-    const [, size = "0 0 1040 430"] = /viewBox="([^"]*)"/.exec(attributes) ?? [];
-    const [, , width, height] = size.split(" ");
-    return `<svg width="${width}" height="${height}" style="color:#1f2328;--faint:#d0d7de" ${attributes}><rect width="100%" height="100%" rx="8" fill="#ffffff"/>`;
-  });
+  const card = `<rect width="100%" height="100%" rx="8" fill="#ffffff"/>`;
+  return svg.replace(/<svg ([^>]*)>/, `<svg width="${WIDTH}" height="${HEIGHT}" style="color:#1f2328;--faint:#d0d7de" $1>${card}`);
 }

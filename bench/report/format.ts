@@ -1,41 +1,42 @@
-/** Three significant digits, no exponent: 0.123, 1.23, 12.3, 123, 1234. */
-export function digits(value: number): string {
+import type { Cell, Unit } from "./report.ts";
+
+/** A number as its unit wants it, with the unit's sign if it has one: "1.23 ms", "45%", "7.90×", "3.10" GFLOP/s. */
+export function formatted(value: number, unit: Unit): string {
   if (!Number.isFinite(value)) return "–";
-  if (value === 0) return "0";
+  switch (unit) {
+    case "ms":
+      return duration(value);
+    case "bytes":
+      return value < 1024 ? `${value} bytes` : value < 2 ** 20 ? `${digits(value / 1024)} KiB` : `${digits(value / 2 ** 20)} MiB`;
+    case "%":
+      return `${value < 0.1 ? digits(100 * value) : Math.round(100 * value)}%`;
+    case "×":
+      return `${digits(value)}×`;
+    case "error":
+      return value === 0 ? "0" : value.toExponential(1);
+    default:
+      return digits(value);
+  }
+}
+
+/** A cell of a table. What nine samples in ten reach follows a median on the page, where there is room. */
+export function cellText(cell: Cell, unit: Unit): string {
+  if (cell === undefined || cell === null) return "";
+  if (typeof cell === "string") return cell;
+  return formatted(typeof cell === "number" ? cell : cell.median, unit);
+}
+
+/** Three significant digits, no exponent: 0.123, 1.23, 12.3, 123, 1234. */
+function digits(value: number): string {
+  if (Number.isInteger(value)) return String(value);
   const rounded = Number(value.toPrecision(3));
-  return rounded.toFixed(Math.max(0, Math.min(3, 2 - Math.floor(Math.log10(Math.abs(rounded))))));
+  const decimals = 2 - Math.floor(Math.log10(Math.abs(rounded)));
+  return rounded.toFixed(Math.max(0, Math.min(3, decimals)));
 }
 
 /** A time, in the unit that reads best. */
-export function duration(ms: number): string {
-  if (!Number.isFinite(ms)) return "–";
-  if (ms < 1e-3) return `${digits(ms * 1e6)} ns`;
-  if (ms < 1) return `${digits(ms * 1e3)} µs`;
-  return ms < 1000 ? `${digits(ms)} ms` : `${digits(ms / 1000)} s`;
-}
-
-/** "7.9×"; nothing when there is nothing to compare. */
-export function times(ratio: number | undefined): string {
-  return ratio === undefined || !Number.isFinite(ratio) ? "–" : `${ratio < 10 ? ratio.toFixed(2) : ratio.toFixed(1)}×`;
-}
-
-export function percent(fraction: number | undefined): string {
-  return fraction === undefined || !Number.isFinite(fraction) ? "–" : `${Math.round(fraction * 100)}%`;
-}
-
-/** Three digits of a percentage, for shares that may be small: "3.45%", "106%". */
-export function share(fraction: number): string {
-  return `${digits(100 * fraction)}%`;
-}
-
-/** An error: "2.1e-7". */
-export function tiny(error: number): string {
-  if (!Number.isFinite(error)) return "–";
-  return error === 0 ? "0" : error.toExponential(1);
-}
-
-/** Bytes, in the unit that reads best. */
-export function size(bytes: number): string {
-  if (bytes < 1024) return `${bytes} bytes`;
-  return bytes < 2 ** 20 ? `${digits(bytes / 1024)} KiB` : `${digits(bytes / 2 ** 20)} MiB`;
+function duration(ms: number): string {
+  const [scale, unit]: readonly [number, string] =
+    Math.abs(ms) < 1e-3 ? [1e6, "ns"] : Math.abs(ms) < 1 ? [1e3, "µs"] : Math.abs(ms) < 1000 ? [1, "ms"] : [1e-3, "s"];
+  return `${digits(ms * scale)} ${unit}`;
 }

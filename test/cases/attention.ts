@@ -1,4 +1,4 @@
-// What attention is tried on, as plain data: for tests and for benchmarks.
+// What attention is tried on, as plain data.
 
 /** Sizes of a call: B, Hq, Hkv, L, S, E, Ev. */
 export interface AttentionSizes {

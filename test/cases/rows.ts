@@ -1,4 +1,5 @@
-// What the row operations are tried on, as plain data: for tests and for benchmarks.
+// What the row operations are tried on, as plain data.
+import { MODEL_ROWS } from "./shapes.ts";
 
 /** A shape and the axis to reduce. */
 export interface RowCase {
@@ -49,17 +50,7 @@ export const EMPTY_CASES: readonly RowCase[] = [
 ];
 
 /** Shapes of real models. */
-export const MODEL_CASES: readonly RowCase[] = [
-  caseOf([1, 50257], -1, "GPT-2 logits"),
-  caseOf([32, 128256], -1, "Llama 3 logits, batch 32"),
-  caseOf([12, 512, 512], -1, "BERT attention"),
-  caseOf([12, 197, 197], -1, "ViT attention"),
-  caseOf([1024, 10], -1, "MNIST classes"),
-  caseOf([4096, 64], -1),
-  caseOf([1024, 1024], -1),
-  caseOf([64, 32768], -1),
-  caseOf([1, 4194304], -1),
-];
+export const MODEL_CASES: readonly RowCase[] = MODEL_ROWS.map(({ shape, what }) => caseOf(shape, -1, what));
 
 /** Axes to reduce together, none to all. */
 export interface ReductionCase {

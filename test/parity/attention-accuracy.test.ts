@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type AttentionCase, attentionCase } from "../cases/attention.ts";
+import { VIT } from "../cases/shapes.ts";
 import { type OptionCase, bias, documents, mask, slopes } from "../cases/attention-options.ts";
 import * as reference from "../reference/attention.ts";
 import { expectedOf, largestMagnitude, run, standardNormal } from "../support/attention.ts";
@@ -26,6 +27,8 @@ const CASES: readonly AttentionCase[] = [
   attentionCase({ heads: 1, queries: 128, keys: 128, dim: 80 }, "head dimension 80"),
   attentionCase({ heads: 40, queries: 65, keys: 40, dim: 3, valueDim: 3 }, "head dimension 3"),
   attentionCase({ heads: 2, queries: 66, keys: 150, dim: 256, valueDim: 64 }, "head dimension 256"),
+  // Two heads are as good as twelve, and done sooner.
+  attentionCase({ ...VIT.call, heads: 2, kvHeads: 2 }, VIT.what),
 ];
 
 const OPTIONS: readonly OptionCase[] = [
