@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { type Plugin, build } from "esbuild";
 import { TARGETS, assemble, forEachAtOnce } from "./assemble.ts";
 import { FAMILIES } from "./families.ts";
-import { encode } from "../src/backend/wasm/module/inlined.ts";
+import { SINGLE_COUNT, encode } from "../src/backend/wasm/module/inlined.ts";
 import { shareMemoryOf } from "../src/backend/wasm/module/shared-binary.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -46,18 +46,18 @@ async function bundleWorker(): Promise<string> {
   return outputFiles[0]?.text.trimEnd() ?? "";
 }
 
-/** All byte values, most frequent first. */
-function byFrequency(bytes: Uint8Array): Uint8Array {
+/** The most frequent byte values, which get a character each. */
+function mostFrequent(bytes: Uint8Array): Uint8Array {
   const counts = new Array<number>(256).fill(0);
   for (const byte of bytes) counts[byte] = (counts[byte] ?? 0) + 1;
-  return Uint8Array.from([...counts.keys()].sort((a, b) => (counts[b] ?? 0) - (counts[a] ?? 0)));
+  return Uint8Array.from([...counts.keys()].sort((a, b) => (counts[b] ?? 0) - (counts[a] ?? 0)).slice(0, SINGLE_COUNT));
 }
 
 /** Pieces of two binaries in turn, close enough to each other for the window of gzip, 32 KB. */
-function interleave(a: Buffer, b: Buffer, table: Uint8Array): string[] {
+function interleave(a: Buffer, b: Buffer, singles: Uint8Array): string[] {
   const count = Math.ceil(Math.max(a.length, b.length) / PIECE);
   const cut = (bytes: Buffer, i: number): Buffer => bytes.subarray(Math.round((i * bytes.length) / count), Math.round(((i + 1) * bytes.length) / count));
-  return Array.from({ length: count }, (_, i) => [encode(cut(a, i), table), encode(cut(b, i), table)]).flat();
+  return Array.from({ length: count }, (_, i) => [encode(cut(a, i), singles), encode(cut(b, i), singles)]).flat();
 }
 
 /** Takes comments and indentation out of WGSL, which minifiers do not touch: 1 KB after gzip. TypeScript does not mind. */
@@ -82,14 +82,16 @@ rmSync(generated, { recursive: true, force: true });
 mkdirSync(generated, { recursive: true });
 FAMILIES.forEach(({ name }, index) => {
   const [baseline, relaxed] = [binary(`${name}-baseline`), binary(`${name}-relaxed`)];
-  const table = byFrequency(Buffer.concat([baseline, relaxed]));
+  const singles = mostFrequent(Buffer.concat([baseline, relaxed]));
   writeFileSync(
     `${generated}/${name}.ts`,
     `// Written by scripts/build.ts from assembly/families/${name}.ts: pieces of the baseline and of the relaxed binary in turn, encoded as
 // inlined.ts says. In turn, because gzip then finds the repeats between the two as well.
-export const INDEX = ${index};
-export const TABLE = "${Buffer.from(table).toString("hex")}";
-export const PIECES: readonly string[] = ${JSON.stringify(interleave(baseline, relaxed, table), null, 1)};
+export const BINARIES = {
+ index: ${index},
+ singles: "${Buffer.from(singles).toString("hex")}",
+ pieces: ${JSON.stringify(interleave(baseline, relaxed, singles), null, 1)},
+};
 `,
   );
 });

@@ -1,6 +1,6 @@
-import { INDEX, PIECES, TABLE } from "../generated/rows.ts";
+import { BINARIES } from "../generated/rows.ts";
 import type { Family } from "./family.ts";
 import type { RowKernels } from "./kernels.ts";
 
-/** assembly/families/rows.ts. */
-export const ROWS: Family<RowKernels> = { index: INDEX, pieces: PIECES, table: TABLE, kernelsOf: (exports) => exports as unknown as RowKernels };
+/** Softmax, log-softmax, log-sum-exp and what they need: assembly/families/rows.ts. */
+export const ROWS: Family<RowKernels> = { binaries: BINARIES, kernelsOf: (exports) => exports as unknown as RowKernels };

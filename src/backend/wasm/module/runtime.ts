@@ -28,7 +28,7 @@ export class Runtime<M extends ModuleMemory = ModuleMemory> {
 
   /** The kernels of a family. The first time it is compiled and instantiated, synchronously: about a millisecond. */
   load<K>(family: Family<K>): K {
-    return (this.#loaded[family.index] ?? this.#instantiate(family)) as K;
+    return (this.#loaded[family.binaries.index] ?? this.#instantiate(family)) as K;
   }
 
   #instantiate<K>(family: Family<K>): K {
@@ -36,7 +36,7 @@ export class Runtime<M extends ModuleMemory = ModuleMemory> {
     const exports = this.#instances.get(module) ?? new WebAssembly.Instance(module, { env: { memory: this.memory.memory } }).exports;
     this.#instances.set(module, exports);
     const kernels = family.kernelsOf(exports);
-    this.#loaded[family.index] = kernels;
+    this.#loaded[family.binaries.index] = kernels;
     return kernels;
   }
 }
