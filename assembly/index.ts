@@ -1,13 +1,3 @@
-export { attention_block_f32 } from "./kernels/attention";
-export { attention_merge_f32 } from "./kernels/attention-merge";
-export { attention_scores_f32 } from "./kernels/attention-scores";
-export { exp_f32, exp_f64, log_f64 } from "./kernels/exp";
-export { log_softmax_f32 } from "./kernels/log-softmax";
-export { log_sum_exp_f32 } from "./kernels/log-sum-exp";
-export { modify_f32 } from "./kernels/modify";
-export { online_absorb_f32, online_normalize_f32 } from "./kernels/online-rows";
-export { modify_f64, rows_f64 } from "./kernels/rows-f64";
-export { softmax_online_f32 } from "./kernels/softmax-online";
-export { softmax_safe_f32 } from "./kernels/softmax-safe";
-export { softmax_standard_f32 } from "./kernels/softmax-standard";
-export { transpose_f32 } from "./kernels/transpose";
+// All families that the package ships, in one binary: onepass/wasm/….wasm.
+export * from "./families/rows";
+export * from "./families/attention";

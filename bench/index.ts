@@ -43,7 +43,7 @@ function readArguments() {
 const root = fileURLToPath(new URL("..", import.meta.url));
 const args = readArguments();
 if (args.help) console.log(HELP);
-else if ((!args.gpu && !existsSync(`${root}dist/index.js`)) || !existsSync(`${root}src/backend/wasm/generated/binaries.ts`)) {
+else if ((!args.gpu && !existsSync(`${root}dist/index.js`)) || !existsSync(`${root}src/backend/wasm/generated/worker-source.ts`)) {
   console.error('The package is not built yet. "npm run bench" builds it first.');
   process.exitCode = 2;
 } else {

@@ -1,24 +1,22 @@
-// Builds everything that is not committed: the two binaries and the worker's script, their inlined forms, the JavaScript bundle and
-// the types.
+// Builds everything that is not committed: the binaries and the worker's script, their inlined forms, the JavaScript bundle and the types.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type Plugin, build } from "esbuild";
-import { markVariant } from "./mark-variant.ts";
-import { encode } from "../src/backend/wasm/module/inlined.ts";
+import { TARGETS, assemble, forEachAtOnce } from "./assemble.ts";
+import { FAMILIES } from "./families.ts";
+import { SINGLE_COUNT, encode } from "../src/backend/wasm/module/inlined.ts";
 import { shareMemoryOf } from "../src/backend/wasm/module/shared-binary.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-/** Bytes of a binary per piece of the inlined form. */
+const generated = `${root}src/backend/wasm/generated`;
+/** Most bytes of a binary per piece of the inlined form. */
 const PIECE = 8192;
 const wasmOnly = process.argv.includes("--wasm");
 
-/** Compiles one binary. The compiler runs as a program because the types of its module form redeclare globals for the whole project. */
-function assemble(target: "baseline" | "relaxed"): Buffer {
-  execFileSync(process.execPath, [`${root}node_modules/assemblyscript/bin/asc.js`, "--target", target], { cwd: root, stdio: "inherit" });
-  const marked = markVariant(readFileSync(`${root}build/${target}.wasm`), target);
-  writeFileSync(`${root}build/${target}.wasm`, marked);
-  return marked;
+/** A built binary by its name. */
+function binary(name: string): Buffer {
+  return readFileSync(`${root}build/${name}.wasm`);
 }
 
 /**
@@ -48,18 +46,18 @@ async function bundleWorker(): Promise<string> {
   return outputFiles[0]?.text.trimEnd() ?? "";
 }
 
-/** All byte values, most frequent first. */
-function byFrequency(bytes: Uint8Array): Uint8Array {
+/** The most frequent byte values, which get a character each. */
+function mostFrequent(bytes: Uint8Array): Uint8Array {
   const counts = new Array<number>(256).fill(0);
   for (const byte of bytes) counts[byte] = (counts[byte] ?? 0) + 1;
-  return Uint8Array.from([...counts.keys()].sort((a, b) => (counts[b] ?? 0) - (counts[a] ?? 0)));
+  return Uint8Array.from([...counts.keys()].sort((a, b) => (counts[b] ?? 0) - (counts[a] ?? 0)).slice(0, SINGLE_COUNT));
 }
 
 /** Pieces of two binaries in turn, close enough to each other for the window of gzip, 32 KB. */
-function interleave(a: Buffer, b: Buffer, table: Uint8Array): string[] {
-  const pieces: string[] = [];
-  for (let i = 0; i < Math.max(a.length, b.length); i += PIECE) pieces.push(encode(a.subarray(i, i + PIECE), table), encode(b.subarray(i, i + PIECE), table));
-  return pieces;
+function interleave(a: Buffer, b: Buffer, singles: Uint8Array): string[] {
+  const count = Math.ceil(Math.max(a.length, b.length) / PIECE);
+  const cut = (bytes: Buffer, i: number): Buffer => bytes.subarray(Math.round((i * bytes.length) / count), Math.round(((i + 1) * bytes.length) / count));
+  return Array.from({ length: count }, (_, i) => [encode(cut(a, i), singles), encode(cut(b, i), singles)]).flat();
 }
 
 /** Takes comments and indentation out of WGSL, which minifiers do not touch: 1 KB after gzip. TypeScript does not mind. */
@@ -76,21 +74,30 @@ const compactShaders: Plugin = {
 };
 
 mkdirSync(`${root}build`, { recursive: true });
-mkdirSync(`${root}src/backend/wasm/generated`, { recursive: true });
-const baseline = assemble("baseline");
-const relaxed = assemble("relaxed");
-const table = byFrequency(Buffer.concat([baseline, relaxed]));
-writeFileSync(
-  `${root}src/backend/wasm/generated/binaries.ts`,
-  `// Written by scripts/build.ts from assembly/: pieces of the baseline and of the relaxed binary in turn, encoded as inlined.ts says. In
-// turn, because gzip then finds the repeats between the two as well.
-export const TABLE = "${Buffer.from(table).toString("hex")}";
-export const BINARIES: readonly string[] = ${JSON.stringify(interleave(baseline, relaxed, table), null, 1)};
+await forEachAtOnce(TARGETS, async (target) => {
+  const file = `${root}build/${target.name}.wasm`;
+  writeFileSync(file, await assemble(target, file));
+});
+rmSync(generated, { recursive: true, force: true });
+mkdirSync(generated, { recursive: true });
+FAMILIES.forEach(({ name }, index) => {
+  const [baseline, relaxed] = [binary(`${name}-baseline`), binary(`${name}-relaxed`)];
+  const singles = mostFrequent(Buffer.concat([baseline, relaxed]));
+  writeFileSync(
+    `${generated}/${name}.ts`,
+    `// Written by scripts/build.ts from assembly/families/${name}.ts: pieces of the baseline and of the relaxed binary in turn, encoded as
+// inlined.ts says. In turn, because gzip then finds the repeats between the two as well.
+export const BINARIES = {
+ index: ${index},
+ singles: "${Buffer.from(singles).toString("hex")}",
+ pieces: ${JSON.stringify(interleave(baseline, relaxed, singles), null, 1)},
+};
 `,
-);
+  );
+});
 const worker = await bundleWorker();
 writeFileSync(
-  `${root}src/backend/wasm/generated/worker-source.ts`,
+  `${generated}/worker-source.ts`,
   `// Written by scripts/build.ts from src/backend/wasm/drivers/worker.ts: workers start from this text, as bundlers still lose files.
 export const WORKER_SOURCE: string = ${JSON.stringify(worker)};
 `,
@@ -115,8 +122,9 @@ if (!wasmOnly) {
   finishDeclarations(`${root}dist`);
   writeFileSync(`${root}dist/worker.js`, `${worker}\n`);
   mkdirSync(`${root}dist/wasm`, { recursive: true });
-  for (const [name, bytes] of Object.entries({ baseline, relaxed })) {
-    writeFileSync(`${root}dist/wasm/${name}.wasm`, bytes);
-    writeFileSync(`${root}dist/wasm/${name}-shared.wasm`, shareMemoryOf(Uint8Array.from(bytes)));
+  for (const variant of ["baseline", "relaxed"]) {
+    const bytes = Uint8Array.from(binary(`whole-${variant}`));
+    writeFileSync(`${root}dist/wasm/${variant}.wasm`, bytes);
+    writeFileSync(`${root}dist/wasm/${variant}-shared.wasm`, shareMemoryOf(bytes));
   }
 }

@@ -1,21 +1,23 @@
-// Checks what the two binaries promise each other, the engines that run them and the pages that load them. Needs a build.
+// Checks what the binaries promise each other, the engines that run them and the pages that load them. Needs a build.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import binaryen from "assemblyscript/binaryen";
 import { Checks } from "./checks.ts";
+import { FAMILIES as SHIPPED } from "../src/backend/wasm/module/families.ts";
 import { VARIANT_SECTION } from "../src/backend/wasm/module/features.ts";
 import { shareMemoryOf } from "../src/backend/wasm/module/shared-binary.ts";
-import { markVariant } from "./mark-variant.ts";
-import { checkCore, checkWebGpu } from "./sizes.ts";
+import { TARGETS, type Target, assemble, forEachAtOnce } from "./assemble.ts";
+import { FAMILIES } from "./families.ts";
+import { checkCore, checkSoftmax, checkWebGpu } from "./sizes.ts";
 
-/** Bytes of one .wasm file. */
-const MAX_WASM_BYTES = 32 * 1024;
+/** Bytes of one .wasm file, by family; `whole` is all that are shipped in one. */
+const MAX_WASM_BYTES: Readonly<Record<string, number>> = { rows: 13 * 1024, attention: 16 * 1024, testing: 1536, whole: 28 * 1024 };
 /** Static data stays in the first page: addresses from here on are the allocator's. */
-const STATIC_DATA_PAGES = 1;
+const STATIC_DATA_BYTES = 65536;
+const PAGE_BYTES = 65536;
 /** Pages that the binaries declare as their memory's maximum: all of a 32-bit address space. */
 const MAXIMUM_PAGES = 65536;
 
@@ -23,14 +25,12 @@ const MAXIMUM_PAGES = 65536;
 const FLAG_MAXIMUM = 0x01;
 const FLAG_SHARED = 0x02;
 
-const VARIANTS = ["baseline", "relaxed"] as const;
-type Variant = (typeof VARIANTS)[number];
-
 const root = fileURLToPath(new URL("..", import.meta.url));
-const binaries: Readonly<Record<Variant, Buffer<ArrayBuffer>>> = { baseline: readBinary("baseline"), relaxed: readBinary("relaxed") };
+/** The name of what a target belongs to: a family, or the whole. */
+const familyOf = ({ family }: Target): string => family?.name ?? "whole";
 
-function readBinary(variant: Variant): Buffer<ArrayBuffer> {
-  return Buffer.from(readFileSync(join(root, `build/${variant}.wasm`)));
+function readBinary({ name }: Target): Buffer<ArrayBuffer> {
+  return Buffer.from(readFileSync(join(root, `build/${name}.wasm`)));
 }
 
 /** Every export as "name(params): results". */
@@ -75,91 +75,146 @@ function memoryFlagsOffset(bytes: Uint8Array): number {
   return at + name.length;
 }
 
-/** The binary as the compiler makes it for shared memory. */
-function assembleShared(variant: Variant): Buffer {
+/** The binaries as the compiler makes them for shared memory. */
+async function assembleShared(): Promise<ReadonlyMap<Target, Buffer>> {
   const directory = mkdtempSync(join(tmpdir(), "onepass-shared-"));
   try {
-    const outFile = join(directory, "shared.wasm");
-    const options = ["--target", variant, "--sharedMemory", "--enable", "threads", "--outFile", outFile];
-    execFileSync(process.execPath, [join(root, "node_modules/assemblyscript/bin/asc.js"), ...options], { cwd: root, stdio: ["ignore", "ignore", "pipe"] });
-    return markVariant(readFileSync(outFile), variant);
+    const shared = new Map<Target, Buffer>();
+    await forEachAtOnce(TARGETS, async (target) => {
+      const options = ["--sharedMemory", "--enable", "threads"];
+      shared.set(target, await assemble(target, join(directory, `${target.name}.wasm`), options));
+    });
+    return shared;
   } finally {
     rmSync(directory, { recursive: true });
   }
 }
 
+/** Where a binary writes static data when it is instantiated: the first address, and one past the last. */
+function staticData(bytes: Uint8Array<ArrayBuffer>): { readonly start: number; readonly end: number } {
+  const module = new WebAssembly.Module(bytes);
+  let [start, end] = [STATIC_DATA_BYTES, 0];
+  // Data may hold any byte; what is written differs from one of two fillings.
+  for (const filling of [0x00, 0xff]) {
+    // Throws where the data does not fit.
+    const memory = new WebAssembly.Memory({ initial: STATIC_DATA_BYTES / PAGE_BYTES, maximum: MAXIMUM_PAGES });
+    const all = new Uint8Array(memory.buffer).fill(filling);
+    new WebAssembly.Instance(module, { env: { memory } });
+    let [first, behind] = [0, all.length];
+    while (first < all.length && all[first] === filling) first++;
+    while (behind > 0 && all[behind - 1] === filling) behind--;
+    start = Math.min(start, first);
+    end = Math.max(end, behind);
+  }
+  return { start, end };
+}
+
 const checks = new Checks();
 
-await checks.run("both binaries export the same functions", () => {
-  const baseline = signatures(binaries.baseline);
-  assert.ok(baseline.length > 0, "no exports");
-  assert.deepEqual(signatures(binaries.relaxed), baseline);
-  return `${baseline.length} exports`;
+const shared = await assembleShared();
+
+for (const family of [...FAMILIES.map(({ name }) => name), "whole"]) {
+  const targets = TARGETS.filter((target) => familyOf(target) === family);
+  const [baseline, relaxed] = targets.map(readBinary) as [Buffer<ArrayBuffer>, Buffer<ArrayBuffer>];
+
+  await checks.run(`${family}: both variants export the same functions`, () => {
+    const exported = signatures(baseline);
+    assert.ok(exported.length > 0, "no exports");
+    assert.deepEqual(signatures(relaxed), exported);
+    return `${exported.length} exports`;
+  });
+
+  await checks.run(`${family}: the baseline has no relaxed SIMD instruction`, () => {
+    assert.deepEqual([...relaxedInstructions(baseline)], []);
+    return undefined;
+  });
+
+  await checks.run(`${family}: the relaxed binary has relaxed SIMD instructions`, () => {
+    const found = relaxedInstructions(relaxed);
+    assert.ok(found.size > 0, "none found");
+    return [...found].map(([name, count]) => `${count} ${name}`).join(", ");
+  });
+
+  for (const target of targets) {
+    const bytes = readBinary(target);
+
+    await checks.run(`${target.name}: imports env.memory and nothing else`, () => {
+      assert.deepEqual(WebAssembly.Module.imports(new WebAssembly.Module(bytes)), [{ module: "env", name: "memory", kind: "memory" }]);
+      return undefined;
+    });
+
+    await checks.run(`${target.name}: says which variant it is`, () => {
+      const [section] = WebAssembly.Module.customSections(new WebAssembly.Module(bytes), VARIANT_SECTION);
+      assert.equal(Buffer.from(section ?? new ArrayBuffer(0)).toString(), target.variant);
+      return undefined;
+    });
+
+    await checks.run(`${target.name}: static data lies in its own part of the first page`, () => {
+      const { start, end } = staticData(bytes);
+      assert.ok(start < end, "no static data was written");
+      const base = target.family?.memoryBase ?? 0;
+      // The whole binary is alone in its memory.
+      const others = target.family === undefined ? [] : FAMILIES.map(({ memoryBase }) => memoryBase).filter((at) => at > base);
+      const limit = Math.min(STATIC_DATA_BYTES, ...others);
+      assert.ok(start >= base && end <= limit, `it reaches from ${start} to ${end}, outside of ${base} to ${limit}`);
+      return `${start} to ${end} of ${base} to ${limit}`;
+    });
+
+    await checks.run(`${target.name}: one byte makes it the shared-memory binary`, () => {
+      const expected = shared.get(target) ?? assert.fail("not compiled");
+      const offset = memoryFlagsOffset(bytes);
+      assert.equal(bytes[offset], FLAG_MAXIMUM, `flags of the imported memory at byte ${offset}`);
+      const patched = Buffer.from(bytes);
+      patched[offset] = FLAG_MAXIMUM | FLAG_SHARED;
+      assert.equal(expected.length, patched.length, "length of the binary compiled with --sharedMemory");
+      const difference = patched.findIndex((byte, i) => byte !== expected[i]);
+      assert.equal(difference, -1, `byte ${difference} differs from the binary compiled with --sharedMemory`);
+      assert.ok(patched.equals(shareMemoryOf(Uint8Array.from(bytes))), "the runtime changes another byte");
+      const module = new WebAssembly.Module(patched);
+      const limits = { initial: 1, maximum: MAXIMUM_PAGES };
+      const instance = new WebAssembly.Instance(module, { env: { memory: new WebAssembly.Memory({ ...limits, shared: true }) } });
+      assert.deepEqual(Object.keys(instance.exports).length, WebAssembly.Module.exports(new WebAssembly.Module(bytes)).length);
+      assert.throws(
+        () => new WebAssembly.Instance(module, { env: { memory: new WebAssembly.Memory(limits) } }),
+        WebAssembly.LinkError,
+        "the patched binary accepts memory that is not shared",
+      );
+      return `byte ${offset}`;
+    });
+
+    await checks.run(`${target.name}: size`, () => {
+      const most = MAX_WASM_BYTES[family] ?? assert.fail("no budget");
+      assert.ok(bytes.length <= most, `${bytes.length} bytes, more than ${most}`);
+      return `${bytes.length} of ${most} bytes`;
+    });
+  }
+}
+
+await checks.run("no kernel is in two families, and the whole binaries have those of all that are shipped", () => {
+  const exportsOf = (family: string): string[] =>
+    TARGETS.filter((t) => familyOf(t) === family && t.variant === "baseline").flatMap((t) => signatures(readBinary(t)));
+  const all = FAMILIES.flatMap(({ name }) => exportsOf(name));
+  assert.equal(new Set(all).size, all.length, "kernels of all families are different ones");
+  assert.deepEqual(
+    exportsOf("whole"),
+    FAMILIES.filter(({ shipped }) => shipped)
+      .flatMap(({ name }) => exportsOf(name))
+      .sort(),
+  );
+  return `${exportsOf("whole").length} exports`;
 });
 
-await checks.run("the baseline has no relaxed SIMD instruction", () => {
-  assert.deepEqual([...relaxedInstructions(binaries.baseline)], []);
+await checks.run("engines load the families that are shipped, in the order of the table", () => {
+  const shipped = FAMILIES.flatMap((family, index) => (family.shipped ? [index] : []));
+  assert.deepEqual(
+    SHIPPED.map(({ binaries }) => binaries.index),
+    shipped,
+  );
   return undefined;
 });
 
-await checks.run("the relaxed binary has relaxed SIMD instructions", () => {
-  const found = relaxedInstructions(binaries.relaxed);
-  assert.ok(found.size > 0, "none found");
-  return [...found].map(([name, count]) => `${count} ${name}`).join(", ");
-});
-
-for (const variant of VARIANTS) {
-  const bytes = binaries[variant];
-
-  await checks.run(`${variant}: imports env.memory and nothing else`, () => {
-    assert.deepEqual(WebAssembly.Module.imports(new WebAssembly.Module(bytes)), [{ module: "env", name: "memory", kind: "memory" }]);
-    return undefined;
-  });
-
-  await checks.run(`${variant}: says which it is`, () => {
-    const [section] = WebAssembly.Module.customSections(new WebAssembly.Module(bytes), VARIANT_SECTION);
-    assert.equal(Buffer.from(section ?? new ArrayBuffer(0)).toString(), variant);
-    return undefined;
-  });
-
-  await checks.run(`${variant}: static data fits in the first page`, () => {
-    // Instantiation writes the data segments, and throws where they do not fit.
-    const memory = new WebAssembly.Memory({ initial: STATIC_DATA_PAGES, maximum: MAXIMUM_PAGES });
-    new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
-    const written = Buffer.from(memory.buffer).toString("latin1").replace(/\0+$/, "").length;
-    assert.ok(written > 0, "no static data was written");
-    return `ends at ${written} of ${memory.buffer.byteLength}`;
-  });
-
-  await checks.run(`${variant}: one byte makes it the shared-memory binary`, () => {
-    const shared = assembleShared(variant);
-    const offset = memoryFlagsOffset(bytes);
-    assert.equal(bytes[offset], FLAG_MAXIMUM, `flags of the imported memory at byte ${offset}`);
-    const patched = Buffer.from(bytes);
-    patched[offset] = FLAG_MAXIMUM | FLAG_SHARED;
-    assert.equal(shared.length, patched.length, "length of the binary compiled with --sharedMemory");
-    const difference = patched.findIndex((byte, i) => byte !== shared[i]);
-    assert.equal(difference, -1, `byte ${difference} differs from the binary compiled with --sharedMemory`);
-    assert.ok(patched.equals(shareMemoryOf(Uint8Array.from(bytes))), "the runtime changes another byte");
-    const module = new WebAssembly.Module(patched);
-    const maximum = MAXIMUM_PAGES;
-    const instance = new WebAssembly.Instance(module, { env: { memory: new WebAssembly.Memory({ initial: STATIC_DATA_PAGES, maximum, shared: true }) } });
-    assert.deepEqual(Object.keys(instance.exports).length, WebAssembly.Module.exports(new WebAssembly.Module(bytes)).length);
-    assert.throws(
-      () => new WebAssembly.Instance(module, { env: { memory: new WebAssembly.Memory({ initial: STATIC_DATA_PAGES, maximum }) } }),
-      WebAssembly.LinkError,
-      "the patched binary accepts memory that is not shared",
-    );
-    return `byte ${offset}`;
-  });
-
-  await checks.run(`${variant}: size`, () => {
-    assert.ok(bytes.length <= MAX_WASM_BYTES, `${bytes.length} bytes, more than ${MAX_WASM_BYTES}`);
-    return `${bytes.length} of ${MAX_WASM_BYTES} bytes`;
-  });
-}
-
 await checks.run("size of what import loads, gzipped", () => checkCore(join(root, "dist")));
+await checks.run("size of softmax alone, gzipped", () => checkSoftmax(join(root, "dist")));
 await checks.run("size of what the GPU needs besides, gzipped", async () => (await checkWebGpu(join(root, "dist"))) ?? "there is no such part");
 
 checks.finish("check-wasm");

@@ -1,4 +1,4 @@
-import { EXP_MIN64, LN2_HI64, LN2_LO64, LOG2E64, MAGIC64, TAYLOR64, constant64 } from "../simd/constants";
+import { EXP_MIN64, LN2_HI64, LN2_LO64, LOG2E64, MAGIC64, TAYLOR64, constant64 } from "../simd/constants64";
 import { madd64, nmadd64 } from "../simd/fma";
 
 /** 1/k! in both lanes. */

@@ -1,6 +1,7 @@
 import { BLOCK_ELEMENTS, STATE_BYTES } from "../backend/wasm/module/kernels.ts";
 import { gather } from "../backend/wasm/plans/gather.ts";
 import { runRows } from "../backend/wasm/plans/rows.ts";
+import { ROWS } from "../backend/wasm/module/rows-family.ts";
 import { type Runtime, defaultRuntime } from "../backend/wasm/module/runtime.ts";
 import { describe } from "../errors/errors.ts";
 import { checkOptions, parseFlag } from "../errors/options.ts";
@@ -90,7 +91,7 @@ export class OnlineSoftmax {
     const x = this.#blockOf("block", block);
     const [rows, cols] = [x.shape[0] ?? 0, x.shape[1] ?? 0];
     if (cols === 0) return this;
-    const { memory, kernels } = this.#runtime;
+    const { memory } = this.#runtime;
     const plan = planRows(x.shape, [1], { x: x.strides });
     const width = Math.min(cols, CHUNK_ELEMENTS);
     const height = Math.min(rows, Math.max(1, Math.floor(CHUNK_ELEMENTS / width)));
@@ -111,7 +112,7 @@ export class OnlineSoftmax {
             { data: held(), base: r * rowStride + c * colStride, rows: n, rowStride, cols: [col], operand: "x" },
             { address: data, pitch: count, columns: 0 },
           );
-          kernels.online_absorb_f32(data, n, count, count * 4, states);
+          this.#runtime.load(ROWS).online_absorb_f32(data, n, count, count * 4, states);
         }
         for (let i = 0; i < n; i++) {
           const state = states + i * STATE_BYTES;

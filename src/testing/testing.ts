@@ -3,7 +3,10 @@ import { type AttentionOptions, type AttentionResultWithLse, attentionOn } from 
 import { type AttentionScoresOptions, attentionScoresOn } from "../ops/attention-scores.ts";
 import { type AttentionVarlenOptions, attentionVarlenOn } from "../ops/attention-varlen.ts";
 import { createRuntime } from "../backend/wasm/module/runtime.ts";
-import type { Kernels } from "../backend/wasm/module/kernels.ts";
+import { ATTENTION } from "../backend/wasm/module/attention-family.ts";
+import type { Kernels, TestingKernels } from "../backend/wasm/module/kernels.ts";
+import { ROWS } from "../backend/wasm/module/rows-family.ts";
+import { TESTING } from "../backend/wasm/module/testing-family.ts";
 import type { ModuleMemory } from "../backend/wasm/module/memory.ts";
 import { hasRelaxedSimd, type Variant } from "../backend/wasm/module/features.ts";
 import { emptyOn, type ModuleTensor } from "../ops/empty.ts";
@@ -13,13 +16,14 @@ import { OnlineSoftmax } from "../ops/online-softmax.ts";
 import { softmaxOn, type SoftmaxOptions } from "../ops/softmax.ts";
 import type { Tensor, TensorLike } from "../tensor/tensor.ts";
 
-export type { Kernels, ModuleMemory, Variant };
+export type { Kernels, ModuleMemory, TestingKernels, Variant };
 export { hasRelaxedSimd };
 
 /** The plain functions bound to an instance of their own. */
 export interface Instance {
   readonly variant: Variant;
-  readonly kernels: Kernels;
+  /** The kernels of all families. */
+  readonly kernels: Kernels & TestingKernels;
   readonly memory: ModuleMemory;
   softmax(x: TensorLike, options?: SoftmaxOptions): Tensor<"f32" | "f64">;
   logSoftmax(x: TensorLike, options?: LogSoftmaxOptions): Tensor<"f32" | "f64">;
@@ -32,11 +36,13 @@ export interface Instance {
   empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options?: { readonly dtype?: D }): ModuleTensor<D>;
 }
 
-/** Instantiates a binary of its own memory. */
+/** A runtime of its own, with memory of its own. */
 export function createInstance(variant?: Variant): Instance {
   const runtime = createRuntime(variant);
   return {
-    ...runtime,
+    variant: runtime.variant,
+    memory: runtime.memory,
+    kernels: { ...runtime.load(ROWS), ...runtime.load(ATTENTION), ...runtime.load(TESTING) },
     softmax: (x, options) => softmaxOn(runtime, x, options),
     logSoftmax: (x, options) => logSoftmaxOn(runtime, x, options),
     logSumExp: (x, options) => logSumExpOn(runtime, x, options),

@@ -16,10 +16,10 @@ import {
   softmax,
   tensor,
 } from "../../src/index.ts";
-import { binaryOf } from "../../src/backend/wasm/module/runtime.ts";
 import { shareMemoryOf } from "../../src/backend/wasm/module/shared-binary.ts";
 import { hasRelaxedSimd } from "../../src/backend/wasm/module/features.ts";
 import { parseCalibration } from "../../src/engine/calibration.ts";
+import { wholeBinary } from "../support/whole-binary.ts";
 import { calibrationOf } from "./calibration.ts";
 import { alteredGpu, nullGpu } from "./null-gpu.ts";
 
@@ -263,11 +263,11 @@ describe("options", () => {
     ["a worker's address that is none", { workerUrl: 3 }, TypeError, /^"workerUrl" expected a string or a URL, got 3/],
     ["an object for a worker's address", { workerUrl: { pathname: "/w.js" } }, TypeError, /^"workerUrl" expected a string or a URL, got Object/],
     ["a module that is none", { module: {} }, TypeError, /^"module" expected a WebAssembly.Module, got Object/],
-    ["the bytes of a module", { module: binaryOf("baseline") }, TypeError, /^"module" expected a WebAssembly.Module, got Uint8Array/],
+    ["the bytes of a module", { module: wholeBinary("baseline") }, TypeError, /^"module" expected a WebAssembly.Module, got Uint8Array/],
     ["another module", { module: new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0)) }, TypeError, /^"module" expected one of onepass\/wasm/],
     [
       "a module of another variant",
-      { module: new WebAssembly.Module(binaryOf("baseline")), variant: "relaxed" },
+      { module: new WebAssembly.Module(wholeBinary("baseline")), variant: "relaxed" },
       RangeError,
       /^"variant" expected "baseline" as "module" is, got "relaxed"/,
     ],
@@ -290,7 +290,7 @@ describe("options", () => {
 
   test.each([1, 2])("a module says which binary it is, %s threads", async (threads) => {
     for (const variant of hasRelaxedSimd() ? (["baseline", "relaxed"] as const) : (["baseline"] as const)) {
-      const bytes = binaryOf(variant);
+      const bytes = wholeBinary(variant);
       const module = new WebAssembly.Module(threads === 1 ? bytes : shareMemoryOf(bytes));
       await withEngine({ device: "wasm", threads, module }, async (engine) => {
         expect(engine.info()).toMatchObject({ wasm: { variant, threads }, off: ['WebGPU is off: the engine was created with device "wasm"'] });
@@ -301,7 +301,7 @@ describe("options", () => {
   });
 
   test("a module that does not fit the number of threads is left aside, and info says so", async () => {
-    const [plain, shared] = [binaryOf("baseline"), shareMemoryOf(binaryOf("baseline"))].map((bytes) => new WebAssembly.Module(bytes));
+    const [plain, shared] = [wholeBinary("baseline"), shareMemoryOf(wholeBinary("baseline"))].map((bytes) => new WebAssembly.Module(bytes));
     await withEngine({ device: "wasm", threads: 1, module: shared }, async (engine) => {
       expect(engine.info().wasm).toMatchObject({ variant: "baseline", threads: 1 });
       expect(engine.info().off).toContainEqual(expect.stringMatching(/^"module" is one for shared memory, which one thread does without/));
@@ -314,7 +314,7 @@ describe("options", () => {
   });
 
   test("a module that is of no use where nothing may be compiled is an error", async () => {
-    const module = new WebAssembly.Module(shareMemoryOf(binaryOf("baseline")));
+    const module = new WebAssembly.Module(shareMemoryOf(wholeBinary("baseline")));
     vi.stubGlobal("crossOriginIsolated", false);
     vi.spyOn(WebAssembly, "Module").mockImplementation(function () {
       throw new WebAssembly.CompileError("forbidden");

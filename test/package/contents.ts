@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync, statSync } from "node:fs";
 import { join, sep } from "node:path";
 import { type BuildOptions, build } from "esbuild";
-import { decode } from "../../src/backend/wasm/module/inlined.ts";
+import { inlinedBinaries, lengthWithoutBinaries } from "./inlined-binaries.ts";
 import { VARIANTS, type Variant } from "./report.ts";
 
 /** What a package holds besides dist/. */
@@ -36,38 +36,43 @@ export function checkContents(installed: string): string {
   return `${files.length} files, ${(bytes / 1024).toFixed(0)} KB unpacked`;
 }
 
-/** The table of byte values that comes with inlined binaries, in hexadecimal. */
-const TABLE = /["'`]([0-9a-f]{512})["'`]/;
-/** A piece of an inlined binary. */
-const PIECE = /["'`]([#-[\]-~]{600,})["'`]/g;
-
-/** The two binaries that a script has inlined (scripts/build.ts): a table of byte values, and pieces of the two in turn. */
-function inlinedBinaries(script: string): Buffer[] {
-  const table = TABLE.exec(script)?.[1];
-  if (table === undefined) return [];
-  const pieces = [...script.matchAll(PIECE)].map(([, text = ""]) => text).filter((text) => text !== table);
-  return VARIANTS.map((_, mine) => Buffer.from(decode(pieces.filter((_, i) => i % VARIANTS.length === mine).join(""), table)));
+/** The kernels of a binary. */
+function kernelsOf(bytes: Uint8Array<ArrayBuffer>): string[] {
+  return WebAssembly.Module.exports(new WebAssembly.Module(bytes)).map(({ name }) => name);
 }
 
-/** Whether a script has all of a binary inlined. */
-function inlines(script: string, installed: string, variant: Variant): boolean {
-  return inlinedBinaries(script)[VARIANTS.indexOf(variant)]?.equals(readFileSync(join(installed, `dist/wasm/${variant}.wasm`))) ?? false;
+/** The kernels of all binaries of a variant that a script has inlined. */
+function inlinedKernels(script: string, variant: Variant): string[] {
+  return inlinedBinaries(script)
+    .filter((_, i) => VARIANTS[i % VARIANTS.length] === variant)
+    .flatMap(kernelsOf)
+    .sort();
 }
 
-/** The raw files are the inlined binaries. */
+/** The inlined binaries, one for each family, have the kernels of the raw files, which have all families in one. */
 export function checkInlined(installed: string): void {
-  const scripts = filesUnder(join(installed, "dist")).filter((file) => file.endsWith(".js"));
+  // What only tests call is in none of the raw files.
+  const scripts = filesUnder(join(installed, "dist")).filter((file) => file.endsWith(".js") && file !== "testing.js");
   const text = scripts.map((file) => readFileSync(join(installed, "dist", file), "utf8")).join("\n");
-  for (const variant of VARIANTS) assert.ok(inlines(text, installed, variant), `wasm/${variant}.wasm is not inlined`);
+  for (const variant of VARIANTS) {
+    const raw = kernelsOf(Uint8Array.from(readFileSync(join(installed, `dist/wasm/${variant}.wasm`))));
+    assert.deepEqual(inlinedKernels(text, variant), raw.sort(), `kernels of the ${variant} binaries`);
+  }
 }
 
 /** What a bundle of apps/softmax-only.js holds, and what it leaves out; `whole` is a bundle of everything. */
 export function checkShaken(installed: string, softmaxOnly: string, whole: string): string {
   assert.ok(whole.includes(ATTENTION_MARKER), `"${ATTENTION_MARKER}" does not tell attention's code: not even a bundle of everything has it`);
   assert.ok(!softmaxOnly.includes(ATTENTION_MARKER), "softmax takes attention's code along");
-  for (const variant of VARIANTS) assert.ok(inlines(softmaxOnly, installed, variant), `softmax without the ${variant} binary`);
-  const code = softmaxOnly.length - [...softmaxOnly.matchAll(PIECE)].join("").length / 2;
-  return `${(code / 1024).toFixed(1)} KB without the binaries`;
+  const rows = inlinedKernels(softmaxOnly, "baseline");
+  assert.ok(rows.includes("softmax_online_f32"), "softmax without its kernel");
+  assert.deepEqual(inlinedKernels(softmaxOnly, "relaxed"), rows, "kernels of the two variants");
+  assert.deepEqual(
+    rows.filter((name) => name.startsWith("attention")),
+    [],
+    "softmax takes attention's kernels along",
+  );
+  return `${(lengthWithoutBinaries(softmaxOnly) / 1024).toFixed(1)} KB without the binaries`;
 }
 
 /** A module that uses the installed package, as one minified text. */

@@ -9,7 +9,7 @@ import { type CpuOptions, createCpu } from "../../src/backend/wasm/drivers/creat
 import { WORKER_SOURCE } from "../../src/backend/wasm/generated/worker-source.ts";
 import { Lease, type Task, writeJob } from "../../src/backend/wasm/plans/job.ts";
 import { WorkerPool } from "../../src/backend/wasm/drivers/pool.ts";
-import { binaryOf, chooseVariant } from "../../src/backend/wasm/module/runtime.ts";
+import { chooseVariant } from "../../src/backend/wasm/module/runtime.ts";
 import { TUNING } from "../../src/backend/wasm/plans/schedule.ts";
 import { shareMemoryOf } from "../../src/backend/wasm/module/shared-binary.ts";
 import { createSharedRuntime } from "../../src/backend/wasm/module/shared-runtime.ts";
@@ -19,6 +19,7 @@ import { parseSoftmax } from "../../src/ops/softmax.ts";
 import { numbers } from "../support/numbers.ts";
 import { FINEST, startCpu } from "../support/threads.ts";
 import { expectSameBits } from "../support/tolerances.ts";
+import { wholeBinary } from "../support/whole-binary.ts";
 import { WorkerSpy } from "../support/worker-spy.ts";
 
 const SHAPE = [64, 300];
@@ -210,7 +211,7 @@ describe.each(PLACES)("a kernel that fails, %s", (_, threads, prepare) => {
 
   test("rejects the call with the cause; the next one works", async () => {
     const runtime = createSharedRuntime(chooseVariant(), 1 << 26);
-    const pool = await WorkerPool.create(runtime, { threads, module: runtime.module, workerUrl: undefined });
+    const pool = await WorkerPool.create(runtime, { threads, shared: true, workerUrl: undefined });
     expect(pool.workers).toBe(2);
     const { memory } = runtime;
     const at = memory.allocate(1024);
@@ -219,7 +220,7 @@ describe.each(PLACES)("a kernel that fails, %s", (_, threads, prepare) => {
     const run = async (tasks: readonly Task[]): Promise<void> => {
       const lease = new Lease(memory);
       try {
-        await pool.run(writeJob(lease, runtime.kernels, { tasks, scratchBytes: 64 }, pool.slots), threads, undefined);
+        await pool.run(writeJob(lease, pool.kernelNumbers, { tasks, scratchBytes: 64 }, pool.slots), threads, undefined);
       } finally {
         lease.free();
       }
@@ -462,7 +463,7 @@ describe("where threads cannot be had, the same call runs on one, and says why",
   });
 
   test("a module for memory that is not shared", async () => {
-    await expectOne(/not one for shared memory/, { module: new WebAssembly.Module(binaryOf(chooseVariant())) });
+    await expectOne(/not one for shared memory/, { module: new WebAssembly.Module(wholeBinary(chooseVariant())) });
   });
 });
 
@@ -518,7 +519,7 @@ describe("what the caller brings", () => {
   });
 
   test("a compiled module, for pages that may not compile bytes", async () => {
-    const cpu = await start(2, { module: new WebAssembly.Module(shareMemoryOf(binaryOf("baseline"))), variant: "baseline" });
+    const cpu = await start(2, { module: new WebAssembly.Module(shareMemoryOf(wholeBinary("baseline"))), variant: "baseline" });
     const { data } = await cpu.rows(parseSoftmax(tensor(INPUT, SHAPE)));
     expect(data.every((p) => p >= 0 && p <= 1)).toBe(true);
   });

@@ -82,7 +82,8 @@ export const MAX_ARGUMENTS = 15;
 
 /** What the calling thread tells a worker to begin with. */
 export interface WorkerStart {
-  readonly module: WebAssembly.Module;
+  /** The binaries, in the order that gives kernels their numbers. */
+  readonly modules: readonly WebAssembly.Module[];
   readonly memory: WebAssembly.Memory;
   /** Address of the control block. */
   readonly control: number;

@@ -223,13 +223,13 @@ export class Cpu {
   /** Makes a job of a call: the caller's arrays have been read when it returns. Undefined if there is no memory for it. */
   #turn<C, T>(operation: Operation<C, T>, held: C, threads: number, signal: AbortSignalLike | undefined): Turn<T> | undefined {
     const pool = this.#pool;
-    const { memory, kernels } = this.runtime;
+    const { memory } = this.runtime;
     for (;;) {
       const { byteLength } = memory;
       const lease = new Lease(memory);
       try {
         const job = operation.job(lease, held, threads);
-        const tables = writeJob(lease, kernels, job, pool.slots);
+        const tables = writeJob(lease, pool.kernelNumbers, job, pool.slots);
         if (memory.byteLength === byteLength) {
           lease.readArrays();
           return {

@@ -4,10 +4,12 @@ import { Cpu } from "./cpu.ts";
 import { EngineMemory, type EngineRuntime, LEAST_MEMORY_BYTES, limitsOf } from "../module/engine-memory.ts";
 import { VARIANT_SECTION, type Variant } from "../module/features.ts";
 import { WorkerPool } from "./pool.ts";
-import { type Runtime, chooseVariant, createRuntime } from "../module/runtime.ts";
+import { loadAll } from "../module/families.ts";
+import { ROWS } from "../module/rows-family.ts";
+import { Runtime, chooseVariant, createRuntime } from "../module/runtime.ts";
 import type { Tuning } from "../plans/schedule.ts";
 import { DEFAULT_MAXIMUM_BYTES } from "../module/shared-memory.ts";
-import { type SharedRuntime, createSharedRuntime } from "../module/shared-runtime.ts";
+import { createSharedRuntime } from "../module/shared-runtime.ts";
 
 /** More threads than this are not started unless asked for by number: these kernels are bound by memory before. */
 const MOST_AUTOMATIC_THREADS = 16;
@@ -55,7 +57,7 @@ export async function createCpu(options: CpuOptions = {}): Promise<Cpu> {
   const shared = start.threads > 1 ? await startThreads(start, reasons) : undefined;
   if (shared !== undefined) return new Cpu(shared.runtime, shared.pool, localRuntime(start.variant) ?? shared.runtime, reasons, options.tuning);
   const runtime = unsharedRuntime(start, reasons);
-  return new Cpu(runtime, await WorkerPool.create(runtime, { threads: 1, module: undefined, workerUrl: undefined }), runtime, reasons);
+  return new Cpu(runtime, await WorkerPool.create(runtime, { threads: 1, shared: false, workerUrl: undefined }), runtime, reasons);
 }
 
 function parseThreads(value: unknown): number {
@@ -109,7 +111,7 @@ function processors(): number {
 async function startThreads(
   { variant, threads, module, workerUrl, maxMemoryBytes = DEFAULT_MAXIMUM_BYTES }: Start,
   reasons: string[],
-): Promise<{ readonly runtime: SharedRuntime; readonly pool: WorkerPool } | undefined> {
+): Promise<{ readonly runtime: EngineRuntime; readonly pool: WorkerPool } | undefined> {
   const { crossOriginIsolated } = globalThis as { crossOriginIsolated?: boolean };
   if (crossOriginIsolated === false) {
     reasons.push("one thread: the page is not cross-origin isolated (it needs the headers COOP and COEP), so there is no shared memory");
@@ -121,7 +123,7 @@ async function startThreads(
   }
   try {
     const runtime = createSharedRuntime(variant, maxMemoryBytes, module);
-    const pool = await WorkerPool.create(runtime, { threads, module: runtime.module, workerUrl });
+    const pool = await WorkerPool.create(runtime, { threads, shared: true, workerUrl });
     if (pool.workers > 0) return { runtime, pool };
     reasons.push(...pool.reasons.map((reason) => `one thread: ${reason}`));
     await pool.dispose();
@@ -135,7 +137,10 @@ async function startThreads(
 /** A runtime of unshared memory for calls on the calling thread, if it can be had: copying into shared memory takes three times as long. */
 function localRuntime(variant: Variant): Runtime | undefined {
   try {
-    return createRuntime(variant);
+    const runtime = createRuntime(variant);
+    // The others when they are needed: if one may be compiled, all may.
+    runtime.load(ROWS);
+    return runtime;
   } catch {
     // Where bytes may not be compiled, the shared one does everything.
     return undefined;
@@ -146,13 +151,13 @@ function localRuntime(variant: Variant): Runtime | undefined {
 function unsharedRuntime({ variant, module, maxMemoryBytes }: Start, reasons: string[]): EngineRuntime {
   const memory = new EngineMemory(maxMemoryBytes === undefined ? undefined : new WebAssembly.Memory(limitsOf(maxMemoryBytes)));
   try {
-    return { ...createRuntime(variant, memory, module), memory };
+    return loadAll(new Runtime(variant, memory, module && (() => module)));
   } catch (error) {
     if (module === undefined || !(error instanceof WebAssembly.LinkError)) throw error;
   }
   const reason = '"module" is one for shared memory, which one thread does without';
   try {
-    const runtime = { ...createRuntime(variant, memory), memory };
+    const runtime = loadAll(new Runtime(variant, memory));
     reasons.push(`${reason}: the same binary was compiled anew`);
     return runtime;
   } catch (error) {

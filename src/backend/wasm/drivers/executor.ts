@@ -21,6 +21,11 @@ import {
 
 type Kernel = (...args: number[]) => void;
 
+/** The number by which an executor knows each kernel: its place among the exports of all binaries, one binary after the other. */
+export function numbersOf(binaries: readonly WebAssembly.Exports[]): ReadonlyMap<string, number> {
+  return new Map(binaries.flatMap((exports) => Object.keys(exports)).map((name, number) => [name, number]));
+}
+
 /** Does tasks of jobs, one after the other: the same on the calling thread and in every worker. */
 export class Executor {
   readonly #memory: WebAssembly.Memory;
@@ -33,10 +38,10 @@ export class Executor {
   #numbers!: Float64Array;
   #control!: Int32Array;
 
-  /** `thread` is 0 for the calling thread. Kernels are known by the order of the module's exports. */
-  constructor(memory: WebAssembly.Memory, exports: WebAssembly.Exports, controlAt: number, thread: number) {
+  /** `thread` is 0 for the calling thread; `binaries` are the exports of every binary, in the same order on all threads. */
+  constructor(memory: WebAssembly.Memory, binaries: readonly WebAssembly.Exports[], controlAt: number, thread: number) {
     this.#memory = memory;
-    this.#kernels = Object.values(exports) as Kernel[];
+    this.#kernels = binaries.flatMap((exports) => Object.values(exports)) as Kernel[];
     this.#controlAt = controlAt;
     this.#thread = thread;
     this.#state = stateOf(thread);

@@ -23,7 +23,7 @@ import {
   stateOf,
   ticketOf,
 } from "./control.ts";
-import { Executor } from "./executor.ts";
+import { Executor, numbersOf } from "./executor.ts";
 import type { JobTables } from "../plans/job.ts";
 import type { Runtime } from "../module/runtime.ts";
 import { type WorkerThread, startWorker } from "./worker-thread.ts";
@@ -62,8 +62,8 @@ interface Running {
 export interface PoolOptions {
   /** Threads that compute, the calling one included where it may block. */
   readonly threads: number;
-  /** What workers instantiate; without it there are none. */
-  readonly module: WebAssembly.Module | undefined;
+  /** Whether there are workers: over shared memory only. */
+  readonly shared: boolean;
   readonly workerUrl: string | undefined;
 }
 
@@ -79,6 +79,8 @@ export class WorkerPool {
   readonly #wanted: number;
   readonly #controlAt: number;
   readonly #executor: Executor;
+  /** The numbers of kernels in the tables of jobs. */
+  readonly kernelNumbers: ReadonlyMap<string, number>;
   readonly #members = new Map<number, Member>();
   /** Why workers are missing. */
   readonly #reasons = new Set<string>();
@@ -94,9 +96,11 @@ export class WorkerPool {
     const bytes = controlBytes(options.threads + 1);
     this.#controlAt = runtime.memory.allocate(bytes);
     runtime.memory.u8.fill(0, this.#controlAt, this.#controlAt + bytes);
-    this.#executor = new Executor(runtime.memory.memory, runtime.kernels as unknown as WebAssembly.Exports, this.#controlAt, 0);
+    const binaries = [...runtime.instances.values()];
+    this.kernelNumbers = numbersOf(binaries);
+    this.#executor = new Executor(runtime.memory.memory, binaries, this.#controlAt, 0);
     this.#mayBlock = mayBlock();
-    this.#wanted = options.module === undefined ? 0 : options.threads - (this.#mayBlock ? 1 : 0);
+    this.#wanted = !options.shared ? 0 : options.threads - (this.#mayBlock ? 1 : 0);
   }
 
   /** Starts the workers and waits until each is ready or known not to come. */
@@ -289,7 +293,8 @@ export class WorkerPool {
 
   /** Starts worker `thread`; resolves when it is ready, or is known not to come. `replacing`: in the place of one that was ready. */
   #start(thread: number, replacing: boolean): Promise<void> {
-    const { module, workerUrl } = this.#options;
+    const { workerUrl } = this.#options;
+    const { instances, memory } = this.#runtime;
     return new Promise((resolve) => {
       let member: Member | undefined;
       let isGone = false;
@@ -327,7 +332,7 @@ export class WorkerPool {
         });
         member = { thread, handle, ready: false, settle };
         this.#members.set(thread, member);
-        if (module !== undefined) handle.post({ module, memory: this.#runtime.memory.memory, control: this.#controlAt, thread });
+        handle.post({ modules: [...instances.keys()], memory: memory.memory, control: this.#controlAt, thread });
       } catch (error) {
         void gone(error instanceof Error ? error.message : String(error));
       }

@@ -17,7 +17,7 @@ const { process } = globalThis as { process?: { getBuiltinModule?: (name: string
 const port = process?.getBuiltinModule?.("node:worker_threads")?.parentPort ?? (globalThis as unknown as Port);
 
 // Memory may not be shared with whoever is of another origin or process.
-port.onmessageerror = () => port.postMessage({ kind: "failed", reason: "the module or the memory could not be sent to it" });
+port.onmessageerror = () => port.postMessage({ kind: "failed", reason: "the modules or the memory could not be sent to it" });
 
 port.onmessage = ({ data }) => {
   port.onmessage = null;
@@ -29,9 +29,9 @@ port.onmessage = ({ data }) => {
 };
 
 /** Does its part of every job until it is told to stop; never returns to the event loop in between. */
-function serve({ module, memory, control: controlAt, thread }: WorkerStart): void {
-  const { exports } = new WebAssembly.Instance(module, { env: { memory } });
-  const executor = new Executor(memory, exports, controlAt, thread);
+function serve({ modules, memory, control: controlAt, thread }: WorkerStart): void {
+  const binaries = modules.map((module) => new WebAssembly.Instance(module, { env: { memory } }).exports);
+  const executor = new Executor(memory, binaries, controlAt, thread);
   const { control } = executor;
   // Job 0 is none. One that is under way already may still have tickets.
   let seen = 0;

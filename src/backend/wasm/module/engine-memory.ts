@@ -12,9 +12,7 @@ export function limitsOf(bytes: number): { readonly initial: number; readonly ma
 }
 
 /** The kernels of an engine with their memory. */
-export interface EngineRuntime extends Runtime {
-  readonly memory: EngineMemory;
-}
+export type EngineRuntime = Runtime<EngineMemory>;
 
 /** Module memory of an engine: calls use it that have not ended, and with the engine it ends. */
 export class EngineMemory extends ModuleMemory {

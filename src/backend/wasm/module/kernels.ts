@@ -1,23 +1,27 @@
-/** Three softmax kernels and log-softmax share one signature. Addresses and strides in bytes; `safe` is 0 or 1. */
+/** The signature of the kernels that turn rows into rows or into one number each. Addresses and strides in bytes; `safe` is 0 or 1. */
 export type RowKernel = (x: number, y: number, rows: number, cols: number, xStride: number, yStride: number, scratch: number, safe: number) => void;
 
-/** Kernels of row operations. Their seventh argument is scratch, an operation (f64) or the states of the rows (normalize). */
-export type RowKernelName =
-  "softmax_standard_f32" | "softmax_safe_f32" | "softmax_online_f32" | "log_softmax_f32" | "log_sum_exp_f32" | "online_normalize_f32" | "rows_f64";
-
-/** What both binaries export. assembly/kernels/ documents each. */
-export interface Kernels {
+/** What the family `rows` exports. assembly/kernels/ documents each. */
+export interface RowKernels {
   readonly softmax_standard_f32: RowKernel;
   readonly softmax_safe_f32: RowKernel;
   readonly softmax_online_f32: RowKernel;
+  readonly softmax_f64: RowKernel;
   readonly log_softmax_f32: RowKernel;
+  readonly log_softmax_f64: RowKernel;
   /** `safe` is without effect: the result for a row without any finite element is −inf anyway. */
   readonly log_sum_exp_f32: RowKernel;
-  readonly rows_f64: (x: number, y: number, rows: number, cols: number, xStride: number, yStride: number, op: number, safe: number) => void;
+  readonly log_sum_exp_f64: RowKernel;
   readonly modify_f32: ModifyKernel;
   readonly modify_f64: ModifyKernel;
   readonly online_absorb_f32: (x: number, rows: number, cols: number, stride: number, states: number) => void;
-  readonly online_normalize_f32: (x: number, y: number, rows: number, cols: number, xStride: number, yStride: number, states: number, safe: number) => void;
+  /** Its seventh argument are the states of the rows. */
+  readonly online_normalize_f32: RowKernel;
+  readonly transpose_f32: (src: number, dst: number, rows: number, cols: number, srcStride: number, dstStride: number) => void;
+}
+
+/** What the family `attention` exports. */
+export interface AttentionKernels {
   readonly attention_block_f32: (
     table: number,
     rows: number,
@@ -51,11 +55,20 @@ export interface Kernels {
     stage: number,
     flags: number,
   ) => void;
-  readonly transpose_f32: (src: number, dst: number, rows: number, cols: number, srcStride: number, dstStride: number) => void;
+}
+
+/** What the family `testing` exports. */
+export interface TestingKernels {
   readonly exp_f32: (x: number, y: number, count: number) => void;
   readonly exp_f64: (x: number, y: number, count: number) => void;
   readonly log_f64: (x: number) => number;
 }
+
+/** The kernels that the package ships. */
+export interface Kernels extends RowKernels, AttentionKernels {}
+
+/** The kernels whose signature is `RowKernel`. */
+export type RowKernelName = Exclude<keyof RowKernels, "modify_f32" | "modify_f64" | "online_absorb_f32" | "transpose_f32">;
 
 export type ModifyKernel = (
   x: number,

@@ -1,26 +1,54 @@
 import { UnsupportedError, describe } from "../../../errors/errors.ts";
 import { hasRelaxedSimd, hasSimd, type Variant } from "./features.ts";
-import { BINARIES, TABLE } from "../generated/binaries.ts";
-import { decode } from "./inlined.ts";
-import type { Kernels } from "./kernels.ts";
+import { type Family, binaryOf } from "./family.ts";
 import { ModuleMemory } from "./memory.ts";
 
-/** One instance of the kernels with its memory. */
-export interface Runtime {
+/** The module of a family's kernels. The same one for several families has the kernels of all of them. */
+export type ModuleOf = (family: Family<unknown>) => WebAssembly.Module;
+
+/** Kernels over one memory, which are loaded by families when first needed. */
+export class Runtime<M extends ModuleMemory = ModuleMemory> {
   readonly variant: Variant;
-  readonly kernels: Kernels;
-  readonly memory: ModuleMemory;
+  readonly memory: M;
+  readonly #moduleOf: ModuleOf;
+  readonly #instances = new Map<WebAssembly.Module, WebAssembly.Exports>();
+  /** Kernels by the index of their family: found as fast as a property, as every call looks for some. */
+  readonly #loaded: unknown[] = [];
+
+  constructor(variant: Variant, memory: M, moduleOf: ModuleOf = (family) => new WebAssembly.Module(binaryOf(family, variant))) {
+    this.variant = variant;
+    this.memory = memory;
+    this.#moduleOf = moduleOf;
+  }
+
+  /** What has been loaded: the modules with their exports, in the order of loading. */
+  get instances(): ReadonlyMap<WebAssembly.Module, WebAssembly.Exports> {
+    return this.#instances;
+  }
+
+  /** The kernels of a family. The first time it is compiled and instantiated, synchronously: about a millisecond. */
+  load<K>(family: Family<K>): K {
+    return (this.#loaded[family.binaries.index] ?? this.#instantiate(family)) as K;
+  }
+
+  #instantiate<K>(family: Family<K>): K {
+    const module = this.#moduleOf(family);
+    const exports = this.#instances.get(module) ?? new WebAssembly.Instance(module, { env: { memory: this.memory.memory } }).exports;
+    this.#instances.set(module, exports);
+    const kernels = family.kernelsOf(exports);
+    this.#loaded[family.binaries.index] = kernels;
+    return kernels;
+  }
 }
 
-/** Compiles and instantiates a binary, synchronously: about a millisecond. Without `variant` the fastest that runs here. */
-export function createRuntime(variant: Variant = chooseVariant(), memory = new ModuleMemory(), module = new WebAssembly.Module(binaryOf(variant))): Runtime {
-  const instance = new WebAssembly.Instance(module, { env: { memory: memory.memory } });
-  return { variant, kernels: instance.exports as unknown as Kernels, memory };
+/** A runtime with memory of its own. Without `variant` the fastest that runs here. */
+export function createRuntime(variant: Variant = chooseVariant()): Runtime {
+  return new Runtime(variant, new ModuleMemory());
 }
 
 let shared: Runtime | undefined;
 
-/** The instance behind the plain functions, made on first use. */
+/** The runtime behind the plain functions, made on first use. */
 export function defaultRuntime(): Runtime {
   return (shared ??= createRuntime());
 }
@@ -43,9 +71,4 @@ function forcedVariant(): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** The bytes of one of the two inlined binaries, whose pieces alternate. */
-export function binaryOf(variant: Variant): Uint8Array<ArrayBuffer> {
-  return decode(BINARIES.filter((_, i) => i % 2 === (variant === "baseline" ? 0 : 1)).join(""), TABLE);
 }

@@ -2,6 +2,7 @@ import { BLOCK_ROWS } from "../../../calls/blocks.ts";
 import type { HostScoreCall } from "../../../calls/attention-call.ts";
 import type { Row } from "./attention-blocks.ts";
 import { BlockOperands, STAGED_KEYS, copyOut, holdCall } from "./attention-operands.ts";
+import { ATTENTION } from "../module/attention-family.ts";
 import type { Runtime } from "../module/runtime.ts";
 
 /** How far `runScores` takes a score, as the kernel numbers it. */
@@ -11,7 +12,8 @@ export const STAGE_MASKED = 2;
 
 /** Writes the scores of all queries and keys to `out` [B, Hq, L, S], `keyLength` keys per row whatever the lengths in use. */
 export function runScores(runtime: Runtime, call: HostScoreCall, keyLength: number, stage: number, out: Float32Array): void {
-  const { memory, kernels } = runtime;
+  const { memory } = runtime;
+  const kernels = runtime.load(ATTENTION);
   const group = call.heads / call.kvHeads;
   const mark = memory.mark();
   try {

@@ -7,6 +7,7 @@ import type { Tensor } from "../../../tensor/tensor.ts";
 import { type Row, forEachBlock } from "./attention-blocks.ts";
 import { FIRST, LAST, RESTART, stateBytes, stateIn } from "./attention-layout.ts";
 import { BlockOperands, type Strided, copyOut, holdCall } from "./attention-operands.ts";
+import { ATTENTION } from "../module/attention-family.ts";
 import type { Runtime } from "../module/runtime.ts";
 
 /** Runs attention on the calling thread. */
@@ -77,7 +78,7 @@ class AttentionRunner {
 
   #runBlock(sequence: Sequence, rows: readonly Row[], keys: Strided, values: Strided, decode: boolean): void {
     const operands = this.#operands;
-    const { kernels } = this.#runtime;
+    const kernels = this.#runtime.load(ATTENTION);
     const { dim, valueDim, scale, softcap } = this.#call;
     const { table, scratch } = operands;
     const [low, high] = operands.describe(sequence, rows);

@@ -1,5 +1,6 @@
 import type { PlanDim } from "../../../calls/row-dims.ts";
 import type { FloatArray } from "../../../tensor/tensor.ts";
+import { ROWS } from "../module/rows-family.ts";
 import type { Runtime } from "../module/runtime.ts";
 
 // Rows from wherever they lie into module memory, one after the other, and back. Three cases, by what is contiguous:
@@ -32,7 +33,8 @@ export interface ScratchRows {
 }
 
 /** Copies rows into scratch. */
-export function gather({ memory, kernels }: Runtime, from: OutsideRows, to: ScratchRows): void {
+export function gather(runtime: Runtime, from: OutsideRows, to: ScratchRows): void {
+  const { memory } = runtime;
   const { data, base, rows, rowStride } = from;
   const heap = heapOf(memory, data);
   const at = to.address / data.BYTES_PER_ELEMENT;
@@ -41,6 +43,7 @@ export function gather({ memory, kernels }: Runtime, from: OutsideRows, to: Scra
   if (stride === 1) {
     copyRows(data, base, rowStride, heap, at, to.pitch, rows, count);
   } else if (transposes(from, to, stride)) {
+    const kernels = runtime.load(ROWS);
     const inModule = memory.addressOf(data);
     if (inModule >= 0) kernels.transpose_f32(inModule + base * 4, to.address, count, rows, stride * 4, to.pitch * 4);
     else {
@@ -51,7 +54,8 @@ export function gather({ memory, kernels }: Runtime, from: OutsideRows, to: Scra
 }
 
 /** Copies rows out of scratch to where a result belongs. */
-export function scatter({ memory, kernels }: Runtime, from: ScratchRows, to: OutsideRows): void {
+export function scatter(runtime: Runtime, from: ScratchRows, to: OutsideRows): void {
+  const { memory } = runtime;
   const { data, base, rows, rowStride } = to;
   const heap = heapOf(memory, data);
   const at = from.address / data.BYTES_PER_ELEMENT;
@@ -60,6 +64,7 @@ export function scatter({ memory, kernels }: Runtime, from: ScratchRows, to: Out
   if (stride === 1) {
     copyRows(heap, at, from.pitch, data, base, rowStride, rows, count);
   } else if (transposes(to, from, stride)) {
+    const kernels = runtime.load(ROWS);
     const inModule = memory.addressOf(data);
     if (inModule >= 0) kernels.transpose_f32(from.address, inModule + base * 4, rows, count, from.pitch * 4, stride * 4);
     else {

@@ -77,17 +77,8 @@ export interface JobTables {
   readonly scratchBytes: number;
 }
 
-/** Numbers of kernels, by which workers know them: the order of the exports. */
-const NUMBERS = new WeakMap<Kernels, ReadonlyMap<string, number>>();
-
-function numbersOf(kernels: Kernels): ReadonlyMap<string, number> {
-  let numbers = NUMBERS.get(kernels);
-  if (numbers === undefined) NUMBERS.set(kernels, (numbers = new Map(Object.keys(kernels).map((name, number) => [name, number]))));
-  return numbers;
-}
-
-/** Writes a job's tables to module memory, and takes scratch for `slots` threads. */
-export function writeJob(lease: Lease, kernels: Kernels, { tasks, scratchBytes: least }: Job, slots: number): JobTables {
+/** Writes a job's tables to module memory, and takes scratch for `slots` threads. Kernels go by the numbers that threads know them by. */
+export function writeJob(lease: Lease, kernelNumbers: ReadonlyMap<string, number>, { tasks, scratchBytes: least }: Job, slots: number): JobTables {
   const groups = new Map<Group, number>();
   let count = 0;
   for (const { calls, group } of tasks) {
@@ -105,7 +96,6 @@ export function writeJob(lease: Lease, kernels: Kernels, { tasks, scratchBytes: 
   const groupsAt = tasksAt + tasks.length * TASK_WORDS * 4;
   const words = lease.memory.i32;
   const numbers = lease.memory.f64;
-  const kernelNumbers = numbersOf(kernels);
   let next = 0;
   const writeCalls = (calls: readonly Call[]): void => {
     for (const { kernel, args, relative = 0 } of calls) {

@@ -7,9 +7,6 @@ import { BLOCK_ELEMENTS, type RowKernelName, STATE_BYTES } from "../module/kerne
 import { type RowOperation, runRows } from "./rows.ts";
 import type { Runtime } from "../module/runtime.ts";
 
-/** Operations of `rows_f64`. */
-const F64_OPS = { softmax: 0, logSoftmax: 1, logSumExp: 2 } as const;
-
 /** Runs a row operation on the calling thread. */
 export function runRowCall(runtime: Runtime, given: RowCall): Tensor<"f32" | "f64"> {
   const call = hostRowCall(given);
@@ -32,15 +29,14 @@ export function rowOperation(call: HostRowCall, out: HostOutput): RowOperation {
     bias: bias?.data,
     mask: mask?.data,
     kernel: kernelOf(call),
-    operand: x.dtype === "f64" ? F64_OPS[op] : undefined,
     safe: call.safe ? 1 : 0,
     scratchBytes: Math.max(STATE_BYTES, Math.ceil(plan.colCount / BLOCK_ELEMENTS) * 4),
   };
 }
 
 function kernelOf({ op, x, algorithm }: HostRowCall): RowKernelName {
-  if (x.dtype === "f64") return "rows_f64";
-  if (op === "logSumExp") return "log_sum_exp_f32";
-  if (op === "logSoftmax") return "log_softmax_f32";
+  if (op === "logSumExp") return `log_sum_exp_${x.dtype}`;
+  if (op === "logSoftmax") return `log_softmax_${x.dtype}`;
+  if (x.dtype === "f64") return "softmax_f64";
   return algorithm === "auto" ? "softmax_online_f32" : `softmax_${algorithm}_f32`;
 }

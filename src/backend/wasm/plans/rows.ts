@@ -2,6 +2,7 @@ import type { RowPlan } from "../../../calls/row-dims.ts";
 import type { FloatArray } from "../../../tensor/tensor.ts";
 import { gather, scatter } from "./gather.ts";
 import type { RowKernelName } from "../module/kernels.ts";
+import { ROWS } from "../module/rows-family.ts";
 import type { Runtime } from "../module/runtime.ts";
 
 /** A row operation ready to run: everything checked, `y` allocated. */
@@ -50,7 +51,8 @@ export function pacing({ rows, cols, colCount }: RowPlan): { readonly crossing: 
  */
 export function runRows(runtime: Runtime, job: RowOperation): void {
   const { plan, reduces } = job;
-  const { memory, kernels } = runtime;
+  const { memory } = runtime;
+  const kernels = runtime.load(ROWS);
   const cols = plan.colCount;
   const size = job.dtype === "f32" ? 4 : 8;
   const col = plan.cols.length === 1 ? plan.cols[0] : undefined;

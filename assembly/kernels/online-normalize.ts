@@ -1,10 +1,5 @@
 import { BLOCK, blockExpFull, blockScale } from "../rows/block";
-import { STATE, absorb } from "../rows/state";
-
-/** Folds a block of `rows` × `cols` f32 into `rows` row states (rows/state.ts). `stride` is in bytes. */
-export function online_absorb_f32(x: usize, rows: usize, cols: usize, stride: usize, states: usize): void {
-  for (; rows > 0; rows--, x += stride, states += STATE) absorb(states, x, cols << 2);
-}
+import { STATE } from "../rows/state";
 
 /** `y = exp(x − m) / l` with the row states (m, l). NaN where m is +inf; where l is 0: NaN, or 0 when `safe`. Strides are in bytes; `y` may be `x`. */
 export function online_normalize_f32(x: usize, y: usize, rows: usize, cols: usize, xStride: usize, yStride: usize, states: usize, safe: bool): void {

@@ -1,0 +1,4 @@
+// Attention: a block of queries against tiles of keys.
+export { attention_block_f32 } from "../kernels/attention";
+export { attention_merge_f32 } from "../kernels/attention-merge";
+export { attention_scores_f32 } from "../kernels/attention-scores";
