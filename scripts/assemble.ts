@@ -9,21 +9,21 @@ import { FAMILIES, type FamilyEntry } from "./families.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** One binary of those that are built. */
+/** A binary to build. */
 export interface Target {
-  /** Its file is build/<name>.wasm. */
+  /** The file is build/<name>.wasm. */
   readonly name: string;
   readonly variant: Variant;
-  /** The family that it is; `undefined` for all that are shipped, in one. */
+  /** The family it holds; `undefined` for all shipped families in one. */
   readonly family: FamilyEntry | undefined;
 }
 
-/** Everything that is compiled: each family, and all in one, in both variants. */
+/** Everything to compile: each family, and all of them in one, in both variants. */
 export const TARGETS: readonly Target[] = [...FAMILIES, undefined].flatMap((family) =>
   (["baseline", "relaxed"] as const).map((variant) => ({ name: `${family?.name ?? "whole"}-${variant}`, variant, family })),
 );
 
-/** Compiles one binary. The compiler runs as a program because the types of its module form redeclare globals for the whole project. */
+/** Compiles one binary. Runs the compiler as a program because the types of its module form redeclare globals for the whole project. */
 export async function assemble({ variant, family }: Target, outFile: string, options: readonly string[] = []): Promise<Buffer> {
   const source = family === undefined ? ["assembly/index.ts"] : [`assembly/families/${family.name}.ts`, "--memoryBase", String(family.memoryBase)];
   const args = [`${root}node_modules/assemblyscript/bin/asc.js`, ...source, "--target", variant, "--outFile", outFile, ...options];
@@ -32,7 +32,7 @@ export async function assemble({ variant, family }: Target, outFile: string, opt
   return markVariant(readFileSync(outFile), variant);
 }
 
-/** Appends a custom section that says which variant this is, so that a binary that is compiled already can be asked. */
+/** Appends a custom section with the variant, so that a compiled binary can tell which one it is. */
 function markVariant(binary: Uint8Array, variant: Variant): Buffer {
   const name = Buffer.from(VARIANT_SECTION);
   const content = Buffer.concat([Buffer.of(name.length), name, Buffer.from(variant)]);
@@ -40,7 +40,7 @@ function markVariant(binary: Uint8Array, variant: Variant): Buffer {
   return Buffer.concat([binary, Buffer.of(0, content.length), content]);
 }
 
-/** Runs a task for each item, as many at a time as there are processors. */
+/** Runs a task for each item, as many at once as there are processors. */
 export async function forEachAtOnce<T>(items: readonly T[], run: (item: T) => Promise<void>): Promise<void> {
   const rest = [...items];
   const worker = async (): Promise<void> => {

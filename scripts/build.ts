@@ -10,7 +10,7 @@ import { shareMemoryOf } from "../src/backend/wasm/module/shared-binary.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const generated = `${root}src/backend/wasm/generated`;
-/** Most bytes of a binary per piece of the inlined form. */
+/** The most bytes of a binary in one piece of the inlined form. */
 const PIECE = 8192;
 const wasmOnly = process.argv.includes("--wasm");
 
@@ -20,8 +20,8 @@ function binary(name: string): Buffer {
 }
 
 /**
- * Makes declarations readable in any project: compilers before 5 do not follow specifiers that end in `.ts`, and `Symbol.dispose`
- * is in a library that the reader's `lib` may lack.
+ * Makes declarations readable in any project: compilers before version 5 do not follow specifiers that end in `.ts`, and
+ * `Symbol.dispose` is in a library that the reader's `lib` may lack.
  */
 function finishDeclarations(directory: string): void {
   for (const file of readdirSync(directory, { recursive: true, encoding: "utf8" })) {
@@ -31,7 +31,7 @@ function finishDeclarations(directory: string): void {
   }
 }
 
-/** The script of the worker threads, in one piece that runs as a classic script and as a module. */
+/** The worker threads' script, in one piece that runs both as a classic script and as a module. */
 async function bundleWorker(): Promise<string> {
   const { outputFiles } = await build({
     absWorkingDir: root,
@@ -46,21 +46,21 @@ async function bundleWorker(): Promise<string> {
   return outputFiles[0]?.text.trimEnd() ?? "";
 }
 
-/** The most frequent byte values, which get a character each. */
+/** The most frequent byte values, which are encoded as one character each. */
 function mostFrequent(bytes: Uint8Array): Uint8Array {
   const counts = new Array<number>(256).fill(0);
   for (const byte of bytes) counts[byte] = (counts[byte] ?? 0) + 1;
   return Uint8Array.from([...counts.keys()].sort((a, b) => (counts[b] ?? 0) - (counts[a] ?? 0)).slice(0, SINGLE_COUNT));
 }
 
-/** Pieces of two binaries in turn, close enough to each other for the window of gzip, 32 KB. */
+/** Pieces of two binaries in turn, close enough together for gzip's window of 32 KB. */
 function interleave(a: Buffer, b: Buffer, singles: Uint8Array): string[] {
   const count = Math.ceil(Math.max(a.length, b.length) / PIECE);
   const cut = (bytes: Buffer, i: number): Buffer => bytes.subarray(Math.round((i * bytes.length) / count), Math.round(((i + 1) * bytes.length) / count));
   return Array.from({ length: count }, (_, i) => [encode(cut(a, i), singles), encode(cut(b, i), singles)]).flat();
 }
 
-/** Takes comments and indentation out of WGSL, which minifiers do not touch: 1 KB after gzip. TypeScript does not mind. */
+/** Strips comments and indentation from WGSL, which minifiers leave alone: saves 1 KB after gzip. TypeScript is not affected. */
 const compactShaders: Plugin = {
   name: "compact shaders",
   setup(bundle) {

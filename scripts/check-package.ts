@@ -1,9 +1,9 @@
-// Checks the package as its users get it: packs it, installs the tarball in an empty project, and uses it from there with every supported
+// Checks the package as its users get it: packs it, installs the tarball in an empty project, and uses it there with every supported
 // runtime, with TypeScript, through bundlers and in browsers.
 //
-//   --quick   leaves out what would have to be installed: other Node versions, Bun, Deno, the larger bundlers
+//   --quick   skips what needs installing: other Node versions, Bun, Deno, the larger bundlers
 //
-// In CI (environment variable CI) a runtime or browser that cannot be had is a failure; elsewhere it is skipped, with the reason.
+// In CI (environment variable CI) a missing runtime or browser is a failure; elsewhere it is skipped, with the reason.
 import assert from "node:assert/strict";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,7 +21,7 @@ import { checkAttw, checkPublint, checkTypes } from "../test/package/types.ts";
 import { Checks } from "./checks.ts";
 
 const NODE_MAJORS = [20, 22, 24, 26];
-/** The first major version with relaxed SIMD switched on. */
+/** The first major version with relaxed SIMD enabled. */
 const RELAXED_SINCE_NODE = 22;
 
 const quick = process.argv.includes("--quick");
@@ -33,10 +33,10 @@ const apps = join(project, "apps");
 const installed = join(project, "node_modules/onepass");
 const checks = new Checks();
 
-/** Why the tools of test/package/ are not there; empty if they are. */
+/** Why the tools of test/package/ are missing; empty if they are not. */
 let toolsMissing = quick ? "would have to be installed; run without --quick" : "";
 
-/** A check of something that this machine may lack. */
+/** Checks something that this machine may lack. */
 async function runOrSkip(name: string, missing: string, run: () => Promise<string | undefined>): Promise<void> {
   if (missing === "") await checks.run(name, run);
   else if (inCi && !quick) await checks.run(name, () => assert.fail(missing));
@@ -72,12 +72,12 @@ const OTHER_RUNTIMES: Readonly<Record<string, () => Runtime>> = {
   }),
 };
 
-/** The folder of a bundle below the folder that is served. */
+/** A bundle's folder inside the folder that is served. */
 function folderOf(bundler: Bundler, entry: string): string {
   return `${bundler.name.toLowerCase().replaceAll(" ", "-")}/${entry}`;
 }
 
-/** Bundles for browsers and for a server; returns what a server rendered with each bundle that was made. */
+/** Bundles for browsers and for a server. Returns what a server rendered with each bundle that was built. */
 async function checkBundlers(): Promise<Map<Bundler, string>> {
   const made = new Map<Bundler, string>();
   for (const bundler of BUNDLERS) {
@@ -96,7 +96,7 @@ async function checkBundlers(): Promise<Map<Bundler, string>> {
   return made;
 }
 
-/** A site of Next.js; returns what its server rendered, undefined if there is no site. */
+/** Builds a Next.js site. Returns what its server rendered; `undefined` if there is no site. */
 async function checkNext(): Promise<string | undefined> {
   let rendered: string | undefined;
   await runOrSkip("Next.js: builds, and its server renders", toolsMissing, async () => {
@@ -137,7 +137,7 @@ async function checkBrowsers(rendered: ReadonlyMap<Bundler, string>, next: strin
 }
 
 try {
-  // Downloads while the first checks run.
+  // Download while the first checks run.
   const tools = quick ? undefined : installTools().catch((error: unknown) => (toolsMissing = `cannot be installed: ${messageOf(error)}`));
   let tarball = "";
   await checks.run("npm pack", async () => {

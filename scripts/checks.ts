@@ -1,10 +1,10 @@
-/** Named checks that all run, whatever fails before them, and a verdict at the end. */
+/** Named checks. All of them run, even after a failure, and there is a verdict at the end. */
 export class Checks {
   #passed = 0;
   readonly #failed: string[] = [];
   readonly #skipped: string[] = [];
 
-  /** Runs one check; it passes when `run` returns, and a text that `run` returns is printed beside its name. */
+  /** Runs one check. It passes if `run` returns; a text that `run` returns is printed beside its name. */
   async run(name: string, run: () => unknown): Promise<void> {
     try {
       const note = await run();

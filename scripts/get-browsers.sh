@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the browsers that tests run in, from Debian's packages, where they are missing. Needs root.
+# Installs missing browsers that tests run in, from Debian's packages. Needs root.
 set -eu
 
 missing=""

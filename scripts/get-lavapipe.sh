@@ -1,7 +1,7 @@
 #!/bin/sh
-# Puts a Vulkan driver that computes on the CPU (Mesa's lavapipe) and a Vulkan loader into DIR. Nothing is installed, no root is needed.
+# Puts a Vulkan driver that computes on the CPU (Mesa's lavapipe) and a Vulkan loader into DIR. Installs nothing and needs no root.
 # For Debian 12 on x64, whose own Mesa 22.3 is too old for Dawn: the packages come from its backports. Later releases have a newer
-# one: `apt install mesa-vulkan-drivers` there, and nothing of this.
+# Mesa: use `apt install mesa-vulkan-drivers` there instead of this script.
 #
 #   scripts/get-lavapipe.sh build/lavapipe
 #   . build/lavapipe/env.sh
@@ -24,7 +24,7 @@ if ! grep -q "^VERSION_CODENAME=bookworm" /etc/os-release || [ "$(dpkg --print-a
   exit 1
 fi
 
-# The mirror is the one that this machine has its Debian from.
+# Use the same Debian mirror as this machine.
 mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null | grep -v '^#' |
   grep -oE 'https?://[^ ]+/debian/?( |$)' | head -1 | tr -d ' ')
 [ -n "$mirror" ] || { echo "no Debian mirror in /etc/apt" >&2; exit 1; }
@@ -48,7 +48,7 @@ libraries=$dir/root/usr/lib/x86_64-linux-gnu
 find "$libraries" -name 'libvulkan_*' ! -name libvulkan_lvp.so -delete
 printf '{"file_format_version":"1.0.0","ICD":{"api_version":"1.4.305","library_path":"%s/libvulkan_lvp.so"}}\n' "$libraries" >"$dir/driver.json"
 rm -rf "$apt"
-# Written last: it says that the rest is there.
+# Written last: its presence means that the rest is complete.
 cat >"$dir/env.sh" <<ENV
 export VK_DRIVER_FILES=$dir/driver.json
 export LD_LIBRARY_PATH=$libraries:$dir/root/lib/x86_64-linux-gnu\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}

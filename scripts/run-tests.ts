@@ -1,6 +1,6 @@
-// Runs all tests, what keeps one core busy beside what keeps another one busy, and puts what came of them into build/test-results.json.
+// Runs all tests, in lanes that each keep one core busy, and writes the combined results to build/test-results.json.
 //
-// Suites on a GPU are one process at a time, and so are those in browsers: two cores are used by one of each. Vitest would run them in turn.
+// GPU suites run one process at a time, and so do browser suites, so one of each uses two cores. Vitest would run them in turn.
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,13 +9,13 @@ import { fileURLToPath } from "node:url";
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const BUILD = join(ROOT, "build");
 
-/** Projects of vitest.config.ts; each line of them is a process, which runs them one after the other. */
+/** Projects of vitest.config.ts. Each line is a process that runs its projects one after the other. */
 const LANES = [
   ["cpu", "browsers-webgpu"],
   ["webgpu*", "browsers-cpu"],
 ] as const;
 
-/** What is counted of vitest's JSON report. */
+/** The fields of vitest's JSON report that are counted. */
 interface Report {
   readonly success: boolean;
   readonly numPassedTests: number;
@@ -27,7 +27,7 @@ interface Report {
 
 const NOTHING: Report = { success: false, numPassedTests: 0, numFailedTests: 0, numPendingTests: 0, numTodoTests: 0, testResults: [] };
 
-/** Runs projects. What the first lane prints is seen at once, the others' in the end: lines of both would mix. */
+/** Runs projects. The first lane prints at once, the others at the end: otherwise their lines would mix. */
 async function runLane(projects: readonly string[], index: number): Promise<{ readonly report: Report; readonly output: string }> {
   const file = join(BUILD, `test-results-${index}.json`);
   rmSync(file, { force: true });

@@ -1,3 +1,4 @@
+export type { DType } from "./tensor/array.ts";
 export { createBlockMask } from "./ops/create-block-mask.ts";
 export type { SoftmaxAlgorithm } from "./calls/row-call.ts";
 export type { AbortSignalLike } from "./errors/signal.ts";
@@ -48,7 +49,6 @@ export { OnlineSoftmax, type NormalizeOptions } from "./ops/online-softmax.ts";
 export { softmax, type SoftmaxOptions } from "./ops/softmax.ts";
 export {
   tensor,
-  type DType,
   type DTypeData,
   type DTypeIn,
   type DTypeOf,

@@ -1,6 +1,6 @@
 import { madd } from "../simd/fma";
 
-/** O += P · V for four rows × eight columns over `keys` keys; PITCH is the distance of two keys in P. */
+/** O += P · V for four rows × eight columns over `keys` keys; PITCH is the distance between two keys in P. */
 @inline function multiply4x8(p: usize, v: usize, vStride: usize, o: usize, oStride: usize, keys: usize, PITCH: usize): void {
   const o1 = o + oStride, o2 = o1 + oStride, o3 = o2 + oStride;
   let c00 = v128.load(o), c01 = v128.load(o, 16), c10 = v128.load(o1), c11 = v128.load(o1, 16);
@@ -33,7 +33,7 @@ import { madd } from "../simd/fma";
   v128.store(o3, c31, 16);
 }
 
-/** O += P · V for a group of eight rows (PITCH 32) or four (16), `columns` bytes of V, a multiple of 32. */
+/** O += P · V for a group of eight rows (PITCH 32) or four (16), over `columns` bytes of V, a multiple of 32. */
 @inline function multiply(p: usize, v: usize, vStride: usize, columns: usize, o: usize, oStride: usize, keys: usize, PITCH: usize): void {
   for (let d: usize = 0; d < columns; d += 32) {
     multiply4x8(p, v + d, vStride, o + d, oStride, keys, PITCH);
@@ -42,8 +42,8 @@ import { madd } from "../simd/fma";
 }
 
 /**
- * O += P · V for one group of rows. The columns that do not fill eight come from `tail`, a copy of them padded with zeros,
- * 32 bytes per key.
+ * O += P · V for one group of rows. Columns beyond the last full eight come from `tail`, a copy padded with zeros, 32 bytes per
+ * key.
  */
 export function accumulate(p: usize, pitch: usize, v: usize, vStride: usize, valueDim: usize, tail: usize, o: usize, oStride: usize, keys: usize): void {
   const whole = (valueDim & ~7) << 2;
@@ -56,7 +56,7 @@ export function accumulate(p: usize, pitch: usize, v: usize, vStride: usize, val
   }
 }
 
-/** Copies the columns of V that do not fill eight, for the keys `from` … `to` of a tile, padded with zeros. */
+/** Copies the columns of V beyond the last full eight, for the keys `from` … `to` of a tile, padded with zeros. */
 export function packValueTail(v: usize, vStride: usize, valueDim: usize, from: usize, to: usize, tail: usize): void {
   const whole = valueDim & ~7;
   const left = valueDim & 7;

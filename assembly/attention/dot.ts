@@ -1,7 +1,7 @@
 import { madd } from "../simd/fma";
 
-// Sᵀ = K · Qᵀ for a few keys at a time. Lanes are rows (queries), so K is read in place, one element broadcast at a time,
-// and max and sum over keys need no shuffles later. Queries are packed [dimension][rows].
+// Sᵀ = K · Qᵀ for a few keys at a time. Lanes are rows (queries), so K is read in place, broadcasting one element at a time, and
+// max and sum over keys need no shuffles later. Queries are packed [dimension][rows].
 
 /** Scores of four keys × eight rows: eight accumulators, two packed vectors, one broadcast. */
 @inline export function dot4x8(q: usize, k0: usize, k1: usize, k2: usize, k3: usize, dimBytes: usize, s: usize): void {
@@ -61,9 +61,9 @@ import { madd } from "../simd/fma";
 }
 
 /**
- * Scores of eight keys × four rows: twice the independent chains of dot4x4, two dimensions per round. Meanwhile it reads one
+ * Scores of eight keys × four rows: twice as many independent chains as dot4x4, two dimensions per round. Meanwhile it reads one
  * cache line per round at each of `ahead0` and `ahead1`: WebAssembly has no prefetch, and these loops alone do not run far
- * enough ahead of memory. `step` is 64, or 0 to read nothing new. Returns what was read, so that it is.
+ * enough ahead of memory. `step` is 64, or 0 to read nothing new. Returns what it read, so that the reads are not optimized away.
  */
 @inline function dot8x4(q: usize, k0: usize, stride: usize, dim: usize, s: usize, ahead0: usize, ahead1: usize, step: usize): v128 {
   let c0 = f32x4.splat(0), c1 = f32x4.splat(0), c2 = f32x4.splat(0), c3 = f32x4.splat(0);
@@ -124,17 +124,17 @@ import { madd } from "../simd/fma";
   return seen;
 }
 
-/** A key's address, kept inside the visible range: edges of a tile compute a neighbour's score, which is masked later. */
+/** A key's address, clamped to the visible range: at the edges of a tile this computes a neighbour's score, which is masked later. */
 @inline function keyAt(k: usize, stride: usize, key: usize, low: usize, high: usize): usize {
   return k + min(max(key, low), high - 1) * stride;
 }
 
 /**
  * Scores of the keys `from` … `to` (from a multiple of four, rounded up to four) against one group of `pitch / 4` rows.
- * Keys outside `low` … `high` are not read. With `touch`, which asks for keys and values without gaps and of one size, the
- * coming keys and these keys' values are read into the cache meanwhile; what was read is returned, to be stored anywhere.
+ * Keys outside `low` … `high` are not read. Meanwhile it reads the next keys before `ahead`, and these keys' values, into the cache.
+ * `ahead` is 0 if keys and values differ in size or have gaps. Returns what it read ahead, to be stored anywhere.
  */
-export function scoreTile(q: usize, k: usize, stride: usize, dim: usize, from: usize, to: usize, low: usize, high: usize, s: usize, pitch: usize, v: usize, touch: bool): v128 {
+export function scoreTile(q: usize, k: usize, stride: usize, dim: usize, from: usize, to: usize, low: usize, high: usize, s: usize, pitch: usize, v: usize, ahead: usize): v128 {
   const dimBytes = dim << 2;
   let seen = f32x4.splat(0);
   for (let j = from; j < to; j += 4, s += pitch << 2) {
@@ -143,7 +143,7 @@ export function scoreTile(q: usize, k: usize, stride: usize, dim: usize, from: u
       if (pitch == 32) {
         dot4x8(q, k0, k0 + stride, k0 + 2 * stride, k0 + 3 * stride, dimBytes, s);
       } else if (j + 8 <= to && j + 8 <= high) {
-        const next = touch && j + 16 <= high;
+        const next = j + 16 <= ahead;
         seen = v128.or(seen, dot8x4(q, k0, stride, dim, s, next ? k0 + 8 * stride : q, next ? v + j * stride : q, next ? 64 : 0));
         j += 4;
         s += pitch << 2;
@@ -156,5 +156,6 @@ export function scoreTile(q: usize, k: usize, stride: usize, dim: usize, from: u
       if (pitch == 32) dot4x8(q, k0, k1, k2, k3, dimBytes, s);
       else dot4x4(q, k0, k1, k2, k3, dimBytes, s);
     }
-  }  return seen;
+  }
+  return seen;
 }

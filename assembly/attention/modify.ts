@@ -4,7 +4,7 @@ import { loadUpTo16 } from "../simd/tail";
 import { nmadd } from "../simd/fma";
 import { BIAS, MASK, ROW_BIAS, ROW_HIGH, ROW_LOW, ROW_MASK, ROW_POSITION, ROW_SLOPE } from "./layout";
 
-// The one hook between scores and softmax. A column of a tile is four rows (lanes) by `keys` keys, `pitch` bytes apart.
+// The only hook between scores and softmax. A column of a tile is four rows (lanes) by `keys` keys, `pitch` bytes apart.
 
 /** s = c · tanh(s / c) over a whole tile of `bytes`, a multiple of 32. */
 export function softcapTile(s: usize, bytes: usize, cap: f32): void {
@@ -20,7 +20,7 @@ export function softcapTile(s: usize, bytes: usize, cap: f32): void {
   }
 }
 
-/** s += bias: rows of bias are transposed four keys at a time. */
+/** s += bias. Rows of bias are transposed four keys at a time. */
 @inline function addBias(s: usize, pitch: usize, row: usize, from: usize, keys: usize, limit: usize): void {
   const zero = f32x4.splat(0);
   const b0 = load<usize>(row + ROW_BIAS), b1 = load<usize>(row + ROW_BIAS, 4), b2 = load<usize>(row + ROW_BIAS, 8), b3 = load<usize>(row + ROW_BIAS, 12);
@@ -47,7 +47,7 @@ export function softcapTile(s: usize, bytes: usize, cap: f32): void {
   return bytes;
 }
 
-/** s = −inf where the mask byte is 0. `m0` … `m3` are the rows' addresses of key `from`. */
+/** s = −inf where the mask byte is 0. `m0` … `m3` are the addresses of key `from` in each row's mask. */
 @inline function applyMask(s: usize, pitch: usize, m0: usize, m1: usize, m2: usize, m3: usize, keys: usize, limit: usize): void {
   const removed = constant(NEG_INF);
   for (let j: usize = 0; j < keys; j += 4, s += pitch << 2) {
@@ -77,10 +77,10 @@ export function softcapTile(s: usize, bytes: usize, cap: f32): void {
 }
 
 /**
- * ALiBi, bias, masks and visible range on one column: the keys `from` … `from + keys` (a multiple of four) of the four rows
- * whose table entries start at `row`. `flags` say what there is: an address cannot, as those of copies of a part of the keys lie before it and may be 0.
- * `limit` is one past the last key that has a bias and a mask byte; `tile` is a 64 × 64
- * byte mask of the whole tile, or 0, in which these rows start at `tileRow`.
+ * Applies ALiBi, bias, masks and visible range to one column: the keys `from` … `from + keys` (a multiple of four) of the four rows
+ * whose table entries start at `row`. `flags` tell which of bias and mask there are. An address cannot tell: copies of some of the keys
+ * are addressed from key 0, which lies before them and may be at 0. `limit` is one past the last key that has a bias and a mask byte.
+ * `tile` is a 64 × 64 byte mask of the whole tile, in which these rows start at `tileRow`, or 0.
  */
 export function modifyColumn(s: usize, pitch: usize, row: usize, from: usize, keys: usize, limit: usize, tile: usize, tileRow: usize, flags: u32): void {
   if (v128.any_true(v128.load(row + ROW_SLOPE))) addAlibi(s, pitch, row, from, keys);

@@ -2,10 +2,10 @@ import { exp4, expBounded, expScalar } from "../math/exp";
 import { log } from "../math/log";
 import { FLOOR, LOWEST, NEG_INF, constant } from "../simd/constants";
 
-// The state of flash attention: per row a running max m, a sum l = Σ exp(s − m) and an accumulator o = Σ exp(s − m) · v.
+// The state of flash attention: each row has a running max m, a sum l = Σ exp(s − m) and an accumulator o = Σ exp(s − m) · v.
 // Four verbs: start, absorb a tile, merge with another state, finish. Four rows are four lanes.
 
-/** m = FLOOR, l = 0 for four rows. Accumulators are cleared by the caller. */
+/** m = FLOOR, l = 0 for four rows. The caller clears the accumulators. */
 @inline export function start(max: usize, sum: usize): void {
   v128.store(max, constant(LOWEST));
   v128.store(sum, f32x4.splat(0));
@@ -22,7 +22,7 @@ import { FLOOR, LOWEST, NEG_INF, constant } from "../simd/constants";
 
 /**
  * Folds one column of a score tile into the state of four rows: `keys` keys (a multiple of four), PITCH bytes apart. The
- * scores become exp(s − m), ready to multiply V. Accumulators are touched only in rows whose max moved.
+ * scores become exp(s − m), ready to multiply V. Only rows whose max moved have their accumulators touched.
  */
 @inline function absorbColumn(s: usize, keys: usize, max: usize, sum: usize, o: usize, oStride: usize, PITCH: usize): void {
   const end = s + keys * PITCH;
@@ -64,7 +64,7 @@ export function absorb(s: usize, pitch: usize, keys: usize, max: usize, sum: usi
   }
 }
 
-/** Merges the state of one row into another's: (m, l, o) of `a` becomes that of both. No multiply-add across the two. */
+/** Merges row state `b` into row state `a`, each (m, l, o). Has no multiply-add across the two. */
 export function merge(aMax: usize, aSum: usize, a: usize, bMax: usize, bSum: usize, b: usize, bytes: usize): void {
   const ma = load<f32>(aMax), mb = load<f32>(bMax);
   const m = max(ma, mb);
@@ -75,7 +75,7 @@ export function merge(aMax: usize, aSum: usize, a: usize, bMax: usize, bSum: usi
   for (let i: usize = 0; i < bytes; i += 16) v128.store(a + i, f32x4.add(f32x4.mul(v128.load(a + i), va), f32x4.mul(v128.load(b + i), vb)));
 }
 
-/** What o has to be multiplied with to become the output, given a sink (−inf: none). 0 when no key was visible. */
+/** The factor that turns o into the output, given a sink (−inf: none). 0 if no key was visible. */
 @inline export function finishFactor(m: f32, l: f32, sink: f32): f32 {
   if (l == 0) return 0;
   if (sink == -Infinity) return <f32>1.0 / l;
@@ -84,7 +84,7 @@ export function merge(aMax: usize, aSum: usize, a: usize, bMax: usize, bSum: usi
   return w / (l * w + expScalar(sink - top));
 }
 
-/** ln of the sum of the exponentials of all scores, and of the sink. */
+/** ln of the sum of the exponentials of all scores and the sink. */
 @inline export function finishLse(m: f32, l: f32, sink: f32): f32 {
   if (l == 0) return sink;
   if (sink == -Infinity) return <f32>(<f64>m + log(<f64>l));

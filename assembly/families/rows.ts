@@ -1,4 +1,4 @@
-// Rows: softmax, log-softmax, log-sum-exp, and what brings rows to them.
+// Rows: softmax, log-softmax, log-sum-exp, and what prepares rows for them.
 export { log_softmax_f32 } from "../kernels/log-softmax";
 export { log_softmax_f64 } from "../kernels/log-softmax-f64";
 export { log_sum_exp_f32 } from "../kernels/log-sum-exp";

@@ -1,15 +1,16 @@
 import { finish } from "../attention/finish";
-import { FIRST, LAST, STATE_MAX, STATE_ROWS, STATE_SUM, accumulatorStride } from "../attention/layout";
+import { FIRST, LAST, PARAM_ROWS, PARAM_VALUE_DIM, STATE_MAX, STATE_ROWS, STATE_SUM, accumulatorStride } from "../attention/layout";
 import { merge } from "../attention/state";
 
 /**
- * Merges the state of a block (attention/layout.ts) over some of its keys into that over earlier keys, `total`. With FIRST the total
- * becomes a copy, with LAST outputs and log-sum-exps are written from it. States have to come in ascending order of keys:
- * the order decides the bits, who computed them does not.
+ * Merges a block's state (attention/layout.ts) over some of its keys into `total`, the state over earlier keys. With FIRST the total
+ * becomes a copy; with LAST it gives the outputs and log-sum-exps. States must come in ascending order of keys: the order decides the
+ * bits, not which thread computed them.
  */
-export function attention_merge_f32(table: usize, rows: usize, valueDim: usize, state: usize, total: usize, flags: u32): void {
-  const oStride = accumulatorStride(valueDim);
-  if (flags & FIRST) {
+export function attention_merge_f32(block: usize, state: usize, total: usize, mode: u32): void {
+  const rows = load<usize>(block, PARAM_ROWS);
+  const oStride = accumulatorStride(load<usize>(block, PARAM_VALUE_DIM));
+  if (mode & FIRST) {
     memory.copy(total, state, STATE_ROWS + rows * oStride);
   } else {
     for (let r: usize = 0; r < rows; r++) {
@@ -17,5 +18,5 @@ export function attention_merge_f32(table: usize, rows: usize, valueDim: usize, 
       merge(total + STATE_MAX + at, total + STATE_SUM + at, total + o, state + STATE_MAX + at, state + STATE_SUM + at, state + o, oStride);
     }
   }
-  if (flags & LAST) finish(table, rows, valueDim, total);
+  if (mode & LAST) finish(block, total);
 }

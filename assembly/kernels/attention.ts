@@ -2,19 +2,21 @@ import { accumulate, packValueTail } from "../attention/accumulate";
 import { scoreTile } from "../attention/dot";
 import { finish } from "../attention/finish";
 import {
-  FIRST, GROUP_HIGH, GROUP_LOW, LAST, PACKED_QUERIES, RESTART, ROW_HIGH, ROW_LOW, SCORES, STATE_MAX, STATE_ROWS, STATE_SUM, TILES, TILE_KEYS, TOUCHED,
-  VALUE_TAIL, accumulatorStride, stateIn,
+  FIRST, GROUP_HIGH, GROUP_LOW, LAST, PACKED_QUERIES, PARAM_DIM, PARAM_FLAGS, PARAM_ROWS, PARAM_SCALE, PARAM_SOFTCAP, PARAM_TILE_STEP, PARAM_VALUE_DIM,
+  RESTART, ROW_GROUP, ROW_HIGH, ROW_LOW, SCORES, STATE_MAX, STATE_ROWS, STATE_SUM, TILE_K, TILE_K_STRIDE, TILE_KEYS, TILE_MASK, TILE_V, TILE_V_STRIDE, TOUCHED,
+  VALUE_TAIL, accumulatorStride, fromKey0, rowEntry, stateIn, tileRecord,
 } from "../attention/layout";
 import { modifyColumn, softcapTile } from "../attention/modify";
 import { packQueries } from "../attention/pack";
 import { absorb, start } from "../attention/state";
 
 /** The keys that any row of each group may see. */
-function findGroupRanges(table: usize, rows: usize, groups: usize, lanes: usize, scratch: usize): void {
+function findGroupRanges(block: usize, rows: usize, groups: usize, lanes: usize, scratch: usize): void {
   for (let g: usize = 0; g < groups; g++) {
     let low = i32.MAX_VALUE, high = 0;
     for (let r = g * lanes; r < min(rows, (g + 1) * lanes); r++) {
-      const rowLow = load<i32>(table + ROW_LOW + (r << 2)), rowHigh = load<i32>(table + ROW_HIGH + (r << 2));
+      const entry = rowEntry(block, r);
+      const rowLow = load<i32>(entry, ROW_LOW), rowHigh = load<i32>(entry, ROW_HIGH);
       if (rowLow >= rowHigh) continue;
       low = min(low, rowLow);
       high = max(high, rowHigh);
@@ -26,16 +28,12 @@ function findGroupRanges(table: usize, rows: usize, groups: usize, lanes: usize,
 
 /**
  * Flash attention of one block of rows (attention/layout.ts) over the keys `keyStart` (a multiple of 64) … `keyEnd`. A block
- * may be continued over several calls: the first has FIRST set, the last LAST, and `scratch` is kept in between. Without LAST the
- * state stays behind, for `attention_merge_f32`.
- *
- * `k` and `v` address key 0, strides are in bytes. `tiles`, if TILES is set, holds one i32 per tile of 64 keys: −1 nothing visible,
- * 0 everything, else the address of a 64 × 64 byte mask of this block's rows by the tile's keys. `softcap` 0 is off.
+ * may continue over several calls: set FIRST in the `mode` of the first, LAST in that of the last, and keep `scratch` in between. Without
+ * LAST the state stays in scratch, for `attention_merge_f32`.
  */
-export function attention_block_f32(
-  table: usize, rows: usize, k: usize, kStride: usize, v: usize, vStride: usize, keyStart: usize, keyEnd: usize,
-  dim: usize, valueDim: usize, scale: f32, softcap: f32, tiles: usize, scratch: usize, flags: u32,
-): void {
+export function attention_block_f32(block: usize, keyStart: usize, keyEnd: usize, mode: u32, scratch: usize): void {
+  const rows = load<usize>(block, PARAM_ROWS), dim = load<usize>(block, PARAM_DIM), valueDim = load<usize>(block, PARAM_VALUE_DIM);
+  const softcap = load<f32>(block, PARAM_SOFTCAP), flags = load<u32>(block, PARAM_FLAGS);
   const lanes: usize = rows <= 4 ? 4 : 8;
   const pitch = lanes << 2;
   const groups = (rows + lanes - 1) / lanes;
@@ -45,13 +43,12 @@ export function attention_block_f32(
   const accumulators = state + STATE_ROWS;
   const scores = scratch + SCORES;
   const tail = scratch + VALUE_TAIL;
-  const touch = kStride == dim << 2 && vStride == kStride;
 
-  if (flags & FIRST) {
-    packQueries(table, rows, groups, lanes, dim, scale, packed);
-    findGroupRanges(table, rows, groups, lanes, scratch);
+  if (mode & FIRST) {
+    packQueries(block, rows, groups, lanes, dim, load<f32>(block, PARAM_SCALE), packed);
+    findGroupRanges(block, rows, groups, lanes, scratch);
   }
-  if (flags & (FIRST | RESTART)) {
+  if (mode & (FIRST | RESTART)) {
     for (let r: usize = 0; r < groups * lanes; r += 4) start(state + STATE_MAX + (r << 2), state + STATE_SUM + (r << 2));
     memory.fill(accumulators, 0, groups * lanes * oStride);
   }
@@ -65,27 +62,32 @@ export function attention_block_f32(
   blockHigh = min(blockHigh, keyEnd);
 
   for (let t = max(keyStart, blockLow & ~(TILE_KEYS - 1)); t < blockHigh; t += TILE_KEYS) {
-    const tile: usize = flags & TILES ? load<usize>(tiles + ((t >> 6) << 2)) : 0;
-    if (<i32>tile != -1) {
-      const first = max(t, blockLow), count = min(t + TILE_KEYS, blockHigh) - first;
-      if (valueDim & 7) packValueTail(v, vStride, valueDim, first, first + count, tail);
-      for (let g: usize = 0; g < groups; g++) {
-        const low = load<usize>(scratch + GROUP_LOW + (g << 2)), high = min(load<usize>(scratch + GROUP_HIGH + (g << 2)), keyEnd);
-        const from = max(t, low & ~3), to = min(t + TILE_KEYS, high);
-        if (from >= to) continue;
-        const keys = (to - from + 3) & ~3;
-        const row = g * pitch;
-        const o = accumulators + g * lanes * oStride;
-        v128.store(scratch + TOUCHED, scoreTile(packed + row * dim, k, kStride, dim, from, to, low, high, scores, pitch, v, touch));
-        if (softcap != 0) softcapTile(scores, keys * pitch, softcap);
-        modifyColumn(scores, pitch, table + row, from, keys, keyEnd, tile, g * lanes, flags);
-        if (lanes == 8) modifyColumn(scores + 16, pitch, table + row + 16, from, keys, keyEnd, tile, g * lanes + 4, flags);
-        absorb(scores, pitch, keys, state + STATE_MAX + row, state + STATE_SUM + row, o, oStride);
-        const begin = max(from, low);
-        accumulate(scores + (begin - from) * pitch, pitch, v + begin * vStride, vStride, valueDim, tail + ((begin & 63) << 5), o, oStride, to - begin);
-      }
+    const record = tileRecord(block, t);
+    const tile = load<usize>(record, TILE_MASK);
+    if (<i32>tile == -1) continue;
+    const kStride = load<usize>(record, TILE_K_STRIDE), vStride = load<usize>(record, TILE_V_STRIDE);
+    const k = fromKey0(block, record, TILE_K, kStride, t), v = fromKey0(block, record, TILE_V, vStride, t);
+    // Reading ahead stays within what this record describes.
+    let ahead: usize = 0;
+    if (kStride == dim << 2 && vStride == kStride) ahead = load<usize>(block, PARAM_TILE_STEP) ? t + TILE_KEYS : -1;
+    const first = max(t, blockLow), count = min(t + TILE_KEYS, blockHigh) - first;
+    if (valueDim & 7) packValueTail(v, vStride, valueDim, first, first + count, tail);
+    for (let g: usize = 0; g < groups; g++) {
+      const low = load<usize>(scratch + GROUP_LOW + (g << 2)), high = min(load<usize>(scratch + GROUP_HIGH + (g << 2)), keyEnd);
+      const from = max(t, low & ~3), to = min(t + TILE_KEYS, high);
+      if (from >= to) continue;
+      const keys = (to - from + 3) & ~3;
+      const row = g * pitch, entries = block + g * ROW_GROUP;
+      const o = accumulators + g * lanes * oStride;
+      v128.store(scratch + TOUCHED, scoreTile(packed + row * dim, k, kStride, dim, from, to, low, high, scores, pitch, v, min(ahead, high)));
+      if (softcap != 0) softcapTile(scores, keys * pitch, softcap);
+      modifyColumn(scores, pitch, entries, from, keys, keyEnd, tile, g * lanes, flags);
+      if (lanes == 8) modifyColumn(scores + 16, pitch, entries + 16, from, keys, keyEnd, tile, g * lanes + 4, flags);
+      absorb(scores, pitch, keys, state + STATE_MAX + row, state + STATE_SUM + row, o, oStride);
+      const begin = max(from, low);
+      accumulate(scores + (begin - from) * pitch, pitch, v + begin * vStride, vStride, valueDim, tail + ((begin & 63) << 5), o, oStride, to - begin);
     }
   }
 
-  if (flags & LAST) finish(table, rows, valueDim, state);
+  if (mode & LAST) finish(block, state);
 }

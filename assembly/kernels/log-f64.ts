@@ -1,6 +1,6 @@
 import { log } from "../math/log";
 
-/** Natural logarithm of one f64. For tests, which hold it to the documented error. */
+/** Natural logarithm of one f64. Used by tests to check the documented error. */
 export function log_f64(x: f64): f64 {
   return log(x);
 }

@@ -10,7 +10,7 @@ export function log_softmax_f32(x: usize, y: usize, rows: usize, cols: usize, xS
   const bytes = cols << 2;
   if (!rows || !cols) return;
   if (bytes <= BLOCK) {
-    // Rows of one block, as in softmax_online_f32: the max of the next row is taken on the way.
+    // Rows of one block, as in softmax_online_f32: the same pass takes the max of the next row.
     let m = blockMax(x, bytes);
     for (; rows > 0; rows--, x += xStride, y += yStride) {
       const l = blockExpSumNext(x, bytes, m, rows > 1 ? x + xStride : x);
@@ -28,7 +28,7 @@ export function log_softmax_f32(x: usize, y: usize, rows: usize, cols: usize, xS
   }
 }
 
-/** log l. +inf in the row: NaN throughout. Nothing in the row: log 0 would turn −inf into NaN, which `safe` asks not to see. */
+/** log l. With +inf in the row: NaN throughout. With nothing in the row: log 0 would turn −inf into NaN, and `safe` prevents that. */
 function shiftOf(m: f32, l: f64, safe: bool): f32 {
   return m == Infinity ? NaN : safe && l == 0 ? 0 : <f32>log(l);
 }

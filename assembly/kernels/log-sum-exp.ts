@@ -1,7 +1,7 @@
 import { absorb, finish, start } from "../rows/state";
 
 /**
- * log Σexp(x) for `rows` rows of `cols` f32, one f32 per row to `y`. `scratch` holds one row state (16 bytes).
+ * log Σexp(x) for `rows` rows of `cols` f32. Writes one f32 per row to `y`. `scratch` holds one row state (16 bytes).
  * Strides are in bytes.
  */
 export function log_sum_exp_f32(x: usize, y: usize, rows: usize, cols: usize, xStride: usize, yStride: usize, scratch: usize): void {

@@ -1,4 +1,4 @@
-/** As `modify_f32`, for f64. */
+/** Like `modify_f32`, for f64. */
 export function modify_f64(x: usize, y: usize, rows: usize, cols: usize, xStride: usize, yStride: usize, scale: f64, bias: usize, biasStride: usize, mask: usize, maskStride: usize): void {
   for (; rows > 0; rows--, x += xStride, y += yStride, bias += biasStride, mask += maskStride) {
     for (let i: usize = 0; i < cols; i++) {

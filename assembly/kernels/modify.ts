@@ -1,6 +1,6 @@
 import { loadUpTo16, storeUpTo16 } from "../simd/tail";
 
-/** All ones in the lanes whose mask byte is not zero; `count` bytes are read, at most four. */
+/** All ones in lanes whose mask byte is not zero. Reads `count` bytes, at most four. */
 @inline function keepLanes(mask: usize, count: usize): v128 {
   let bytes: u32;
   if (count >= 4) {
@@ -14,8 +14,8 @@ import { loadUpTo16, storeUpTo16 } from "../simd/tail";
 }
 
 /**
- * `y = keep ? x · scale + bias : −inf` for `rows` rows of `cols` f32. `bias` and `mask` are 0 when absent, else rows of f32
- * and of bytes whose strides may be 0 (one row for all). A value that the mask removes is never looked at, NaN included.
+ * `y = keep ? x · scale + bias : −inf` for `rows` rows of `cols` f32. `bias` and `mask` are 0 if absent, else rows of f32
+ * and of bytes, whose strides may be 0 (one row for all). Values that the mask removes have no effect, not even NaN.
  * Strides are in bytes; `y` may be `x`.
  */
 export function modify_f32(x: usize, y: usize, rows: usize, cols: usize, xStride: usize, yStride: usize, scale: f32, bias: usize, biasStride: usize, mask: usize, maskStride: usize): void {

@@ -1,7 +1,7 @@
 import { BLOCK, blockExpFull, blockScale } from "../rows/block";
 import { STATE } from "../rows/state";
 
-/** `y = exp(x − m) / l` with the row states (m, l). NaN where m is +inf; where l is 0: NaN, or 0 when `safe`. Strides are in bytes; `y` may be `x`. */
+/** `y = exp(x − m) / l` with the row states (m, l). NaN if m is +inf. If l is 0: NaN, or 0 when `safe`. Strides are in bytes; `y` may be `x`. */
 export function online_normalize_f32(x: usize, y: usize, rows: usize, cols: usize, xStride: usize, yStride: usize, states: usize, safe: bool): void {
   const bytes = cols << 2;
   for (; rows > 0; rows--, x += xStride, y += yStride, states += STATE) {

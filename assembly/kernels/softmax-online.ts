@@ -4,10 +4,9 @@ import { BLOCK, blockExpNext, blockMax, blockScale, nextMax, reciprocal } from "
 /**
  * Online softmax for `rows` rows of `cols` f32: one fused pass, then normalize.
  *
- * The pass goes block by block. While a block's exponentials are computed relative to the running max, the max of the
- * coming block (of this row or the next) is taken in the same loop, so each element is fetched once and nothing waits for
- * memory. `scratch` keeps the max each block was written against (4 bytes per block); the normalize pass multiplies the
- * block by exp(that max − the row's max) / sum.
+ * The pass goes block by block. The loop that computes a block's exponentials relative to the running max also takes the max of the
+ * next block (of this row or the next). So each element is fetched once and nothing waits for memory. `scratch` stores the max each
+ * block was written with (4 bytes per block); the normalize pass multiplies the block by exp(that max − the row's max) / sum.
  * Strides are in bytes; `y` may be `x`.
  */
 export function softmax_online_f32(x: usize, y: usize, rows: usize, cols: usize, xStride: usize, yStride: usize, scratch: usize, safe: bool): void {
@@ -17,7 +16,7 @@ export function softmax_online_f32(x: usize, y: usize, rows: usize, cols: usize,
     for (; rows > 0; rows--, x += xStride, y += yStride) longRow(x, y, bytes, scratch, safe);
     return;
   }
-  // Rows of one block: 15% faster without the bookkeeping of several.
+  // Rows of one block: 15% faster without the bookkeeping for several.
   let m = blockMax(x, bytes);
   for (; rows > 0; rows--, x += xStride, y += yStride) {
     const sum = blockExpNext(x, y, bytes, m, rows > 1 ? x + xStride : x);
@@ -33,7 +32,7 @@ function longRow(x: usize, y: usize, bytes: usize, scratch: usize, safe: bool): 
   let slot = scratch;
   for (let b: usize = 0; b < bytes; b += BLOCK, slot += 4) {
     const n = min(BLOCK, bytes - b);
-    // The last blocks have no coming block of their own length: they fuse with themselves, to no effect.
+    // The last blocks have no next block of their own length. They pass themselves, and the max is not used.
     const full = b + 2 * BLOCK <= bytes;
     store<f32>(slot, m);
     sum += <f64>blockExpNext(x + b, y + b, n, m, full ? x + b + BLOCK : x + b);

@@ -9,7 +9,7 @@ export function softmax_standard_f32(x: usize, y: usize, rows: usize, cols: usiz
   for (; rows > 0; rows--, x += xStride, y += yStride) {
     let sum: f64 = 0;
     for (let b: usize = 0; b < bytes; b += BLOCK) sum += <f64>blockExpFull(x + b, y + b, min(BLOCK, bytes - b), 0);
-    // Through f32, so that the sum overflows as it does in the formula.
+    // Through f32, so that the sum overflows as in the formula.
     blockScale(y, bytes, reciprocal(<f64>(<f32>sum), safe));
   }
 }

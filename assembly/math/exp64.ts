@@ -7,8 +7,8 @@ import { madd64, nmadd64 } from "../simd/fma";
 }
 
 /**
- * eˣ per f64 lane for x ≤ 709: as expBounded, with a Taylor polynomial of degree 13. At most 2 ULP in the normal range
- * (test/kernels/exp.test.ts), exactly 0 below it, exp(0) exactly 1, NaN propagates.
+ * eˣ per f64 lane for x ≤ 709: like expBounded, with a Taylor polynomial of degree 13. At most 2 ULP in the normal range
+ * (test/kernels/exp.test.ts), exactly 0 below it; exp(0) is exactly 1; NaN propagates.
  */
 @inline export function expBounded64(x: v128): v128 {
   const magic = constant64(MAGIC64);

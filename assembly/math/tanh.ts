@@ -3,9 +3,9 @@ import { madd } from "../simd/fma";
 import { expBounded } from "./exp";
 
 /**
- * tanh x per lane on the whole of f32, at most 2.5 ULP (test/kernels/tanh.test.ts). NaN propagates, ±∞ gives ±1.
+ * tanh x per lane on all of f32, at most 2.5 ULP (test/kernels/tanh.test.ts). NaN propagates, ±∞ gives ±1.
  *
- * |x| < 0.625: an odd polynomial of degree 11 (Remez, relative error 5e-9); otherwise 1 − 2/(e²ˣ + 1), which loses nothing
+ * |x| < 0.625: an odd polynomial of degree 11 (Remez, relative error 5e-9). Otherwise 1 − 2/(e²ˣ + 1), which loses no accuracy
  * there. From |x| = 10 on the result is ±1.
  */
 @inline export function tanh(x: v128): v128 {
@@ -20,6 +20,6 @@ import { expBounded } from "./exp";
   const two = constant(EXP_TWO);
   const large = f32x4.sub(one, f32x4.div(two, f32x4.add(expBounded(f32x4.mul(a, two)), one)));
   const magnitude = v128.bitselect(small, large, f32x4.lt(a, constant(TANH_SMALL)));
-  // The sign of x on the magnitude.
+  // Put the sign of x on the magnitude.
   return v128.or(magnitude, v128.xor(f32x4.abs(x), x));
 }

@@ -4,12 +4,12 @@ import { reduceMax, reduceSum } from "../simd/reduce";
 import { loadUpTo16, storeUpTo16 } from "../simd/tail";
 
 // The verbs of a row: max, exp-and-sum, scale, each over one block of consecutive f32. Every loop has the same shape: four
-// vectors at a time, then one at a time, the last of them padded.
+// vectors at a time, then one at a time, the last one padded.
 
-/** Bytes per block: 1024 elements. This block, its successor and its output stay in the first-level cache together. */
+/** Bytes per block: 1024 elements. A block, the next block and its output fit in the first-level cache together. */
 export const BLOCK: usize = 4096;
 
-/** Largest of `bytes` at `x`, at least FLOOR. NaN is skipped; it still reaches the result through the sum. */
+/** Largest of `bytes` at `x`, at least FLOOR. Skips NaN, which still reaches the result through the sum. */
 export function blockMax(x: usize, bytes: usize): f32 {
   let m0 = constant(LOWEST), m1 = m0, m2 = m0, m3 = m0;
   const end = x + bytes;
@@ -23,34 +23,33 @@ export function blockMax(x: usize, bytes: usize): f32 {
   return reduceMax(f32x4.pmax(f32x4.pmax(m0, m1), f32x4.pmax(m2, m3)));
 }
 
-/** The max that `blockExpNext` found in the coming block. */
+/** The max that `blockExpNext` found in the next block. */
 export let nextMax: f32 = FLOOR;
 
-/** `y = exp(x − shift)` over `bytes`, on the whole of f32: may overflow. Returns the sum. */
+/** `y = exp(x − shift)` over `bytes`, on all of f32: may overflow. Returns the sum. */
 export function blockExpFull(x: usize, y: usize, bytes: usize, shift: f32): f32 {
   return expLoop(x, y, bytes, shift, 0, true, true, false);
 }
 
-/** `y = exp(x − max)` over `bytes`, where `max` is the largest of them; returns the sum. */
+/** `y = exp(x − max)` over `bytes`, where `max` is their largest element. Returns the sum. */
 export function blockExp(x: usize, y: usize, bytes: usize, max: f32): f32 {
   return expLoop(x, y, bytes, max, 0, true, false, false);
 }
 
 /**
- * As blockExp, and leaves the max of as many bytes at `next` in `nextMax`: the loads of the coming block hide behind the
- * arithmetic of this one, which is what makes the online pass a single one. Not inlined: a call costs 0.8 ns a row, two copies of
- * the loop cost every user 1 KB.
+ * Like blockExp, and also puts the max of as many bytes at `next` into `nextMax`. The loads of the next block hide behind the
+ * arithmetic of this one, which is what makes the online pass a single one. Inlined: a call would cost rows of ten elements 4%.
  */
-export function blockExpNext(x: usize, y: usize, bytes: usize, max: f32, next: usize): f32 {
+@inline export function blockExpNext(x: usize, y: usize, bytes: usize, max: f32, next: usize): f32 {
   return expLoop(x, y, bytes, max, next, true, false, true);
 }
 
-/** As blockExpNext, but stores nothing. */
+/** Like blockExpNext, but stores nothing. */
 export function blockExpSumNext(x: usize, bytes: usize, max: f32, next: usize): f32 {
   return expLoop(x, 0, bytes, max, next, false, false, true);
 }
 
-/** The loop of the four above; the flags are constants and cost nothing at run time. */
+/** The loop of the four functions above. The flags are constants and cost nothing at run time. */
 @inline function expLoop(x: usize, y: usize, bytes: usize, max: f32, next: usize, STORE: bool, FULL: bool, NEXT: bool): f32 {
   const m = f32x4.splat(max);
   const end = x + bytes;
@@ -114,7 +113,7 @@ export function blockScale(y: usize, bytes: usize, factor: f32): void {
   for (; x < end; x += 16, y += 16) storeUpTo16(y, end - x, f32x4.sub(f32x4.sub(loadUpTo16(x, end - x, m), m), s));
 }
 
-/** Whether any of `bytes` at `x` is NaN. Only rows with a +inf ask. */
+/** Whether any of `bytes` at `x` is NaN. Only called for rows with a +inf. */
 export function blockHasNaN(x: usize, bytes: usize): bool {
   for (const end = x + bytes; x < end; x += 4) {
     const v = load<f32>(x);
@@ -123,7 +122,7 @@ export function blockHasNaN(x: usize, bytes: usize): bool {
   return false;
 }
 
-/** 1/sum, or 0 for an empty sum of a `safe` call. */
+/** 1/sum, or 0 for an empty sum if `safe`. */
 @inline export function reciprocal(sum: f64, safe: bool): f32 {
   return safe && sum == 0 ? 0 : <f32>(1.0 / sum);
 }

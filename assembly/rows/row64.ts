@@ -1,4 +1,4 @@
-// A row of f64 for three passes: f64 has this one safe form and no online one.
+// A row of f64, in three passes: f64 has only this safe form, no online one.
 import { expBounded64 } from "../math/exp64";
 import { LOWEST64, NEG_INF64, constant64 } from "../simd/constants64";
 import { reduceMax64, reduceSum64 } from "../simd/reduce";
@@ -6,7 +6,7 @@ import { reduceMax64, reduceSum64 } from "../simd/reduce";
 /** Elements per partial sum. */
 const BLOCK64: usize = 1024;
 
-/** Largest element, NaN ignored. */
+/** Largest element, ignoring NaN. */
 export function rowMax(x: usize, cols: usize): f64 {
   let m = constant64(LOWEST64);
   const end = x + (cols << 3);

@@ -4,8 +4,8 @@ import { FLOOR } from "../simd/constants";
 import { BLOCK, blockExpSumNext, blockHasNaN, blockMax, nextMax } from "./block";
 
 // The online state of one row: the max m (f32) and l = Σ exp(x − m) (f64, so that four million terms keep their digits).
-// In memory: m at 0, l at 8, STATE bytes per row. Nothing seen yet is (FLOOR, 0). A row that holds +inf is (+inf, 1), or
-// (+inf, NaN) if it holds NaN as well; NaN otherwise shows as l = NaN.
+// In memory: m at 0, l at 8, STATE bytes per row. An empty state is (FLOOR, 0). A row with +inf has (+inf, 1), or (+inf, NaN) if it
+// has NaN as well. Otherwise NaN shows as l = NaN.
 
 export const STATE: usize = 16;
 
@@ -26,19 +26,19 @@ export function absorb(state: usize, x: usize, bytes: usize): void {
       l *= <f64>expScalar(m - coming);
       m = coming;
     }
-    // As in softmax_online_f32: the max of the coming block is taken on the way, if it is a whole one.
+    // As in softmax_online_f32: the same pass takes the max of the next block, if that is a whole one.
     const whole = b + 2 * BLOCK <= bytes;
     l += <f64>blockExpSumNext(x + b, n, m, whole ? x + b + BLOCK : x + b);
     if (whole) coming = nextMax;
     else if (b + n < bytes) coming = blockMax(x + b + BLOCK, bytes - b - BLOCK);
   }
-  // inf − inf made l NaN; tell a row with +inf from one with NaN.
+  // inf − inf made l NaN. Tell a row with +inf from one with NaN.
   if (m == Infinity && l != l && !hadNaN && !blockHasNaN(x, bytes)) l = 1;
   store<f32>(state, m);
   store<f64>(state, l, 8);
 }
 
-/** ln Σ eˣ of what was absorbed; −inf when nothing was, or only −inf. */
+/** ln Σ eˣ of everything absorbed; −inf if that is nothing, or only −inf. */
 @inline export function finish(state: usize): f32 {
   const l = load<f64>(state, 8);
   return l == 0 ? -Infinity : <f32>(<f64>load<f32>(state) + log(l));

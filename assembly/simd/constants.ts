@@ -1,7 +1,7 @@
-// V8 13 and later rebuilds a v128 literal with three instructions at every use, so loops never hold one. Constants live in
-// this table and are loaded with `v128.load_splat`, whose result the engine cannot see through and keeps in a register.
+// V8 13 and later rebuild a v128 literal with three instructions at every use, so loops contain none. Constants live in this table
+// and are loaded with `v128.load_splat`. The engine cannot see through that, and keeps the result in a register.
 
-/** The most negative finite f32. The running max starts here: a row of −inf then gives exp(−inf − FLOOR) = 0, not NaN. */
+/** The most negative finite f32. The running max starts here, so that a row of −inf gives exp(−inf − FLOOR) = 0, not NaN. */
 export const FLOOR: f32 = -3.4028234663852886e38;
 
 const TABLE: usize = memory.data<f32>([
@@ -56,7 +56,7 @@ export const T9: usize = 84;
 export const T11: usize = 88;
 export const MAGIC_BIASED: usize = 92;
 
-/** A constant of the table in all four lanes. */
+/** A table constant in all four lanes. */
 @inline export function constant(offset: usize): v128 {
   return v128.load_splat<f32>(TABLE + offset);
 }

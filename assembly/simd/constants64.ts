@@ -1,4 +1,4 @@
-// As constants.ts, for f64. A table of its own, so that binaries without f64 do not carry it.
+// Like constants.ts, for f64. A separate table, so that binaries without f64 do not carry it.
 
 const TABLE64: usize = memory.data<f64>([
   6755399441056767.0, //     MAGIC64   1.5 · 2⁵² + 1023
@@ -33,7 +33,7 @@ export const NEG_INF64: usize = 40;
 export const LOWEST64: usize = 48;
 export const TAYLOR64: usize = 56;
 
-/** A constant of the f64 table in both lanes. */
+/** An f64 table constant in both lanes. */
 @inline export function constant64(offset: usize): v128 {
   return v128.load_splat<f64>(TABLE64 + offset);
 }

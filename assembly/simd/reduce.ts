@@ -1,6 +1,6 @@
 // Horizontal reductions, always in the same order: lanes (0,2) and (1,3), then the two halves.
 
-/** Largest of four f32 lanes, NaN ignored unless lane 0 holds it. */
+/** Largest of four f32 lanes, ignoring NaN unless it is in lane 0. */
 @inline export function reduceMax(v: v128): f32 {
   v = f32x4.pmax(v, i32x4.shuffle(v, v, 2, 3, 0, 1));
   v = f32x4.pmax(v, i32x4.shuffle(v, v, 1, 0, 3, 2));

@@ -1,7 +1,7 @@
-// The end of a row, as a padded vector: scalar WebAssembly has no multiply-add, so a scalar tail would give other bits than
-// the vector loop. Nothing behind the row is read or written.
+// The end of a row, as a padded vector. Scalar WebAssembly has no multiply-add, so a scalar tail would give different bits from the
+// vector loop. Nothing beyond the row is read or written.
 
-/** Loads a vector from `p`, or the 4, 8 or 12 bytes that are left of the row; the other lanes hold `pad`. */
+/** Loads a vector from `p`, or the remaining 4, 8 or 12 bytes of the row. The other lanes hold `pad`. */
 @inline export function loadUpTo16(p: usize, bytesLeft: usize, pad: v128): v128 {
   if (bytesLeft >= 16) return v128.load(p);
   if (bytesLeft == 4) return v128.load_lane<f32>(p, pad, 0);

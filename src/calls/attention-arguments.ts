@@ -1,48 +1,48 @@
-import { type AttentionCall, type AttentionTarget, type ScoreCall, type ScoreView, type Sequence, headView } from "./attention-call.ts";
-import { BlockMask } from "./block-mask.ts";
 import { UnsupportedError, describe } from "../errors/errors.ts";
-import { type HeadSizes, type Layout, sizesOf } from "./head-layout.ts";
 import { checkOptions, parseChoice, parseFinite } from "../errors/options.ts";
-import { type Bytes, type FloatView, parseInput, parseMask, parseOutput } from "./arguments.ts";
 import { broadcastStrides } from "../tensor/shape.ts";
-import { type DeviceArray, type TensorLike, kindOf, type MaskLike } from "../tensor/tensor.ts";
+import { type MaskLike, type TensorLike, type View, kindOf } from "../tensor/tensor.ts";
+import { parseF32, parseInput, parseMask } from "./arguments.ts";
+import { type ScoreCall, type ScoreOperand, type Sequence, headOperand } from "./attention-call.ts";
+import { BlockMask } from "./block-mask.ts";
+import { type HeadSizes, type Layout, sizesOf } from "./head-layout.ts";
 
-/** What decides a score, the same for every function that computes attention. */
+/** Options that affect the scores, the same for every function that computes attention. */
 export interface ScoreOptions {
   /** Multiplies q·k. Default 1/√E. */
   readonly scale?: number;
   /**
-   * A query sees no later key. `true` or `"lower-right"` aligns the last query with the last key (decoding with a cache),
-   * `"upper-left"` the first with the first (PyTorch's `is_causal`).
+   * Hides later keys from a query. `true` or `"lower-right"` aligns the last query with the last key (decoding with a cache),
+   * `"upper-left"` aligns the first query with the first key (PyTorch's `is_causal`).
    */
   readonly causal?: boolean | "lower-right" | "upper-left";
-  /** Keys before and after a query's position that it may see, inclusive; `Infinity` is open. A window of W tokens is [W − 1, 0]. */
+  /** How many keys before and after its own position a query sees, inclusive; `Infinity` is unlimited. A window of W tokens is [W − 1, 0]. */
   readonly windowSize?: readonly [left: number, right: number];
-  /** Position of the first query among the keys, one number for all or one per batch; overrides what `causal` implies. */
+  /** Position of the first query among the keys: one number for all, or one per batch. Overrides what `causal` implies. */
   readonly queryOffset?: number | readonly number[] | Int32Array;
-  /** c · tanh(score / c) before anything is added. 0 is off. */
+  /** Turns scores into c · tanh(score / c) before anything is added. 0 is off. */
   readonly softcap?: number;
-  /** One slope per query head: −slope · |query position − key| is added. */
+  /** One slope per query head: adds −slope · |query position − key|. */
   readonly alibiSlopes?: Float32Array | readonly number[];
   /**
-   * Added to the scores; f32, broadcast right-aligned to [B, Hq, L, S]. −inf masks, but keys and values that it hides are read
-   * nevertheless, and a NaN among them may reach the row.
+   * Added to the scores; f32, broadcast right-aligned to [B, Hq, L, S]. −inf masks a key, but the keys and values it hides are still
+   * read, and a NaN among them may reach the row.
    */
   readonly bias?: TensorLike;
   /**
-   * Bytes, not zero = attend, broadcast right-aligned to [B, Hq, L, S]: a bare Uint8Array is [S], other shapes come as
-   * `tensor(bytes, shape)`. Padded keys are [B, 1, 1, S], or better `kvLengths`: [B, S] would be taken for [L, S], without an error where
-   * B = L. Keys and values that it hides are read nevertheless, and a NaN among those values may reach the row; lengths, causality,
-   * window and block mask keep them from being read.
+   * Bytes, nonzero = attend, broadcast right-aligned to [B, Hq, L, S]. A bare Uint8Array is [S]; pass other shapes as
+   * `tensor(bytes, shape)`. For padded keys use [B, 1, 1, S], or better `kvLengths`: [B, S] is taken for [L, S], without an error if
+   * B = L. The keys and values it hides are still read, and a NaN among those values may reach the row. Lengths, causality, window and
+   * block mask do keep them from being read.
    */
   readonly mask?: MaskLike;
-  /** Tiles of 64 × 64 that are skipped, masked or open. */
+  /** Tiles of 64 × 64 that are skipped, masked or fully visible. */
   readonly blockMask?: BlockMask;
-  /** One logit per query head that takes part in the sum and has no value. */
+  /** One logit per query head that counts in the softmax sum but has no value. */
   readonly sinks?: Float32Array | readonly number[];
-  /** Keys in use, one number for all or one per batch; those behind are never read. */
+  /** Keys in use: one number for all, or one per batch. Keys beyond are never read. */
   readonly kvLengths?: number | Int32Array | readonly number[];
-  /** Queries in use, one number for all or one per batch; rows behind them give 0 and a log-sum-exp of −inf. */
+  /** Queries in use: one number for all, or one per batch. Rows beyond give 0 and a log-sum-exp of −inf. */
   readonly qLengths?: number | Int32Array | readonly number[];
   /** Order of the dimensions of queries, keys, values and output. Default "bhld". */
   readonly layout?: Layout;
@@ -69,17 +69,17 @@ const SCORE_OPTIONS: readonly string[] = [
   "qLengths",
   "layout",
 ];
-// Annotated, and not spread, so that bundlers leave them out of programs that use no attention.
+// Marked as pure, and without spread, so that bundlers drop them from programs without attention.
 const ATTENTION_OPTIONS = /* @__PURE__ */ new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("out", "returnLse"));
 const SCORES_OPTIONS = /* @__PURE__ */ new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("stage"));
 
-/** Checks `q`, `k`, `v` and every option that decides a score. `v` is absent for `attentionScores`. */
+/** Checks `q`, `k`, `v` and every option that affects scores. `v` is `undefined` for `attentionScores`. */
 export function parseScores(
-  q: FloatView,
-  k: FloatView,
-  v: FloatView | undefined,
+  q: View,
+  k: View,
+  v: View | undefined,
   options: ScoreOptions,
-): ScoreCall & { readonly sizes: HeadSizes; readonly keyLength: number } {
+): Omit<ScoreCall, "kind" | "op" | "results"> & { readonly sizes: HeadSizes; readonly keyLength: number; readonly layout: Layout } {
   const layout = parseChoice<Layout>("layout", options.layout, ["bhld", "blhd"]);
   const rank = q.shape.length;
   if (rank < 2 || rank > 4) throw new RangeError(`"q" expected 2 to 4 dimensions, got shape ${describe(q.shape)}`);
@@ -106,32 +106,35 @@ export function parseScores(
     return { batch, queryStart: 0, keyStart: 0, rows: qs.length, queryLength, keyLength, offset };
   });
   const target = [qs.batch, qs.heads, qs.length, ks.length];
+  checkSameType(q, k, v);
   return {
     ...parseModifiers(options, qs.heads, qs.dim, causal !== "none"),
     heads: qs.heads,
     kvHeads: ks.heads,
     dim: qs.dim,
-    valueDim: vs.dim,
-    dtype: sameType(q, k, v),
-    q: headView(q, layout),
-    k: headView(k, layout),
-    v: headView(v ?? k, layout),
+    valueDim: v === undefined ? 0 : vs.dim,
+    operands: {
+      q: headOperand(q, layout),
+      k: headOperand(k, layout),
+      v: v && headOperand(v, layout),
+      bias: options.bias === undefined ? undefined : parseScoreBias(options.bias, target),
+      mask: options.mask === undefined ? undefined : parseScoreMask(options.mask, target),
+    },
     sequences,
-    bias: options.bias === undefined ? undefined : scoreBias(options.bias, target),
-    mask: options.mask === undefined ? undefined : scoreMask(options.mask, target),
     blockMask: options.blockMask === undefined ? undefined : checkBlockMask(options.blockMask, target),
     sizes: qs,
     keyLength: ks.length,
+    layout,
   };
 }
 
-/** The options that are the same for padded and ragged batches. */
+/** Parses the options that padded and ragged batches share. */
 export function parseModifiers(
   options: ScoreOptions,
   heads: number,
   dim: number,
   causal: boolean,
-): Pick<AttentionCall, "rule" | "scale" | "softcap" | "slopes" | "sinks"> {
+): Pick<ScoreCall, "rule" | "scale" | "softcap" | "slopes" | "sinks"> {
   const softcap = parseFinite("softcap", options.softcap, 0);
   if (softcap < 0) throw new RangeError(`"softcap" expected a number that is not negative, got ${softcap}`);
   // Scores are divided by it, in f32.
@@ -147,18 +150,18 @@ export function parseModifiers(
 }
 
 /** Checks an input of attention. */
-export function parseHeads(name: string, value: unknown): FloatView {
+export function parseHeads(name: string, value: unknown): View {
   const view = parseInput(name, value);
-  if (view.dtype === "f64") throw new TypeError(`"${name}" expected dtype f32, got ${view.dtype}; attention computes f32`);
+  if (view.data.dtype === "f64") throw new TypeError(`"${name}" expected dtype f32, got f64; attention computes f32`);
   return view;
 }
 
-/** The dtype of queries, keys and values. */
-export function sameType(q: FloatView, k: FloatView, v: FloatView | undefined): "f32" | "f16" {
+/** Checks that queries, keys and values have the same dtype. */
+export function checkSameType(q: View, k: View, v: View | undefined): void {
+  const { dtype } = q.data;
   for (const [name, view] of [["k", k] as const, ["v", v] as const]) {
-    if (view !== undefined && view.dtype !== q.dtype) throw new TypeError(`"${name}" expected dtype ${q.dtype} as "q", got ${view.dtype}`);
+    if (view !== undefined && view.data.dtype !== dtype) throw new TypeError(`"${name}" expected dtype ${dtype} as "q", got ${view.data.dtype}`);
   }
-  return q.dtype === "f16" ? "f16" : "f32";
 }
 
 export function checkAttentionOptions(options: unknown): void {
@@ -182,13 +185,7 @@ export function parseCausal(value: unknown): "none" | "lower-right" | "upper-lef
   throw typeof value === "string" ? new RangeError(message) : new TypeError(message);
 }
 
-/** Checks where the result goes. Attention does not run in place. */
-export function parseTarget(out: unknown, shape: readonly number[], call: ScoreCall, layout: Layout, lse: AttentionTarget["lse"]): AttentionTarget {
-  const reads = { q: call.q.data, k: call.k.data, v: call.v.data, bias: call.bias?.data, mask: call.mask?.data };
-  return { shape, layout, out: parseOutput(out, shape, "f32", undefined, reads), lse };
-}
-
-function sameRank(name: string, view: FloatView, rank: number): FloatView {
+function sameRank(name: string, view: View, rank: number): View {
   if (view.shape.length !== rank) throw new RangeError(`"${name}" expected ${rank} dimensions as "q", got shape ${describe(view.shape)}`);
   return view;
 }
@@ -199,7 +196,7 @@ function parseLengths(name: string, value: unknown, batch: number, max: number):
   return lengths;
 }
 
-/** One integer per batch (or sequence), given as such or as one for all; undefined when absent. */
+/** One integer per batch (or sequence), given as a list or as one number for all; `undefined` if absent. */
 export function parsePerBatch(name: string, value: unknown, batch: number, unit = "batch"): readonly number[] | undefined {
   if (value === undefined) return undefined;
   const given = parseIntegers(name, typeof value === "number" ? [value] : value, "an integer, ");
@@ -208,14 +205,14 @@ export function parsePerBatch(name: string, value: unknown, batch: number, unit 
   return given;
 }
 
-/** Integers from an array or Int32Array; `otherwise` is what else the caller takes. */
+/** Integers from an array or Int32Array; `otherwise` is what else the caller accepts. */
 export function parseIntegers(name: string, value: unknown, otherwise = ""): readonly number[] {
   if (!Array.isArray(value) && kindOf(value) !== "Int32Array")
     throw new TypeError(`"${name}" expected ${otherwise}an Int32Array or an array of integers, got ${describe(value)}`);
   return parseNumbers(name, value as ArrayLike<unknown>, "integers", Number.isSafeInteger);
 }
 
-/** The elements of an array, each of which has to be a number that `accepts` takes. */
+/** Checks the elements of an array: each must be a number that `accepts` allows. */
 function parseNumbers(name: string, values: ArrayLike<unknown>, expected: string, accepts: (n: number) => boolean): readonly number[] {
   const numbers = Array.from(values);
   for (const n of numbers) if (typeof n !== "number" || !accepts(n)) throw new RangeError(`"${name}" expected ${expected}, got ${describe(n)}`);
@@ -246,18 +243,16 @@ function parsePerHead(name: string, value: unknown, heads: number, allowMinusInf
   return Float32Array.from(numbers);
 }
 
-function scoreBias(value: unknown, target: readonly number[]): ScoreView<Float32Array | DeviceArray> {
-  const bias = parseInput("bias", value);
-  if (bias.dtype !== "f32") throw new TypeError(`"bias" expected dtype f32, got ${bias.dtype}`);
-  return scoreView(bias.data as Float32Array | DeviceArray, broadcastStrides("bias", bias.shape, bias.strides, target));
+function parseScoreBias(value: unknown, target: readonly number[]): ScoreOperand {
+  const bias = parseF32("bias", value);
+  return scoreOperand({ data: bias.data, strides: broadcastStrides("bias", bias.shape, bias.strides, target) });
 }
 
-function scoreMask(value: unknown, target: readonly number[]): ScoreView<Bytes> {
-  const mask = parseMask(value, target);
-  return scoreView(mask.data, mask.strides);
+function parseScoreMask(value: unknown, target: readonly number[]): ScoreOperand {
+  return scoreOperand(parseMask(value, target));
 }
 
-function scoreView<A>(data: A, strides: readonly number[]): ScoreView<A> {
+function scoreOperand({ data, strides }: Pick<View, "data" | "strides">): ScoreOperand {
   const [batch = 0, head = 0, row = 0, key = 0] = strides;
   return { data, batch, head, row, key };
 }
@@ -274,7 +269,7 @@ function checkBlockMask(value: unknown, target: readonly number[]): BlockMask {
   return value;
 }
 
-/** Checks a head dimension; the kernels' scratch bounds it. */
+/** Checks a head dimension, which the kernels' scratch limits. */
 export function checkDim(name: string, dim: number): void {
   if (dim < 1) throw new RangeError(`"${name}" expected a last dimension of at least 1, got ${dim}`);
   if (dim > MAX_DIM) throw new UnsupportedError(`"${name}" expected a last dimension of at most ${MAX_DIM}, got ${dim}`);

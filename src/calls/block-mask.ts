@@ -1,12 +1,12 @@
-/** Queries and keys along a side of a tile. */
+/** Queries, and keys, per side of a tile. */
 export const TILE = 64;
 
-/** What a tile holds: nothing visible, a mix, everything visible. */
+/** Contents of a tile: nothing visible, a mix, everything visible. */
 export const TILE_EMPTY = 0;
 export const TILE_PARTIAL = 1;
 export const TILE_FULL = 2;
 
-/** Whether query `q` of head `h` in batch `b` may attend to key `k`, as FlexAttention's `mask_mod`. Indices, not positions. */
+/** Whether query `q` of head `h` in batch `b` may attend to key `k`, like FlexAttention's `mask_mod`. Indices, not positions. */
 export type MaskMod = (b: number, h: number, q: number, k: number) => boolean;
 
 /** Options of {@link createBlockMask}. */
@@ -15,15 +15,15 @@ export interface BlockMaskOptions {
   readonly queryLength: number;
   /** Number of keys. */
   readonly keyLength: number;
-  /** 1 (default) is one mask for all batches. */
+  /** 1 (default) means one mask for all batches. */
   readonly batch?: number;
-  /** Query heads; 1 (default) is one mask for all of them. */
+  /** Query heads; 1 (default) means one mask for all of them. */
   readonly heads?: number;
 }
 
 /**
- * A mask by tiles of 64 × 64 (queries by keys): attention never visits an empty tile, does not look at the mask of a full one,
- * and keeps bytes only for the others. Made by {@link createBlockMask}.
+ * A mask in tiles of 64 × 64 (queries by keys). Attention skips empty tiles and does not look at the mask of full ones; only the
+ * others have mask bytes. Created by {@link createBlockMask}.
  */
 export class BlockMask {
   /** 1: one mask for all batches. */
@@ -52,17 +52,17 @@ export class BlockMask {
     }
   }
 
-  /** Tiles along the queries; the last one may be cut. */
+  /** Tiles along the queries; the last one may be partial. */
   get queryTiles(): number {
     return Math.ceil(this.queryLength / TILE);
   }
 
-  /** Tiles along the keys; the last one may be cut. */
+  /** Tiles along the keys; the last one may be partial. */
   get keyTiles(): number {
     return Math.ceil(this.keyLength / TILE);
   }
 
-  /** The part of the tiles that attention skips, from 0 to 1. */
+  /** The fraction of the tiles that attention skips, from 0 to 1. */
   get sparsity(): number {
     let empty = 0;
     for (const kind of this.#kinds) if (kind === TILE_EMPTY) empty++;

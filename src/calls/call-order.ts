@@ -1,10 +1,10 @@
-/** Lets calls go on in the order they were made, also where one has to wait (for a compiler, say) and the next has not. */
+/** Keeps calls in the order they were made, even if one has to wait (for a compiler, say) and the next does not. */
 import type { AbortSignalLike } from "../errors/signal.ts";
 export class CallOrder {
   #inside = 0;
   #last: Promise<unknown> = Promise.resolve();
 
-  /** Whether a call has not left yet. While none is there, the next may go on at once. */
+  /** Whether some call has not left yet. If not, the next may go ahead at once. */
   get busy(): boolean {
     return this.#inside > 0;
   }
@@ -14,7 +14,7 @@ export class CallOrder {
     return this.#last;
   }
 
-  /** Takes the next place. `turn` resolves when all earlier calls have left, whatever became of them. Leaving again does nothing. */
+  /** Takes the next place. `turn` resolves when all earlier calls have left, even if they failed. Leaving again does nothing. */
   enter(): { readonly turn: Promise<unknown>; leave(): void } {
     const turn = this.#last;
     let resolve: () => void = () => undefined;
@@ -34,7 +34,7 @@ export class CallOrder {
   }
 }
 
-/** Waits for a turn, but no longer than the caller cares. */
+/** Waits for a turn, or until the caller aborts. */
 export function waitForTurn(turn: Promise<unknown>, signal: AbortSignalLike | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a signal's reason may be anything

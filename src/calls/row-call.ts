@@ -1,46 +1,39 @@
-import { type Bytes, type Floats, type FloatView, type HostOutput, type HostView, type Output, type RowModifiers, checkHost } from "./arguments.ts";
-import type { FloatArray } from "../tensor/tensor.ts";
+import type { Call, Operand, Result } from "./call.ts";
 
 /**
  * How a row's softmax is computed:
  * - `"standard"`: exp(x) / Σ exp(x). Overflows for x > 88.72.
  * - `"safe"`: subtracts the row's max first; three passes over the row.
  * - `"online"`: max and sum in one fused pass (Milakov and Gimelshein, arXiv:1805.02867), then normalize.
- * - `"auto"`: the fastest that cannot overflow. Measured over rows of 1 to 4M elements that is `"online"`, always.
+ * - `"auto"`: the fastest that cannot overflow. Measured over rows of 1 to 4M elements, this is always `"online"`.
  */
 export type SoftmaxAlgorithm = "auto" | "standard" | "safe" | "online";
 
-/** A checked call of a row operation, the same for every backend. */
-export interface RowCall<X extends FloatView = FloatView, F = Floats, M = Bytes, O = Output> extends RowModifiers<F, M> {
+/** An operand with its strides over the input's shape, in elements; 0 along repeated dimensions. */
+export interface RowOperand extends Operand {
+  readonly strides: readonly number[];
+}
+
+/** A checked call of a row operation: scale, then bias, then mask, then the operation. */
+export interface RowCall extends Call {
+  readonly kind: "rows";
   readonly op: "softmax" | "logSoftmax" | "logSumExp";
   /** Of softmax; "auto" for the others. */
   readonly algorithm: SoftmaxAlgorithm;
   readonly safe: boolean;
-  readonly x: X;
-  /** The dimensions of `x` that are reduced; one, but for logSumExp. */
-  readonly axes: readonly number[];
-  /** The result's shape. */
+  readonly scale: number;
+  /** The input's shape. */
   readonly shape: readonly number[];
-  /** Where the caller wants the result, if anywhere. */
-  readonly out: O | undefined;
+  /** The reduced dimensions; just one, except for logSumExp. */
+  readonly axes: readonly number[];
+  readonly operands: { readonly x: RowOperand; readonly bias: RowOperand | undefined; readonly mask: RowOperand | undefined };
+  readonly results: { readonly out: Result };
 }
 
-/** A call whose operands are all in the CPU's memory, in a type that it computes with. */
-export type HostRowCall = RowCall<HostView, FloatArray, Uint8Array, HostOutput>;
-
-/** Checks that the CPU can take a call. */
-export function hostRowCall(call: RowCall): HostRowCall {
-  checkHost("x", call.x.data, call.x.dtype);
-  checkHost("bias", call.bias?.data);
-  checkHost("mask", call.mask?.data);
-  checkHost("out", call.out?.data);
-  return call as HostRowCall;
-}
-
-/** Strides of a result over the input's dimensions, 0 along reduced ones, from those over its own. */
-export function resultStrides({ op, x, axes, shape }: RowCall, strides: readonly number[]): readonly number[] {
+/** Converts a result's own strides into strides over the input's dimensions, 0 along reduced ones. */
+export function resultStrides({ op, shape, axes, results }: RowCall, strides: readonly number[]): readonly number[] {
   if (op !== "logSumExp") return strides;
-  const keepsDims = shape.length === x.shape.length;
+  const keepsDims = results.out.shape.length === shape.length;
   let next = 0;
-  return x.shape.map((_, d) => (axes.includes(d) ? ((next += keepsDims ? 1 : 0), 0) : (strides[next++] ?? 0)));
+  return shape.map((_, d) => (axes.includes(d) ? ((next += keepsDims ? 1 : 0), 0) : (strides[next++] ?? 0)));
 }

@@ -1,5 +1,5 @@
-/** One dimension with the stride, in elements, of each operand along it. */
-export interface PlanDim {
+/** One dimension, with each operand's stride along it in elements. */
+export interface RowDim {
   readonly size: number;
   readonly x: number;
   readonly y: number;
@@ -8,15 +8,15 @@ export interface PlanDim {
 }
 
 /** How the rows of a call lie in memory: nested row dimensions, each row spanning the column dimensions. */
-export interface RowPlan {
+export interface RowDims {
   /** Outermost first; empty when there is a single row. */
-  readonly rows: readonly PlanDim[];
+  readonly rows: readonly RowDim[];
   /** Outermost first; empty when a row is a single element. */
-  readonly cols: readonly PlanDim[];
+  readonly cols: readonly RowDim[];
   readonly colCount: number;
 }
 
-/** Strides of a call's operands over the same shape; an absent one counts as 0 everywhere. */
+/** Strides of a call's operands over one shape; an absent operand counts as 0 everywhere. */
 export interface OperandStrides {
   readonly x: readonly number[];
   readonly y?: readonly number[] | undefined;
@@ -25,12 +25,12 @@ export interface OperandStrides {
 }
 
 /**
- * Splits a shape into rows and columns (the reduced axes), and joins neighbouring dimensions that every operand walks with
- * one stride: a contiguous tensor reduced over its last axis becomes one dimension of rows and one of columns.
+ * Splits a shape into rows and columns (the reduced axes), and joins neighbouring dimensions that one stride covers in every
+ * operand: a contiguous tensor reduced over its last axis becomes one dimension of rows and one of columns.
  */
-export function planRows(shape: readonly number[], reduced: readonly number[], strides: OperandStrides): RowPlan {
-  const rows: PlanDim[] = [];
-  const cols: PlanDim[] = [];
+export function rowDims(shape: readonly number[], reduced: readonly number[], strides: OperandStrides): RowDims {
+  const rows: RowDim[] = [];
+  const cols: RowDim[] = [];
   let colCount = 1;
   for (let d = 0; d < shape.length; d++) {
     const size = shape[d] ?? 0;
@@ -42,8 +42,8 @@ export function planRows(shape: readonly number[], reduced: readonly number[], s
   return { rows, cols, colCount };
 }
 
-/** Adds a dimension inside the others, joined with the last one where every operand walks both with one stride. */
-export function appendDim(dims: PlanDim[], inner: PlanDim): void {
+/** Adds a dimension inside the others, joined with the last one if one stride covers both in every operand. */
+export function appendDim(dims: RowDim[], inner: RowDim): void {
   const outer = dims.at(-1);
   const n = inner.size;
   if (outer?.x === n * inner.x && outer.y === n * inner.y && outer.bias === n * inner.bias && outer.mask === n * inner.mask) {

@@ -1,127 +1,102 @@
+import type { Work } from "../calls/work.ts";
 import { CALIBRATION_VERSION, type Calibration } from "./calibration.ts";
 import type { Device } from "./dispatch.ts";
-import type { Place } from "../tensor/tensor.ts";
-import { type HeadSizes, attentionWorkOf, rowWorkOf } from "../calls/work.ts";
+import { workOfShapes } from "./explain.ts";
+import type { ExplainShapes } from "./types.ts";
 
-/** What a probe does. Transfers are measured apart from calls. */
-export type ProbeTask =
-  | { readonly kind: "softmax" | "logSumExp"; readonly shape: readonly [rows: number, cols: number]; readonly place: Place }
-  | { readonly kind: "attention"; readonly sizes: HeadSizes; readonly place: Place }
-  | { readonly kind: "upload" | "download"; readonly bytes: number };
+/** An f32 call whose operands and result are in one place. */
+export interface ProbeCall {
+  readonly op: "softmax" | "logSumExp" | "attention";
+  readonly shapes: ExplainShapes;
+  readonly place: "host" | "gpu";
+}
 
-/** A call that is timed, in steps of growing size: a small step tells enough on a slow machine, on a fast one only a large does. */
+/** What a probe does. Transfers are measured separately from calls. */
+export type ProbeTask = ProbeCall | { readonly kind: "upload" | "download"; readonly bytes: number };
+
+/** A timed call, in steps of growing size: a small step is enough on a slow machine, but a fast machine needs a large one. */
 export interface Probe {
   readonly name: ProbeName;
   readonly device: Device;
-  /** Calls made one after the other for one timing; more where one is shorter than clocks resolve (100 µs in some browsers). */
+  /** Calls made back to back for one timing. More than one if a call is shorter than clocks can resolve (100 µs in some browsers). */
   readonly calls: number;
   readonly steps: readonly [ProbeTask, ...ProbeTask[]];
 }
 
 export type ProbeName =
-  | "cpu call"
-  | "cpu rows alone"
-  | "cpu rows"
-  | "cpu result"
-  | "cpu flops alone"
-  | "cpu flops"
-  | "cpu decode alone"
-  | "cpu decode"
-  | "gpu call"
-  | "gpu submit"
-  | "gpu upload"
-  | "gpu download"
-  | "gpu rows"
-  | "gpu flops alone"
-  | "gpu flops"
-  | "gpu decode";
-
-const TINY: readonly [number, number] = [1, 16];
+  | `${"cpu" | "gpu"} ${"call" | "rows" | "flops alone" | "flops" | "decode"}`
+  | `cpu ${"rows alone" | "result" | "decode alone"}`
+  | `gpu ${"submit" | "upload" | "download"}`;
 
 const transfer = (kind: "upload" | "download", mebibytes: number): ProbeTask => ({ kind, bytes: mebibytes * 2 ** 20 });
-const onHost = (sizes: HeadSizes): ProbeTask => ({ kind: "attention", sizes, place: "host" });
-const onGpu = (sizes: HeadSizes): ProbeTask => ({ kind: "attention", sizes, place: "gpu" });
+
+type Shape = readonly number[];
+
+const rows = (place: ProbeCall["place"], op: "softmax" | "logSumExp", x: Shape): ProbeTask => ({ op, shapes: { x }, place });
+
+const attention = (place: ProbeCall["place"], q: Shape, k = q): ProbeTask => ({ op: "attention", shapes: { q, k, v: k }, place });
+
+const probe = (name: ProbeName, calls: number, ...steps: Probe["steps"]): Probe => ({
+  name,
+  device: name.startsWith("cpu") ? "wasm" : "webgpu",
+  calls,
+  steps,
+});
 
 /**
- * The calls that a calibration times. "alone" keeps one core, or the workgroups of one head, busy: 64 queries of one head are not
- * divided over threads, nor are some rows of a few microseconds.
+ * The calls that a calibration times. "alone" keeps one core, or the workgroups of one head, busy: threads do not share 64 queries of one
+ * head, nor a few rows that take microseconds.
  */
 export const PROBES: readonly Probe[] = [
-  { name: "cpu call", device: "wasm", calls: 64, steps: [{ kind: "softmax", shape: TINY, place: "host" }] },
-  { name: "cpu rows alone", device: "wasm", calls: 16, steps: [{ kind: "logSumExp", shape: [16, 1024], place: "host" }] },
-  { name: "cpu rows", device: "wasm", calls: 1, steps: [{ kind: "logSumExp", shape: [1024, 1024], place: "host" }] },
-  { name: "cpu result", device: "wasm", calls: 1, steps: [{ kind: "softmax", shape: [1024, 1024], place: "host" }] },
-  { name: "cpu flops alone", device: "wasm", calls: 4, steps: [onHost({ heads: 1, queries: 64, keys: 192, dim: 64 })] },
-  { name: "cpu flops", device: "wasm", calls: 1, steps: [onHost({ heads: 8, queries: 256, keys: 256, dim: 64 })] },
-  { name: "cpu decode alone", device: "wasm", calls: 4, steps: [onHost({ heads: 4, kvHeads: 1, queries: 1, keys: 512, dim: 128 })] },
-  { name: "cpu decode", device: "wasm", calls: 1, steps: [onHost({ heads: 32, kvHeads: 8, queries: 1, keys: 1024, dim: 128 })] },
-  { name: "gpu call", device: "webgpu", calls: 4, steps: [{ kind: "softmax", shape: TINY, place: "host" }] },
-  { name: "gpu submit", device: "webgpu", calls: 16, steps: [{ kind: "softmax", shape: TINY, place: "gpu" }] },
-  { name: "gpu upload", device: "webgpu", calls: 1, steps: [transfer("upload", 2), transfer("upload", 8)] },
-  { name: "gpu download", device: "webgpu", calls: 1, steps: [transfer("download", 2), transfer("download", 8)] },
-  {
-    name: "gpu rows",
-    device: "webgpu",
-    calls: 1,
-    steps: [
-      { kind: "softmax", shape: [128, 1024], place: "gpu" },
-      { kind: "softmax", shape: [1024, 1024], place: "gpu" },
-      { kind: "softmax", shape: [4096, 1024], place: "gpu" },
-    ],
-  },
-  {
-    name: "gpu flops alone",
-    device: "webgpu",
-    calls: 1,
-    steps: [onGpu({ heads: 1, queries: 128, keys: 128, dim: 64 }), onGpu({ heads: 1, queries: 128, keys: 1024, dim: 64 })],
-  },
-  {
-    name: "gpu flops",
-    device: "webgpu",
-    calls: 1,
-    steps: [
-      onGpu({ heads: 4, queries: 128, keys: 128, dim: 64 }),
-      onGpu({ heads: 8, queries: 512, keys: 512, dim: 64 }),
-      onGpu({ heads: 16, queries: 1024, keys: 1024, dim: 64 }),
-    ],
-  },
-  {
-    name: "gpu decode",
-    device: "webgpu",
-    calls: 1,
-    steps: [
-      onGpu({ heads: 32, kvHeads: 8, queries: 1, keys: 128, dim: 128 }),
-      onGpu({ heads: 32, kvHeads: 8, queries: 1, keys: 1024, dim: 128 }),
-      onGpu({ heads: 32, kvHeads: 8, queries: 1, keys: 4096, dim: 128 }),
-    ],
-  },
+  probe("cpu call", 64, rows("host", "softmax", [1, 16])),
+  probe("cpu rows alone", 16, rows("host", "logSumExp", [16, 1024])),
+  probe("cpu rows", 1, rows("host", "logSumExp", [1024, 1024])),
+  probe("cpu result", 1, rows("host", "softmax", [1024, 1024])),
+  probe("cpu flops alone", 4, attention("host", [1, 64, 64], [1, 192, 64])),
+  probe("cpu flops", 1, attention("host", [8, 256, 64])),
+  probe("cpu decode alone", 4, attention("host", [4, 1, 128], [1, 512, 128])),
+  probe("cpu decode", 1, attention("host", [32, 1, 128], [8, 1024, 128])),
+  probe("gpu call", 4, rows("host", "softmax", [1, 16])),
+  probe("gpu submit", 16, rows("gpu", "softmax", [1, 16])),
+  probe("gpu upload", 1, transfer("upload", 2), transfer("upload", 8)),
+  probe("gpu download", 1, transfer("download", 2), transfer("download", 8)),
+  probe("gpu rows", 1, rows("gpu", "softmax", [128, 1024]), rows("gpu", "softmax", [1024, 1024]), rows("gpu", "softmax", [4096, 1024])),
+  probe("gpu flops alone", 1, attention("gpu", [1, 128, 64]), attention("gpu", [1, 128, 64], [1, 1024, 64])),
+  probe("gpu flops", 1, attention("gpu", [4, 128, 64]), attention("gpu", [8, 512, 64]), attention("gpu", [16, 1024, 64])),
+  probe(
+    "gpu decode",
+    1,
+    attention("gpu", [32, 1, 128], [8, 128, 128]),
+    attention("gpu", [32, 1, 128], [8, 1024, 128]),
+    attention("gpu", [32, 1, 128], [8, 4096, 128]),
+  ),
 ];
 
-/** Time of one call of a probe's last step, in seconds. */
+/** Seconds per call in the last step that a probe ran. */
 export interface Sample {
   readonly probe: ProbeName;
   readonly task: ProbeTask;
   readonly seconds: number;
 }
 
-/** A task set up: operands are where they have to be, and nothing but calls is left to do. */
+/** A task ready to run: operands are in place, and only the calls are left to make. */
 export interface PreparedTask {
-  /** Makes `calls` calls one after the other; done when the last result is there, on the GPU: when the GPU has computed it. */
+  /** Makes `calls` calls back to back. Resolves when the last result is there, or on the GPU, when the GPU has computed it. */
   run(calls: number): Promise<void>;
   dispose(): void;
 }
 
-/** How tasks are run: by the engine on a machine, by a model in tests. */
+/** Sets up a task: for real on a machine, on a model in tests. */
 export type Prepare = (device: Device, task: ProbeTask) => PreparedTask | Promise<PreparedTask>;
 
-/** Seconds of timed calls that a calibration takes at most, give or take one call per probe; compiling kernels is not in it. */
+/** Most seconds that a calibration spends on timed calls, give or take one call per probe. Compiling kernels comes on top. */
 const BUDGET_SECONDS = 0.2;
 
-/** Timings of a step, of which the median counts: as many as fit the time, but enough for one of them to be an interruption. */
+/** Timings per step, of which the median counts: as many as fit the time, but enough that one may be an interruption. */
 const LEAST_TIMINGS = 3;
 const MOST_TIMINGS = 7;
 
-/** A step tells enough if it takes this long, and this many round trips: their jitter is then a small part of it. */
+/** A step is large enough if it takes this long, and this many round trips, so that their jitter is a small part of it. */
 const LONG_SECONDS = 1e-3;
 const LONG_ROUND_TRIPS = 4;
 
@@ -166,7 +141,7 @@ export async function calibrate(prepare: Prepare, now: () => number, budgetSecon
     throw new RangeError(`"${name}" has no step`);
   };
 
-  // Engines compile Wasm twice, the second time in the background after a call or two: while the GPU is measured.
+  // JavaScript engines compile Wasm twice, the second time in the background after a call or two. That happens while the GPU is measured.
   for (const { device, calls, steps } of PROBES) {
     if (device !== "wasm") continue;
     const prepared = await prepare(device, steps[0]);
@@ -188,15 +163,15 @@ function median(values: readonly number[]): number {
 }
 
 /**
- * What is left of a timing after the round trip, as a part of that at least: less is noise, and would make a machine look
- * infinitely fast.
+ * The smallest share of the round trip that a timing may keep after the round trip is subtracted. Less is noise, and would make a machine
+ * look infinitely fast.
  */
 const LEAST_PART = 0.1;
 
-/** A clock that does not advance must not give rates that are infinite. */
+/** Keeps rates finite if the clock does not advance. */
 const LEAST_SECONDS = 1e-7;
 
-/** Rates from timed probes, one sample of each. */
+/** Computes the rates from timed probes, one sample each. */
 export function fit(samples: readonly Sample[]): Calibration {
   const seconds = (name: ProbeName): number => Math.max(sampleOf(name).seconds, LEAST_SECONDS);
   const sampleOf = (name: ProbeName): Sample => {
@@ -204,17 +179,17 @@ export function fit(samples: readonly Sample[]): Calibration {
     if (found === undefined) throw new RangeError(`"samples" expected one of "${name}"`);
     return found;
   };
-  /** Amount per second beyond what the smallest call takes. */
+  /** Amount per second, without the `base` seconds that the smallest call takes. */
   const rate = (name: ProbeName, base: number, amountOf: (task: ProbeTask) => number): number =>
     amountOf(sampleOf(name).task) / Math.max(seconds(name) - base, LEAST_PART * base);
 
   const call = seconds("cpu call");
   const roundTrip = seconds("gpu call");
-  // Of calls whose results stay, only the last is waited for: n calls take n submits and the rest of one round trip.
+  // When results stay on the GPU, only the last call is waited for: n calls take n submits and the rest of one round trip.
   const { calls } = PROBES.find(({ name }) => name === "gpu submit") ?? { calls: 1 };
   const alone = (calls * seconds("gpu submit") - roundTrip) / (calls - 1);
   const submit = Math.min(Math.max(alone, LEAST_PART * roundTrip), roundTrip / 2);
-  // The same rows without a result and with one of their size.
+  // Both probes take the same rows, but only "cpu result" writes a result of their size.
   const results = rate("cpu result", seconds("cpu rows"), bytesOut);
   const cpuRate = (name: ProbeName, amountOf: (task: ProbeTask) => number): number => rate(name, call + bytesOut(sampleOf(name).task) / results, amountOf);
   return {
@@ -232,22 +207,21 @@ export function fit(samples: readonly Sample[]): Calibration {
       uploadBytesPerSecond: rate("gpu upload", roundTrip, bytes),
       downloadBytesPerSecond: rate("gpu download", roundTrip, bytes),
       rowBytesPerSecond: rate("gpu rows", roundTrip, rowBytes),
-      flopsPerSecond: { alone: rate("gpu flops alone", roundTrip, (task) => flops(task) / parts(task)), all: rate("gpu flops", roundTrip, flops) },
+      flopsPerSecond: { alone: rate("gpu flops alone", roundTrip, flopsAlone), all: rate("gpu flops", roundTrip, flops) },
       decodeBytesPerSecond: rate("gpu decode", roundTrip, keyBytes),
     },
   };
 }
 
-const workOf = (task: ProbeTask) =>
-  task.kind === "softmax" || task.kind === "logSumExp"
-    ? rowWorkOf(task.kind, task.shape, task.place)
-    : task.kind === "attention"
-      ? attentionWorkOf(task.sizes, task.place)
-      : { bytesOut: 0, rowElements: 0, rowBytes: 0, flops: 0, keyBytes: 0, parts: { gpu: 1 } };
-const rowElements = (task: ProbeTask): number => workOf(task).rowElements;
-const bytesOut = (task: ProbeTask): number => workOf(task).bytesOut;
-const rowBytes = (task: ProbeTask): number => workOf(task).rowBytes;
-const flops = (task: ProbeTask): number => workOf(task).flops;
-const keyBytes = (task: ProbeTask): number => workOf(task).keyBytes;
-const parts = (task: ProbeTask): number => workOf(task).parts.gpu;
-const bytes = (task: ProbeTask): number => (task.kind === "upload" || task.kind === "download" ? task.bytes : 0);
+/** A quantity of a probe's call; 0 for a transfer. */
+const quantity =
+  (amountOf: (work: Work) => number) =>
+  (task: ProbeTask): number =>
+    "bytes" in task ? 0 : amountOf(workOfShapes(task.op, task.shapes, { place: task.place }));
+const rowElements = quantity((work) => work.rowElements);
+const bytesOut = quantity((work) => work.bytesOut);
+const rowBytes = quantity((work) => work.rowBytes);
+const flops = quantity((work) => work.flops);
+const flopsAlone = quantity((work) => work.flops / work.parts.gpu);
+const keyBytes = quantity((work) => work.keyBytes);
+const bytes = (task: ProbeTask): number => ("bytes" in task ? task.bytes : 0);

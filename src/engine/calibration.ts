@@ -1,57 +1,57 @@
 import { describe } from "../errors/errors.ts";
 import { parseObject } from "../errors/options.ts";
 
-/** A rate of one core or workgroup by itself, and of all of them together. */
+/** A rate for one core or workgroup alone, and for all of them together. */
 export interface ParallelRate {
-  /** Of one by itself. */
+  /** For one alone. */
   readonly alone: number;
-  /** Of all of them together. */
+  /** For all of them together. */
   readonly all: number;
 }
 
 /**
- * What dispatch knows of a machine: how long its CPU and its GPU take, in a few rates measured once. Plain JSON, to be kept by the
- * caller and passed to `createEngine({ calibration })` on the same machine with the same number of threads.
+ * What dispatch knows about a machine: a few rates, measured once, which tell how long its CPU and its GPU take. Plain JSON: keep it and
+ * pass it to `createEngine({ calibration })` on the same machine with the same number of threads.
  */
 export interface Calibration {
-  /** The meaning of the figures; another version is refused. */
+  /** Version of the figures. Any other version is refused. */
   readonly version: typeof CALIBRATION_VERSION;
   /** Rates of the CPU, with the engine's threads. */
   readonly cpu: {
-    /** Seconds that a call takes however small it is. */
+    /** Seconds that even the smallest call takes. */
     readonly callSeconds: number;
-    /** Elements of row operations per second, from arrays of the caller. */
+    /** Elements per second in row operations, from the caller's arrays. */
     readonly rowElementsPerSecond: ParallelRate;
-    /** Bytes of results per second, into new arrays: memory that nobody has touched yet can take longer than what is written to it. */
+    /** Bytes of results per second, into new arrays. Memory that nobody has touched yet can take longer than writing to it. */
     readonly resultBytesPerSecond: number;
-    /** Floating-point operations of attention per second, exponentials included (`flops` in `Work`). */
+    /** Floating-point operations per second in attention, exponentials included (`flops` in `Work`). */
     readonly flopsPerSecond: ParallelRate;
-    /** Bytes of keys and values per second where a few queries attend to many keys. */
+    /** Bytes of keys and values per second when a few queries attend to many keys. */
     readonly decodeBytesPerSecond: ParallelRate;
   };
   /** Rates of the GPU. */
   readonly gpu: {
     /** Seconds to record and submit a call. */
     readonly submitSeconds: number;
-    /** Seconds from then until the caller has the first byte of the result. */
+    /** Seconds from submission until the caller has the first byte of the result. */
     readonly readbackSeconds: number;
-    /** Bytes per second from arrays of the caller to the GPU. */
+    /** Bytes per second from the caller's arrays to the GPU. */
     readonly uploadBytesPerSecond: number;
-    /** Bytes per second from the GPU to arrays of the caller. */
+    /** Bytes per second from the GPU to the caller's arrays. */
     readonly downloadBytesPerSecond: number;
-    /** Bytes of the GPU's memory that a row operation reads and writes per second. */
+    /** Bytes of GPU memory that row operations read and write per second. */
     readonly rowBytesPerSecond: number;
-    /** As on the CPU; `alone` is that of the workgroup, or workgroups, that share one block of 64 queries of one head. */
+    /** As on the CPU. `alone` is the rate of the workgroup, or workgroups, that share one block of 64 queries of one head. */
     readonly flopsPerSecond: ParallelRate;
     /** As on the CPU. */
     readonly decodeBytesPerSecond: number;
   };
 }
 
-/** Changes whenever a figure changes its meaning, so that a kept calibration is refused and not misread. */
+/** Bumped whenever a figure changes its meaning, so that an old calibration is refused rather than misread. */
 export const CALIBRATION_VERSION = 1;
 
-/** Which of the figures have a part for one and a part for all. */
+/** Which figures are plain numbers, and which are {@link ParallelRate}s. */
 const CPU_FIELDS = {
   callSeconds: "plain",
   rowElementsPerSecond: "parallel",
@@ -69,7 +69,7 @@ const GPU_FIELDS = {
   decodeBytesPerSecond: "plain",
 } as const;
 
-/** Checks a calibration that a caller has kept. */
+/** Checks a calibration that the caller passed in. */
 export function parseCalibration(value: unknown): Calibration {
   const { version, cpu, gpu } = parseObject("calibration", value);
   if (version !== CALIBRATION_VERSION)

@@ -2,11 +2,11 @@ import type { Engine } from "./engine.ts";
 import type { EngineOptions } from "./types.ts";
 
 /**
- * Makes an engine: the same operations as the plain functions, asynchronous, on a GPU or on the CPU's threads, each call where it is
- * estimated to end sooner. The code of engines, threads and WebGPU is loaded on first use.
+ * Makes an engine: the same operations as the plain functions, but asynchronous. Each call runs on a GPU or on CPU threads, wherever it
+ * is estimated to finish sooner. The code for engines, threads and WebGPU is loaded on first use.
  *
  * @param options - see {@link EngineOptions}
- * @returns an engine; `dispose` it when done
+ * @returns an engine; `dispose` it when you are done
  * @throws TypeError or RangeError if an option is wrong, BackendError if `device: "webgpu"` finds no GPU
  *
  * @example

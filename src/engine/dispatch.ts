@@ -1,35 +1,35 @@
 import type { Calibration, ParallelRate } from "./calibration.ts";
 import { BackendError, UnsupportedError } from "../errors/errors.ts";
-import { type Work, attentionWorkOf, rowWorkOf } from "../calls/work.ts";
+import type { Work } from "../calls/work.ts";
 
 /** Where a call runs. */
 export type Device = "wasm" | "webgpu";
 
-/** What an engine knows when it chooses. */
+/** What an engine knows when it decides where a call runs. */
 export interface DispatchState {
   /** What the engine was created with. */
   readonly device: "auto" | Device;
   readonly gpu: GpuState;
-  /** Rates of this machine; needed where there is a choice. */
+  /** Rates of this machine, needed if there is a choice. */
   readonly calibration: Calibration | undefined;
 }
 
-/** Whether there is a GPU to choose, and why not. */
+/** Whether a GPU is usable, and if not, why. */
 export type GpuState =
   | {
       readonly usable: true;
       /** The largest buffer that the device allows. */
       readonly maxBufferBytes: number;
-      /** The longest range of a buffer that a shader sees, wherever it begins. */
+      /** The longest range of a buffer that a shader can see, wherever it begins. */
       readonly maxSpanBytes: number;
     }
   | { readonly usable: false; /** Follows "WebGPU is off: ". */ readonly reason: string; readonly lost: boolean };
 
-/** Seconds that a call is estimated to take on the CPU, by part. */
+/** Estimated seconds of a call on the CPU, by part. */
 export interface CpuEstimate {
   /** The sum of the parts. */
   readonly seconds: number;
-  /** What every call takes. */
+  /** The fixed cost of every call. */
   readonly call: number;
   /** Computing. */
   readonly compute: number;
@@ -37,7 +37,7 @@ export interface CpuEstimate {
   readonly result: number;
 }
 
-/** The same on the GPU. Parts that a call does not have are 0: nothing is sent or read back where operands and result stay there. */
+/** The same on the GPU. Parts that a call lacks are 0: operands and results that stay on the GPU are not sent or read back. */
 export interface GpuEstimate {
   /** The sum of the parts. */
   readonly seconds: number;
@@ -53,11 +53,11 @@ export interface GpuEstimate {
 
 /** Where a call runs, and why. */
 export interface Decision {
-  /** The side that takes the call. */
+  /** The device that runs the call. */
   readonly device: Device;
-  /** For people: "webgpu: 0.80 ms estimated against 5.1 ms on the CPU (submit 20 µs, upload 0.30 ms, compute 0.20 ms, readback 0.28 ms)". */
+  /** For people to read: "webgpu: 0.80 ms estimated against 5.1 ms on the CPU (submit 20 µs, upload 0.30 ms, compute 0.20 ms, readback 0.28 ms)". */
   readonly reason: string;
-  /** Absent without a calibration. */
+  /** `undefined` without a calibration. */
   readonly estimates:
     | {
         /** On the CPU. */
@@ -69,17 +69,29 @@ export interface Decision {
 }
 
 /**
- * What waking the threads and waiting for the last of them costs. Not measured: it matters for calls of some 50 µs, which no
- * GPU's round trip can win.
+ * The cost of waking the threads and waiting for the last of them. Not measured: it only matters for calls of about 50 µs, where a GPU's
+ * round trip cannot win.
  */
 const WAKE_SECONDS = 15e-6;
 
-/** Seconds of a call on the CPU: one thread, or all of them where that is faster. */
+/**
+ * How many times faster operands are copied into module memory than results are written, which also touches new pages. Measured on a server
+ * core: keys of 1 to 32 MiB at 6 to 9 GB/s, results of 4 MiB (`resultBytesPerSecond`) at 2 GB/s.
+ */
+const COPY_RATE = 4;
+
+/** The smallest share of a call's time that counts as computing. The rates include copies, so subtracting the copies must not leave less. */
+const LEAST_COMPUTE = 0.1;
+
+/** Seconds of a call on the CPU: on one thread, or on all of them if that is faster. */
 export function estimateCpu(work: Work, { cpu }: Calibration): CpuEstimate {
   const rows = cpuSeconds(work.rowElements, cpu.rowElementsPerSecond, work.parts.cpu);
   const scores = Math.max(cpuSeconds(work.flops, cpu.flopsPerSecond, work.parts.cpu), cpuSeconds(work.keyBytes, cpu.decodeBytesPerSecond, work.parts.cpu));
-  const compute = rows + scores;
-  const result = work.bytesOut / cpu.resultBytesPerSecond;
+  // The rates include copying operands from the caller's arrays. Operands in module memory are not copied.
+  const inModule = work.operands.reduce((sum, { place, bytes }) => sum + (place === "module" ? bytes : 0), 0);
+  const spared = inModule / (COPY_RATE * cpu.resultBytesPerSecond);
+  const compute = Math.max(rows + scores - spared, LEAST_COMPUTE * (rows + scores));
+  const result = work.resultPlace === "module" ? 0 : work.bytesOut / cpu.resultBytesPerSecond;
   return { seconds: cpu.callSeconds + compute + result, call: cpu.callSeconds, compute, result };
 }
 
@@ -87,7 +99,7 @@ function cpuSeconds(amount: number, rate: ParallelRate, parts: number): number {
   return Math.min(amount / Math.min(rate.alone, rate.all), WAKE_SECONDS + amount / Math.min(rate.all, parts * rate.alone));
 }
 
-/** Seconds of a call on the GPU, from the arrays of the caller to the result in the caller's hands. */
+/** Seconds of a call on the GPU, from the caller's arrays until the caller has the result. */
 export function estimateGpu(work: Work, { gpu }: Calibration): GpuEstimate {
   const compute =
     work.rowBytes / gpu.rowBytesPerSecond +
@@ -98,9 +110,10 @@ export function estimateGpu(work: Work, { gpu }: Calibration): GpuEstimate {
 }
 
 /**
- * Decides where a call runs: where it must, else where it is estimated to end sooner. Precision never changes with the place.
+ * Decides where a call runs: on the only device that can take it, or else where it is estimated to finish sooner. The choice never changes
+ * the precision.
  *
- * @throws UnsupportedError if no device of the engine computes the call, BackendError if the one that has its operands is lost
+ * @throws UnsupportedError if no device of the engine can compute the call, BackendError if the device that holds its operands is lost
  */
 export function decide(work: Work, state: DispatchState): Decision {
   const estimates = state.calibration === undefined ? undefined : { wasm: estimateCpu(work, state.calibration), webgpu: estimateGpu(work, state.calibration) };
@@ -110,7 +123,7 @@ export function decide(work: Work, state: DispatchState): Decision {
   const device = estimates.webgpu.seconds < estimates.wasm.seconds ? "webgpu" : "wasm";
   return {
     device,
-    // Made when it is asked for: a call of a microsecond does not want to pay for prose.
+    // Built only on request: a call of a microsecond should not pay for formatting text.
     get reason() {
       return reasonOf(device, estimates);
     },
@@ -118,11 +131,11 @@ export function decide(work: Work, state: DispatchState): Decision {
   };
 }
 
-/** The only device that can take a call, and what makes it the only one. */
+/** The only device that can take a call, and why; `undefined` if there is a choice. */
 function constraint(work: Work, { device, gpu }: DispatchState): { readonly device: Device; readonly because: string } | undefined {
   const resident = work.operands.find(({ place }) => place === "gpu");
   const first = work.operands[0]?.name ?? "x";
-  // What only a GPU can do, and what none can.
+  // What only a GPU can compute, and what no GPU can.
   const onlyGpu =
     resident !== undefined
       ? `"${resident.name}" is in a GPU buffer`
@@ -141,7 +154,7 @@ function constraint(work: Work, { device, gpu }: DispatchState): { readonly devi
     throw new (gpu.lost ? BackendError : UnsupportedError)(`${onlyGpu}, but WebGPU is off: ${gpu.reason}`);
   }
   if (device === "wasm") return { device, because: 'the engine was created with device "wasm"' };
-  // Also where the engine was created with device "webgpu": it had a GPU then, and the next call works again.
+  // Even with device "webgpu": the engine had a GPU when it was created, and calls keep working while it is lost.
   if (!gpu.usable) return { device: "wasm", because: `WebGPU is off: ${gpu.reason}` };
   if (device === "webgpu") return { device, because: 'the engine was created with device "webgpu"' };
   if (work.largestBytes > gpu.maxBufferBytes)
@@ -164,56 +177,4 @@ export function duration(seconds: number): string {
   const [value, unit] = seconds >= 1 ? [seconds, "s"] : seconds >= 1e-4 ? [seconds * 1e3, "ms"] : [seconds * 1e6, "µs"];
   const digits = value >= 10 ? 0 : value >= 1 ? 1 : 2;
   return `${value.toFixed(digits)} ${unit}`;
-}
-
-/** Calls that differ in one size, n. */
-export interface Family {
-  /** With n where the size stands: "softmax n × n". */
-  readonly name: string;
-  /** The largest n that is looked at. */
-  readonly largest: number;
-  workOf(n: number): Work;
-}
-
-/** Families whose operands and results are arrays of the caller: those that have a choice. */
-export const FAMILIES: readonly Family[] = [
-  { name: "softmax n × n", largest: 16384, workOf: (n) => rowWorkOf("softmax", [n, n], "host") },
-  { name: "logSumExp n × n", largest: 16384, workOf: (n) => rowWorkOf("logSumExp", [n, n], "host") },
-  { name: "attention 8 × n × 64", largest: 32768, workOf: (n) => attentionWorkOf({ heads: 8, queries: n, keys: n, dim: 64 }, "host") },
-  { name: "attention 8 × n × 64, causal", largest: 32768, workOf: (n) => attentionWorkOf({ heads: 8, queries: n, keys: n, dim: 64, causal: true }, "host") },
-  {
-    name: "decode 32/8 heads × 128, n keys",
-    largest: 131072,
-    workOf: (n) => attentionWorkOf({ heads: 32, kvHeads: 8, queries: 1, keys: n, dim: 128 }, "host"),
-  },
-];
-
-/** Where a family moves to the GPU. */
-export interface Crossover {
-  readonly family: string;
-  /** The smallest size from which the GPU is estimated to be faster; undefined when there is none up to `largest`. */
-  readonly size: number | undefined;
-  readonly largest: number;
-}
-
-/** Finds where dispatch moves a family of calls from the CPU to the GPU. */
-export function crossover(family: Family, calibration: Calibration): Crossover {
-  const onGpu = (n: number): boolean => {
-    const work = family.workOf(n);
-    return estimateGpu(work, calibration).seconds < estimateCpu(work, calibration).seconds;
-  };
-  const found = (size: number | undefined): Crossover => ({ family: family.name, size, largest: family.largest });
-  if (onGpu(1)) return found(1);
-  for (let below = 1; below < family.largest; below *= 2) {
-    let above = Math.min(below * 2, family.largest);
-    if (!onGpu(above)) continue;
-    let low = below;
-    while (above - low > 1) {
-      const middle = Math.floor((low + above) / 2);
-      if (onGpu(middle)) above = middle;
-      else low = middle;
-    }
-    return found(above);
-  }
-  return found(undefined);
 }

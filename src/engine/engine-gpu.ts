@@ -7,7 +7,7 @@ import { BackendError, messageOf } from "../errors/errors.ts";
 import type { GPUDeviceLike, GPULike } from "../tensor/gpu-types.ts";
 import { prepareProbe } from "./prepare-probe.ts";
 
-/** The GPU of an engine: looked for, measured, and another one when its device is lost; or why there is none. */
+/** The GPU of an engine: finds it, calibrates it, and replaces it when its device is lost. Or knows why there is none. */
 export class EngineGpu {
   readonly #device: "auto" | Device;
   readonly #given: GPULike | GPUDeviceLike | undefined;
@@ -16,7 +16,7 @@ export class EngineGpu {
   #state: GpuState;
   #disposed = false;
 
-  /** `given` is a GPU or a device of the caller's, `calibration` one that was measured before. */
+  /** `given` is the caller's GPU or device, `calibration` one measured before. */
   constructor(device: "auto" | Device, given: GPULike | GPUDeviceLike | undefined, calibration: Calibration | undefined) {
     this.#device = device;
     this.#given = given;
@@ -24,12 +24,12 @@ export class EngineGpu {
     this.#state = { usable: false, lost: false, reason: device === "wasm" ? 'the engine was created with device "wasm"' : "no GPU has been asked for yet" };
   }
 
-  /** Undefined where there is none, or none at the moment. */
+  /** `undefined` if there is none, or none at the moment. */
   get current(): Gpu | undefined {
     return this.#gpu;
   }
 
-  /** What dispatch knows of it. */
+  /** What dispatch knows about it. */
   get state(): GpuState {
     return this.#state;
   }
@@ -45,9 +45,9 @@ export class EngineGpu {
   }
 
   /**
-   * Looks for it, and measures what dispatch needs where there is a choice.
+   * Finds the GPU, and calibrates if there is a choice of device.
    *
-   * @throws BackendError if the engine cannot do without and there is none
+   * @throws BackendError if the engine needs a GPU and there is none
    */
   async open(cpu: Cpu): Promise<void> {
     if (this.#device === "wasm") return;
@@ -84,7 +84,7 @@ export class EngineGpu {
         (device, task) => prepareProbe(cpu, gpu, device, task),
         () => performance.now() / 1000,
       );
-      // What probes used is more than most calls do.
+      // Probes use more memory than most calls do.
       gpu.trim();
       return measured;
     } catch (error) {
@@ -93,14 +93,14 @@ export class EngineGpu {
     }
   }
 
-  /** Uses a GPU, and another whenever its device is lost and one can be had. Until then calls run on the CPU. */
+  /** Uses a GPU. When its device is lost, finds another if it can; until then calls run on the CPU. */
   #use(gpu: Gpu): void {
     if (this.#disposed) {
       gpu.dispose();
       return;
     }
     this.#gpu = gpu;
-    this.#state = { usable: true, maxBufferBytes: gpu.maxBufferBytes, maxSpanBytes: gpu.maxSpanBytes };
+    this.#state = { usable: true, maxBufferBytes: gpu.traits.bufferBytes, maxSpanBytes: gpu.maxSpanBytes };
     void gpu.lost.then(async (cause) => {
       if (this.#gpu !== gpu || this.#disposed) return;
       const used = gpu.completed > 0;
@@ -108,7 +108,7 @@ export class EngineGpu {
       this.#gpu = undefined;
       this.#state = { usable: false, lost: true, reason };
       gpu.dispose();
-      // A device that was passed in is the only one; one that was lost before it completed anything would be lost again.
+      // A device that was passed in cannot be replaced, and one lost before it completed a call would only be lost again.
       if (!used || (this.#given !== undefined && "createBuffer" in this.#given)) return;
       try {
         this.#use(await this.#find());

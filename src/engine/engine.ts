@@ -1,17 +1,30 @@
-import { type AttentionOptions, parseAttention } from "../ops/attention.ts";
-import type { Layout } from "../calls/head-layout.ts";
-import { type AttentionScoresOptions, parseAttentionScores } from "../ops/attention-scores.ts";
-import { type AttentionVarlenOptions, parseAttentionVarlen } from "../ops/attention-varlen.ts";
 import { waitForTurn } from "../calls/call-order.ts";
+import { snapshot } from "../calls/call.ts";
+import type { Layout } from "../calls/head-layout.ts";
+import { type Work, workOf } from "../calls/work.ts";
 import type { Cpu } from "../backend/wasm/drivers/cpu.ts";
-import { keepIn } from "../backend/wasm/module/held-tensors.ts";
+import { disposeSymbol } from "../errors/dispose-symbol.ts";
+import { DisposedError, TooLargeError } from "../errors/errors.ts";
+import { checkOptions, parseChoice } from "../errors/options.ts";
+import { type AbortSignalLike, takeSignal } from "../errors/signal.ts";
+import type { AttentionScoresOptions } from "../ops/attention-scores.ts";
+import type { AttentionVarlenOptions } from "../ops/attention-varlen.ts";
+import type { AttentionOptions } from "../ops/attention.ts";
+import { type ModuleTensor, emptyOn } from "../ops/empty.ts";
+import type { LogSoftmaxOptions } from "../ops/log-softmax.ts";
+import type { LogSumExpOptions } from "../ops/log-sum-exp.ts";
+import type { SoftmaxOptions } from "../ops/softmax.ts";
+import type { DType } from "../tensor/array.ts";
+import type { GPUCommandEncoderLike, GPUDeviceLike } from "../tensor/gpu-types.ts";
+import { parseShape } from "../tensor/shape.ts";
+import { type GpuTensor, type ResidentTensor, type TensorLike, toView } from "../tensor/tensor.ts";
 import type { Calibration } from "./calibration.ts";
 import { type Decision, type Device, decide } from "./dispatch.ts";
-import { disposeSymbol } from "../errors/dispose-symbol.ts";
-import { emptyOn, type ModuleTensor } from "../ops/empty.ts";
 import type { EngineGpu } from "./engine-gpu.ts";
-import { ATTENTION, MERGE, ROWS, SCORES, type Operation } from "./operations.ts";
+import { workOfShapes } from "./explain.ts";
+import { parseCall } from "./operations.ts";
 import { EngineRecording } from "./recording.ts";
+import { type InPlace, SideOrder, usedInPlace } from "./side-order.ts";
 import type {
   ByteTensor,
   Downloaded,
@@ -29,34 +42,19 @@ import type {
   OptionOf,
   UploadedType,
 } from "./types.ts";
-import { DisposedError, TooLargeError } from "../errors/errors.ts";
-import { workOf } from "./explain.ts";
-import type { GPUCommandEncoderLike, GPUDeviceLike } from "../tensor/gpu-types.ts";
-import { type LogSoftmaxOptions, parseLogSoftmax } from "../ops/log-softmax.ts";
-import { type LogSumExpOptions, parseLogSumExp } from "../ops/log-sum-exp.ts";
-import type { ReplaceOutput } from "../calls/map-call.ts";
-import { parseMergeStates } from "../ops/merge-states.ts";
-import { checkOptions, parseChoice } from "../errors/options.ts";
-import { parseShape } from "../tensor/shape.ts";
-import { type SoftmaxOptions, parseSoftmax } from "../ops/softmax.ts";
-import { type InPlace, SideOrder, usedInPlace } from "./side-order.ts";
-import { takeSignal, type AbortSignalLike } from "../errors/signal.ts";
-import type { DType, GpuTensor, ResidentTensor, TensorLike } from "../tensor/tensor.ts";
-import type { Work } from "../calls/work.ts";
-import { holdOutput } from "./write-output.ts";
 
 const EMPTY_OPTIONS = new Set(["dtype", "device"]);
 
 /**
- * The operations of the package, asynchronous, each call on the GPU or on the CPU. Made by `createEngine`.
+ * The package's operations, asynchronous. Each call runs on the GPU or on the CPU. Made by `createEngine`.
  *
- * Arrays of the caller are read before a method returns, so they may be reused at once; `out` is written just before the promise
- * settles. Tensors that live where the engine computes (`empty`, `upload`, results of calls on the GPU) are used in place, in the order
- * of the calls. A call that fails rejects; arrays of the caller's are then as they were.
+ * Methods read the caller's arrays before they return, so you can reuse those at once. `out` is written just before the promise settles.
+ * Tensors that live where the engine computes (`empty`, `upload`, results of GPU calls) are used in place, in call order. A call that fails
+ * rejects and leaves the caller's arrays unchanged.
  *
- * Beside what the plain functions throw, calls reject with UnsupportedError where no device of the engine computes them, BackendError
- * where one fails (no memory is left, a GPU is lost), DisposedError after `dispose`, TypeError if `signal` is none, and the reason of a
- * `signal` that is aborted.
+ * Besides the errors of the plain functions, calls reject with UnsupportedError if no device of the engine can compute them, BackendError
+ * if a device fails (out of memory, GPU lost), DisposedError after `dispose`, TypeError if `signal` is not an AbortSignal, and the signal's
+ * reason if it is aborted.
  */
 export class Engine {
   readonly #device: "auto" | Device;
@@ -75,69 +73,65 @@ export class Engine {
   /**
    * Softmax along one axis.
    *
-   * @param x - as for the plain `softmax`, and f16 on a GPU
-   * @param options - those of `softmax`; `bias`, `mask` and `out` may be on the GPU, and a `signal` may cancel the call
-   * @returns `out` when given, else a new tensor where `x` is
-   * @throws (as a rejection, like every method) what `softmax` throws, and what the class says
+   * @param x - as for the plain `softmax`; a GPU also takes f16
+   * @param options - as for the plain `softmax`; `bias`, `mask` and `out` may be on the GPU, and a `signal` can cancel the call
+   * @returns `out` if given, else a new tensor, on the GPU if `x` is
+   * @throws (as a rejection, like every method) the errors of `softmax` and those listed for the class
    */
-  async softmax<T extends EngineInput, P extends OnEngine<SoftmaxOptions> = object>(
+  softmax<T extends EngineInput, P extends OnEngine<SoftmaxOptions> = object>(
     x: T,
     options?: Exactly<OnEngine<SoftmaxOptions>, P>,
   ): Promise<EngineResult<T, OptionOf<P, "out">>> {
-    const { signal, rest } = takeSignal(options);
-    return (await this.#run(ROWS, parseSoftmax(x, rest), signal)) as never;
+    return this.#run("softmax", [x], options) as Promise<never>;
   }
 
   /**
    * Log-softmax along one axis.
    *
-   * @param x - as for the plain `logSoftmax`, and f16 on a GPU
-   * @param options - those of `logSoftmax`; `bias`, `mask` and `out` may be on the GPU, and a `signal` may cancel the call
-   * @returns `out` when given, else a new tensor where `x` is
-   * @throws what `logSoftmax` throws, and what the class says
+   * @param x - as for the plain `logSoftmax`; a GPU also takes f16
+   * @param options - as for the plain `logSoftmax`; `bias`, `mask` and `out` may be on the GPU, and a `signal` can cancel the call
+   * @returns `out` if given, else a new tensor, on the GPU if `x` is
+   * @throws the errors of `logSoftmax` and those listed for the class
    */
-  async logSoftmax<T extends EngineInput, P extends OnEngine<LogSoftmaxOptions> = object>(
+  logSoftmax<T extends EngineInput, P extends OnEngine<LogSoftmaxOptions> = object>(
     x: T,
     options?: Exactly<OnEngine<LogSoftmaxOptions>, P>,
   ): Promise<EngineResult<T, OptionOf<P, "out">>> {
-    const { signal, rest } = takeSignal(options);
-    return (await this.#run(ROWS, parseLogSoftmax(x, rest), signal)) as never;
+    return this.#run("logSoftmax", [x], options) as Promise<never>;
   }
 
   /**
    * log Σ exp(x) over one or more axes.
    *
-   * @param x - as for the plain `logSumExp`, and f16 on a GPU
-   * @param options - those of `logSumExp`; `bias`, `mask` and `out` may be on the GPU, and a `signal` may cancel the call
-   * @returns `out` when given, else a new tensor where `x` is
-   * @throws what `logSumExp` throws, and what the class says
+   * @param x - as for the plain `logSumExp`; a GPU also takes f16
+   * @param options - as for the plain `logSumExp`; `bias`, `mask` and `out` may be on the GPU, and a `signal` can cancel the call
+   * @returns `out` if given, else a new tensor, on the GPU if `x` is
+   * @throws the errors of `logSumExp` and those listed for the class
    */
-  async logSumExp<T extends EngineInput, P extends OnEngine<LogSumExpOptions> = object>(
+  logSumExp<T extends EngineInput, P extends OnEngine<LogSumExpOptions> = object>(
     x: T,
     options?: Exactly<OnEngine<LogSumExpOptions>, P>,
   ): Promise<EngineResult<T, OptionOf<P, "out">>> {
-    const { signal, rest } = takeSignal(options);
-    return (await this.#run(ROWS, parseLogSumExp(x, rest), signal)) as never;
+    return this.#run("logSumExp", [x], options) as Promise<never>;
   }
 
   /**
    * Scaled dot-product attention.
    *
-   * @param q - queries, as for the plain `attention`; all three may be f16 on a GPU
+   * @param q - queries, as for the plain `attention`; on a GPU all three may be f16
    * @param k - keys
    * @param v - values
-   * @param options - those of `attention`; `bias`, `mask` and `out` may be on the GPU, and a `signal` may cancel the call
-   * @returns `out` when given, else a new tensor where `q` is; with `returnLse` both that and the log-sum-exp, where `q` is
-   * @throws what `attention` throws, and what the class says
+   * @param options - as for the plain `attention`; `bias`, `mask` and `out` may be on the GPU, and a `signal` can cancel the call
+   * @returns `out` if given, else a new tensor, on the GPU if `q` is; with `returnLse`, that and the log-sum-exp, on the GPU if `q` is
+   * @throws the errors of `attention` and those listed for the class
    */
-  async attention<Q extends EngineInput, P extends OnEngine<AttentionOptions> = object>(
+  attention<Q extends EngineInput, P extends OnEngine<AttentionOptions> = object>(
     q: Q,
     k: EngineInput,
     v: EngineInput,
     options?: Exactly<OnEngine<AttentionOptions>, P>,
   ): Promise<EngineAttention<Q, P>> {
-    const { signal, rest } = takeSignal(options);
-    return (await this.#run(ATTENTION, parseAttention(q, k, v, rest), signal)) as never;
+    return this.#run("attention", [q, k, v], options) as Promise<never>;
   }
 
   /** The name that PyTorch and others use for {@link Engine.attention}. */
@@ -153,61 +147,58 @@ export class Engine {
   /**
    * Attention over a ragged batch.
    *
-   * @param q - queries, as for the plain `attentionVarlen`; all three may be f16 on a GPU
+   * @param q - queries, as for the plain `attentionVarlen`; on a GPU all three may be f16
    * @param k - keys
    * @param v - values
-   * @param options - those of `attentionVarlen`; `out` may be on the GPU, and a `signal` may cancel the call
-   * @returns as {@link Engine.attention}
-   * @throws what `attentionVarlen` throws, and what the class says
+   * @param options - as for the plain `attentionVarlen`; `out` may be on the GPU, and a `signal` can cancel the call
+   * @returns the same as {@link Engine.attention}
+   * @throws the errors of `attentionVarlen` and those listed for the class
    */
-  async attentionVarlen<Q extends EngineInput, P extends OnEngine<AttentionVarlenOptions>>(
+  attentionVarlen<Q extends EngineInput, P extends OnEngine<AttentionVarlenOptions>>(
     q: Q,
     k: EngineInput,
     v: EngineInput,
     options: Exactly<OnEngine<AttentionVarlenOptions>, P>,
   ): Promise<EngineAttention<Q, P>> {
-    const { signal, rest } = takeSignal(options);
-    return (await this.#run(ATTENTION, parseAttentionVarlen(q, k, v, rest), signal)) as never;
+    return this.#run("attentionVarlen", [q, k, v], options) as Promise<never>;
   }
 
   /**
    * The L × S matrix of scores.
    *
-   * @param q - queries, as for the plain `attentionScores`; both may be f16 on a GPU
+   * @param q - queries, as for the plain `attentionScores`; on a GPU both may be f16
    * @param k - keys
-   * @param options - those of `attentionScores`; `bias` and `mask` may be on the GPU, and a `signal` may cancel the call
-   * @returns a new tensor where `q` is
-   * @throws what `attentionScores` throws, and what the class says
+   * @param options - as for the plain `attentionScores`; `bias` and `mask` may be on the GPU, and a `signal` can cancel the call
+   * @returns a new tensor, on the GPU if `q` is
+   * @throws the errors of `attentionScores` and those listed for the class
    */
-  async attentionScores<Q extends EngineInput>(q: Q, k: EngineInput, options?: OnEngine<AttentionScoresOptions>): Promise<EngineResult<Q, undefined, "f32">> {
-    const { signal, rest } = takeSignal(options);
-    return (await this.#run(SCORES, parseAttentionScores(q, k, rest), signal)) as never;
+  attentionScores<Q extends EngineInput>(q: Q, k: EngineInput, options?: OnEngine<AttentionScoresOptions>): Promise<EngineResult<Q, undefined, "f32">> {
+    return this.#run("attentionScores", [q, k], options) as Promise<never>;
   }
 
   /**
    * Merges attention over disjoint parts of the keys.
    *
    * @param parts - as for the plain `mergeStates`
-   * @param options - those of `mergeStates`, and a `signal` that may cancel the call
-   * @returns output and log-sum-exp, new tensors where the output of the first part is
-   * @throws what `mergeStates` throws, and what the class says
+   * @param options - as for the plain `mergeStates`, plus a `signal` that can cancel the call
+   * @returns output and log-sum-exp as new tensors, on the GPU if the first part's output is
+   * @throws the errors of `mergeStates` and those listed for the class
    */
-  async mergeStates<T extends EngineInput>(
+  mergeStates<T extends EngineInput>(
     parts: readonly { readonly out: T; readonly lse: EngineInput }[],
     options?: OnEngine<{ readonly layout?: Layout }>,
   ): Promise<EngineWithLse<T>> {
-    const { signal, rest } = takeSignal(options);
-    return (await this.#run(MERGE, parseMergeStates(parts, rest), signal)) as never;
+    return this.#run("mergeStates", [parts], options) as Promise<never>;
   }
 
   /**
-   * An uninitialised tensor where the engine computes: in a GPU buffer, or in the memory that the CPU's threads share.
+   * Makes an uninitialised tensor where the engine computes: in a GPU buffer, or in the memory that the CPU threads share.
    *
    * @param shape - the size of each dimension
-   * @param options - `dtype`: "f32" (default), or "f64" on the CPU; `device`: by default "webgpu" for an engine that was created with
+   * @param options - `dtype`: "f32" (default), or "f64" on the CPU; `device`: by default "webgpu" for an engine created with
    *   `device: "webgpu"`, else "wasm"
-   * @returns a tensor that occupies memory until its `dispose()`, or the engine's
-   * @throws TypeError or RangeError if an argument is wrong, BackendError if there is no GPU or no memory is left, DisposedError
+   * @returns a tensor that takes up memory until you `dispose` it or the engine
+   * @throws TypeError or RangeError if an argument is wrong, BackendError if there is no GPU or no memory is left, DisposedError after `dispose`
    */
   empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options: { readonly dtype?: D; readonly device: "wasm" }): ModuleTensor<D>;
   empty(shape: readonly number[], options: { readonly dtype?: "f32"; readonly device: "webgpu" }): ResidentTensor<"f32">;
@@ -228,18 +219,15 @@ export class Engine {
    * Copies a tensor into a GPU buffer.
    *
    * @param x - f32, f16 (`Float16Array`, or a `Uint16Array` with `dtype: "f16"`), or the bytes of a mask
-   * @returns a tensor that occupies GPU memory until its `dispose()`
-   * @throws TypeError, RangeError or UnsupportedError if it cannot be one on the GPU, BackendError if there is no GPU
+   * @returns a tensor that takes up GPU memory until you `dispose` it
+   * @throws TypeError, RangeError or UnsupportedError if `x` cannot be a GPU tensor, BackendError without a GPU
    */
   async upload<X extends TensorLike | Uint8Array | ByteTensor>(x: X): Promise<ResidentTensor<UploadedType<X>>> {
     this.#check();
     const gpu = this.#gpu.need();
-    const { memory } = this.#cpu.runtime;
-    const data: unknown = ArrayBuffer.isView(x) ? x : (x as { readonly data?: unknown } | null | undefined)?.data;
-    if (!ArrayBuffer.isView(data) || memory.addressOf(data) < 0) return (await gpu.upload(x)) as never;
-    const held = memory.hold(data as Float32Array);
-    const start = (): Promise<ResidentTensor> => gpu.upload(ArrayBuffer.isView(x) ? held() : { ...x, data: held() });
-    return (await this.#inOrder("webgpu", { reads: true, writes: false, buffers: false }, undefined, start)) as never;
+    const view = toView("x", x);
+    const used = { reads: view.data.owner === this.#cpu.runtime.memory, writes: false, buffers: false };
+    return (await this.#inOrder("webgpu", used, undefined, () => gpu.upload(view))) as never;
   }
 
   /**
@@ -247,7 +235,7 @@ export class Engine {
    *
    * @param x - a tensor in a GPU buffer
    * @returns a tensor in a new array
-   * @throws TypeError or RangeError if it is none, BackendError if there is no GPU
+   * @throws TypeError or RangeError if `x` is not a GPU tensor, BackendError without a GPU
    */
   async download<D extends DType>(x: GpuTensor<D>): Promise<Downloaded<D>> {
     this.#check();
@@ -256,12 +244,12 @@ export class Engine {
   }
 
   /**
-   * Records operations on tensors in GPU buffers into a command encoder of the caller's, to be submitted by the caller. A recording waits
-   * for no call of the engine: await those that write what it reads.
+   * Records operations on GPU tensors into your command encoder, for you to submit. A recording does not wait for the engine's calls: await
+   * those that write what it reads.
    *
    * @param encoder - a `GPUCommandEncoder` of {@link Engine.device}
-   * @returns the operations, synchronous; `dispose` it after the commands were submitted, which frees what they needed in between
-   * @throws BackendError if there is no GPU, DisposedError
+   * @returns the operations, synchronous; `dispose` it after submitting the commands, to free its temporary buffers
+   * @throws BackendError without a GPU, DisposedError after `dispose`
    */
   encode(encoder: GPUCommandEncoderLike): EngineRecording {
     this.#check();
@@ -269,22 +257,22 @@ export class Engine {
   }
 
   /**
-   * Where a call would run, and why, without making it.
+   * Tells where a call would run, and why, without making it.
    *
    * @param op - the operation, by the plain function's name
-   * @param shapes - the shapes of its tensors, by name: those that it needs, and of `bias` and `mask` those that it is to have
-   * @param options - those of the operation, and where the operands are, of which dtype, and for `mergeStates` how many
-   * @returns the device with its reason, estimated times where there is a calibration, and the kernel
-   * @throws what the call would throw before it runs, and TypeError or RangeError for arguments that only this has
+   * @param shapes - the shapes of its tensors, by name: all required ones, plus `bias` and `mask` if the call has them
+   * @param options - those of the operation, plus where the operands are, their dtype, and for `mergeStates` how many states
+   * @returns the device and the reason, estimated times if there is a calibration, and the kernel
+   * @throws what the call would throw before it runs, and TypeError or RangeError for arguments that only `explain` takes
    */
   explain(op: EngineOp, shapes: ExplainShapes, options?: ExplainOptions): Explanation {
     this.#check();
-    const work = workOf(op, shapes, options);
+    const work = workOfShapes(op, shapes, options);
     const { device, reason, estimates } = this.#decide(work);
     return { device, reason, estimates, kernel: work.kernel };
   }
 
-  /** What the engine runs on, and why not on more. */
+  /** What the engine runs on, and why anything is off. */
   info(): EngineInfo {
     this.#check();
     const { variant, threads, memoryBytes, reasons } = this.#cpu;
@@ -297,19 +285,19 @@ export class Engine {
     };
   }
 
-  /** The `GPUDevice` that calls run on, for buffers and encoders of the caller's; undefined without one. Another after a device was lost. */
+  /** The `GPUDevice` that calls run on, for your own buffers and encoders; `undefined` without a GPU. Changes after a device is lost. */
   get device(): GPUDeviceLike | undefined {
     return this.#gpu.current?.device;
   }
 
-  /** What was measured of this machine, or given: plain JSON, to be kept for the next engine. Undefined where there is no choice. */
+  /** The calibration measured or passed in: plain JSON, to keep for the next engine. `undefined` if the engine never has to choose. */
   get calibration(): Calibration | undefined {
     return this.#gpu.calibration;
   }
 
   /**
-   * Ends threads and frees GPU memory. Calls that have not settled reject; tensors of `empty`, `upload` and calls on the GPU are gone:
-   * `data` throws DisposedError, buffers are destroyed. A device that was passed in stays. Disposing again does nothing.
+   * Stops threads and frees GPU memory. Pending calls reject. Tensors from `empty`, `upload` and GPU calls are gone: `data` throws
+   * DisposedError, buffers are destroyed. A device you passed in stays. Disposing again does nothing.
    */
   dispose(): void {
     if (this.#disposed) return;
@@ -323,50 +311,49 @@ export class Engine {
     this.dispose();
   }
 
-  /** Runs a call on the side that takes it. */
-  async #run<C>(operation: Operation<C>, given: C, signal: AbortSignalLike | undefined): Promise<unknown> {
-    const { workOf, map, onGpu, onCpu } = operation;
+  /** Runs an operation on the device that dispatch picks. */
+  async #run(op: EngineOp, args: readonly unknown[], options: unknown): Promise<unknown> {
+    const { signal, rest } = takeSignal(options);
+    let call = parseCall(op, ...args, rest);
     const { memory } = this.#cpu.runtime;
     this.#check();
     if (signal?.aborted) throw signal.reason;
-    const used = usedInPlace(memory, given, map);
-    if (this.#device === "wasm" && !used.buffers) return onCpu(this.#cpu, given, signal);
-    const work = workOf(given);
+    const used = usedInPlace(memory, call);
+    if (this.#device === "wasm" && !used.buffers) return this.#cpu.run(call, signal);
+    const work = workOf(call);
     const { device } = this.#decide(work);
     const gpu = device === "webgpu" ? this.#gpu.need() : undefined;
-    const hold: ReplaceOutput = (out) => holdOutput(memory, out);
-    let call = gpu === undefined ? given : map(given, (tensor) => tensor, hold);
     const start = (): unknown => {
-      if (gpu === undefined) return onCpu(this.#cpu, call, signal);
+      if (gpu === undefined) return this.#cpu.run(call, signal);
       try {
-        return onGpu(gpu, call, signal);
+        return gpu.run(call, signal);
       } catch (error) {
-        // What dispatch did not foresee, where the CPU can do it: nothing has been submitted.
+        // Dispatch did not foresee this. Nothing has been submitted yet, so the CPU can take the call.
         if (!(error instanceof TooLargeError) || this.#device !== "auto" || used.buffers || work.dtype !== "f32") throw error;
-        return onCpu(this.#cpu, call, signal);
+        return this.#cpu.run(call, signal);
       }
     };
-    return this.#inOrder(device, used, signal, start, () => (call = map(given, keepIn(memory), hold)));
+    return this.#inOrder(device, used, signal, start, () => (call = snapshot(call, memory)));
   }
 
-  /** Starts something in the order of the calls; `keep` reads the caller's arrays if that is not at once. */
+  /** Starts something in call order. If it has to wait, `keep` copies the caller's arrays first. */
   async #inOrder<T>(side: Device, used: InPlace, signal: AbortSignalLike | undefined, start: () => T | Promise<T>, keep?: () => void): Promise<T> {
-    const place = this.#order.enter(side, used);
-    if (place === undefined) return start();
+    const turn = this.#order.enter(side, used);
+    if (turn === undefined) return start();
     const { memory } = this.#cpu.runtime;
     memory.enter();
     try {
-      if (place.turn !== undefined) {
+      if (turn.ready !== undefined) {
         keep?.();
-        await waitForTurn(place.turn, signal);
+        await waitForTurn(turn.ready, signal);
         this.#check();
       }
       const result = start();
-      place.begun();
+      turn.begun();
       return await result;
     } finally {
-      place.begun();
-      place.ended();
+      turn.begun();
+      turn.ended();
       memory.leave();
     }
   }

@@ -8,7 +8,6 @@ import { checkOptions, parseChoice } from "../errors/options.ts";
 
 const ENGINE_OPTIONS = new Set(["device", "threads", "gpu", "variant", "calibration", "maxMemoryBytes", "workerUrl", "module"]);
 
-/** Opens an engine. */
 export async function openEngine(options: EngineOptions = {}): Promise<Engine> {
   checkOptions(options, ENGINE_OPTIONS);
   const device = parseChoice("device", options.device, ["auto", "wasm", "webgpu"]);

@@ -1,67 +1,56 @@
-import type { MergeCall } from "../calls/merge-call.ts";
-import type { AbortSignalLike } from "../errors/signal.ts";
-import type { ScoresCall } from "../calls/scores-call.ts";
-import { type AttentionCall, hostScoreCall } from "../calls/attention-call.ts";
-import { runScoresCall } from "../ops/attention-scores.ts";
-import type { Cpu } from "../backend/wasm/drivers/cpu.ts";
-import type { Gpu } from "../backend/webgpu/recorder/gpu.ts";
-import { type MapCall, mapAttentionCall, mapMergeCall, mapRowCall, mapScoreCall } from "../calls/map-call.ts";
-import { mergeOnHost } from "../ops/merge-states.ts";
-import type { RowCall } from "../calls/row-call.ts";
-import { usedInPlace } from "./side-order.ts";
-import { type Work, attentionWork, mergeWork, rowWork, scoresWork } from "../calls/work.ts";
-import { copyOutput, holdOutput, ownsOutput } from "./write-output.ts";
+import type { Call } from "../calls/call.ts";
+import { describe } from "../errors/errors.ts";
+import { parseAttentionScores } from "../ops/attention-scores.ts";
+import { parseAttentionVarlen } from "../ops/attention-varlen.ts";
+import { parseAttention } from "../ops/attention.ts";
+import { parseLogSoftmax } from "../ops/log-softmax.ts";
+import { parseLogSumExp } from "../ops/log-sum-exp.ts";
+import { parseMergeStates } from "../ops/merge-states.ts";
+import { parseSoftmax } from "../ops/softmax.ts";
+import type { EngineOp } from "./types.ts";
 
-/** What an engine does with a checked call. */
-export interface Operation<C> {
-  readonly workOf: (call: C) => Work;
-  readonly map: MapCall<C>;
-  readonly onGpu: (gpu: Gpu, call: C, signal: AbortSignalLike | undefined) => unknown;
-  readonly onCpu: (cpu: Cpu, call: C, signal: AbortSignalLike | undefined) => unknown;
+/** An operation of engines. The kind of its calls decides its work and how each backend computes it. */
+interface Operation {
+  /** Checks the arguments: tensors, then options. */
+  readonly parse: (...args: never[]) => Call;
+  /** The tensors whose shapes `explain` needs, and the optional ones that it accepts. */
+  readonly needs: readonly string[];
+  readonly takes: readonly string[];
+  /** The arguments that `explain` passes to `parse`, if they are not these tensors and the options. */
+  readonly argumentsOf?: (tensors: Readonly<Record<string, unknown>>, options: Readonly<Record<string, unknown>>) => readonly unknown[];
 }
 
-/** Row operations. */
-export const ROWS: Operation<RowCall> = {
-  workOf: rowWork,
-  map: mapRowCall,
-  onGpu: (gpu, call, signal) => gpu.rows(call, signal),
-  async onCpu(cpu, call, signal) {
-    if (call.out === undefined || ownsOutput(cpu.runtime, call.out)) return cpu.rows(call, signal);
-    const out = holdOutput(cpu.runtime.memory, call.out);
-    return copyOutput(out, await cpu.rows({ ...call, out: undefined }, signal));
-  },
-};
+const ROWS = { needs: ["x"], takes: ["bias", "mask"] } as const;
 
-/** Attention, padded or ragged. */
-export const ATTENTION: Operation<AttentionCall> = {
-  workOf: attentionWork,
-  map: mapAttentionCall,
-  onGpu: (gpu, call, signal) => gpu.attention(call, signal),
-  async onCpu(cpu, call, signal) {
-    const { result } = call;
-    if (result.out === undefined || ownsOutput(cpu.runtime, result.out)) return cpu.attention(call, signal);
-    const out = holdOutput(cpu.runtime.memory, result.out);
-    const computed = await cpu.attention({ ...call, result: { ...result, out: undefined } }, signal);
-    return "lse" in computed ? { out: copyOutput(out, computed.out), lse: computed.lse } : copyOutput(out, computed);
+/** The operations, by the plain functions' names. */
+export const OPERATIONS = {
+  softmax: { ...ROWS, parse: parseSoftmax },
+  logSoftmax: { ...ROWS, parse: parseLogSoftmax },
+  logSumExp: { ...ROWS, parse: parseLogSumExp },
+  attention: { needs: ["q", "k", "v"], takes: ["bias", "mask"], parse: parseAttention },
+  attentionVarlen: { needs: ["q", "k", "v"], takes: [], parse: parseAttentionVarlen },
+  attentionScores: { needs: ["q", "k"], takes: ["bias", "mask"], parse: parseAttentionScores },
+  mergeStates: {
+    needs: ["out", "lse"],
+    takes: [],
+    parse: parseMergeStates,
+    argumentsOf: ({ out, lse }, { parts = 2, ...options }) => [new Array(parsePositive("parts", parts)).fill({ out, lse }), options],
   },
-};
+} as const satisfies Readonly<Record<EngineOp, Operation>>;
 
-/** The matrix of scores. */
-export const SCORES: Operation<ScoresCall> = {
-  workOf: scoresWork,
-  map: mapScoreCall,
-  onGpu: (gpu, call, signal) => gpu.attentionScores(call, signal),
-  onCpu: (cpu, call, signal) => cpu.inTurn(hostScoreCall(call), mapScoreCall, runScoresCall, signal),
-};
+/** Checks the arguments of an operation. */
+export function parseCall(op: EngineOp, ...args: readonly unknown[]): Call {
+  return (OPERATIONS[op].parse as (...args: readonly unknown[]) => Call)(...args);
+}
 
-/** Merging partial results. */
-export const MERGE: Operation<MergeCall> = {
-  workOf: mergeWork,
-  map: mapMergeCall,
-  onGpu: (gpu, call, signal) => gpu.mergeStates(call, signal),
-  onCpu(cpu, call, signal) {
-    // Only what lies in module memory may be what a call before this one writes.
-    if (!usedInPlace(cpu.runtime.memory, call, mapMergeCall).reads) return mergeOnHost(call);
-    return cpu.inTurn(call, mapMergeCall, (_, c) => mergeOnHost(c), signal);
-  },
-};
+/** Finds an operation by name. */
+export function operationOf(op: unknown): Operation {
+  if (typeof op !== "string" || !Object.hasOwn(OPERATIONS, op)) throw new RangeError(`"op" expected the name of an operation, got ${describe(op)}`);
+  return OPERATIONS[op as EngineOp];
+}
+
+function parsePositive(name: string, value: unknown): number {
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 1)
+    throw new RangeError(`"${name}" expected a positive integer, got ${describe(value)}`);
+  return value;
+}

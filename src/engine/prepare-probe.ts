@@ -1,68 +1,45 @@
-import { parseAttention } from "../ops/attention.ts";
 import type { Cpu } from "../backend/wasm/drivers/cpu.ts";
 import type { Gpu } from "../backend/webgpu/recorder/gpu.ts";
+import { elementCount } from "../tensor/shape.ts";
+import { type ResidentTensor, type Tensor, toView } from "../tensor/tensor.ts";
 import type { PreparedTask, ProbeTask } from "./calibrate.ts";
 import type { Device } from "./dispatch.ts";
-import { parseLogSumExp } from "../ops/log-sum-exp.ts";
-import { elementCount } from "../tensor/shape.ts";
-import { parseSoftmax } from "../ops/softmax.ts";
-import type { ResidentTensor } from "../tensor/tensor.ts";
+import { OPERATIONS, parseCall } from "./operations.ts";
 
-/** Sets up a probe of the calibration on this machine: operands are zeros, which take as long as any other numbers. */
+/** Sets up a calibration probe on this machine. Its operands are zeros, which take as long as any other numbers. */
 export async function prepareProbe(cpu: Cpu, gpu: Gpu, device: Device, task: ProbeTask): Promise<PreparedTask> {
-  if ("bytes" in task) return task.kind === "upload" ? prepareUpload(gpu, task.bytes) : prepareDownload(gpu, task.bytes);
-  const resident = task.place === "gpu";
-  const uploaded: ResidentTensor[] = [];
-  const operand = async (shape: readonly number[]): Promise<unknown> => {
-    const zeros = { data: new Float32Array(elementCount(shape)), shape };
-    if (!resident) return zeros;
-    const tensor = await gpu.upload(zeros);
-    uploaded.push(tensor);
-    return tensor;
-  };
-  let call: () => unknown;
-  if (task.kind === "attention") {
-    const { heads, kvHeads = heads, queries, keys, dim, causal = false } = task.sizes;
-    const [q, k, v] = [await operand([heads, queries, dim]), await operand([kvHeads, keys, dim]), await operand([kvHeads, keys, dim])];
-    const on = device === "webgpu" ? gpu : cpu;
-    call = () => on.attention(parseAttention(q, k, v, { causal }));
-  } else {
-    const x = await operand(task.shape);
-    const parse = task.kind === "softmax" ? parseSoftmax : parseLogSumExp;
-    const on = device === "webgpu" ? gpu : cpu;
-    call = () => on.rows(parse(x));
-  }
+  if ("bytes" in task) return prepareTransfer(gpu, task.kind, task.bytes);
+  const { op, shapes, place } = task;
+  const onGpu = place === "gpu";
+  const zeros = OPERATIONS[op].needs.map((name) => zerosOf(shapes[name] ?? []));
+  const operands = onGpu ? await Promise.all(zeros.map((zero) => gpu.upload(toView("x", zero)))) : zeros;
+  const on = device === "webgpu" ? gpu : cpu;
   return {
     async run(calls) {
-      for (let i = 0; i < calls; i++) {
-        const result = await call();
-        if (resident) (result as ResidentTensor).dispose();
-      }
-      if (resident) await gpu.idle();
+      for (let i = 0; i < calls; i++) disposeOf(await on.run(parseCall(op, ...operands)));
+      if (onGpu) await gpu.idle();
     },
-    dispose: () => {
-      for (const tensor of uploaded) tensor.dispose();
-    },
+    dispose: () => operands.forEach(disposeOf),
   };
 }
 
-function prepareUpload(gpu: Gpu, bytes: number): PreparedTask {
-  const data = new Float32Array(bytes / 4);
+function prepareTransfer(gpu: Gpu, kind: "upload" | "download", bytes: number): PreparedTask {
+  const view = toView("x", zerosOf([bytes / 4]));
+  const x = kind === "download" ? gpu.empty(view.shape) : undefined;
   return {
     async run(calls) {
-      for (let i = 0; i < calls; i++) (await gpu.upload(data)).dispose();
-      await gpu.idle();
+      for (let i = 0; i < calls; i++) disposeOf(await (x === undefined ? gpu.upload(view) : gpu.download(x)));
+      if (x === undefined) await gpu.idle();
     },
-    dispose: () => undefined,
+    dispose: () => disposeOf(x),
   };
 }
 
-function prepareDownload(gpu: Gpu, bytes: number): PreparedTask {
-  const x = gpu.empty([bytes / 4]);
-  return {
-    async run(calls) {
-      for (let i = 0; i < calls; i++) await gpu.download(x);
-    },
-    dispose: () => x.dispose(),
-  };
+function zerosOf(shape: readonly number[]): Tensor<"f32"> {
+  return { data: new Float32Array(elementCount(shape)), shape, dtype: "f32" };
+}
+
+/** Frees the GPU memory of a tensor. */
+function disposeOf(tensor: unknown): void {
+  (tensor as Partial<ResidentTensor> | undefined)?.dispose?.();
 }

@@ -1,8 +1,7 @@
-import type { ModuleMemory } from "../backend/wasm/module/memory.ts";
 import { CallOrder } from "../calls/call-order.ts";
+import type { Call } from "../calls/call.ts";
+import type { ArrayHandle, ModuleOwner } from "../tensor/array.ts";
 import type { Device } from "./dispatch.ts";
-import type { MapCall, Replace } from "../calls/map-call.ts";
-import { DeviceArray } from "../tensor/tensor.ts";
 
 /** What a call uses in place, so that its order matters. */
 export interface InPlace {
@@ -14,43 +13,41 @@ export interface InPlace {
 }
 
 /** Finds out what a call uses in place. */
-export function usedInPlace<C>(memory: ModuleMemory, call: C, map: MapCall<C>): InPlace {
+export function usedInPlace(memory: ModuleOwner, { operands, results }: Call): InPlace {
   const used = { reads: false, writes: false, buffers: false };
-  const look =
-    (how: "reads" | "writes"): Replace =>
-    (tensor) => {
-      if (tensor.data instanceof DeviceArray) used.buffers = true;
-      else if (memory.addressOf(tensor.data) >= 0) used[how] = true;
-      return tensor;
-    };
-  map(call, look("reads"), look("writes"));
+  const look = (how: "reads" | "writes", data: ArrayHandle | undefined): void => {
+    if (data?.owner === memory) used[how] = true;
+    if (data?.place === "gpu") used.buffers = true;
+  };
+  for (const name in operands) look("reads", operands[name]?.data);
+  for (const name in results) look("writes", results[name]?.out?.data);
   return used;
 }
 
-/** A call's place in the order. */
-export interface Place {
-  /** Resolves when the call may begin; undefined: it may at once. */
-  readonly turn: Promise<unknown> | undefined;
-  /** The call is in the order of its own side, or given up. */
+/** A call's turn. */
+export interface Turn {
+  /** Resolves when the call may begin; `undefined` if it may begin at once. */
+  readonly ready: Promise<unknown> | undefined;
+  /** To be called when the call has entered the order of its own side, or was given up. */
   begun(): void;
-  /** The call has settled. */
+  /** To be called when the call has settled. */
   ended(): void;
 }
 
 /**
- * Keeps calls on the CPU and on the GPU in the order they were made where they use the same memory in place. Each side keeps its own
- * calls in order: the CPU by its queue, the GPU by its submissions. But the GPU reads module memory when a call begins, and writes it
- * when the call settles. So a call over module memory waits for those on the other side, and on the GPU for what the GPU has still to
- * write; and no call that uses anything in place overtakes one on its side that waits.
+ * Keeps CPU and GPU calls in the order they were made if they use the same memory in place. Each side keeps its own calls in order: the CPU
+ * by its queue, the GPU by its submissions. But the GPU reads module memory when a call begins, and writes it when the call settles. So a
+ * call that uses module memory waits for such calls on the other side, and on the GPU also for pending GPU writes. No call that uses
+ * anything in place overtakes a waiting call on its side.
  */
 export class SideOrder {
-  /** Calls over module memory that have still to read or write it. */
+  /** Calls that have yet to read or write module memory. */
   readonly #open = { wasm: new CallOrder(), webgpu: new CallOrder() };
   /** Calls that have not begun. */
   readonly #waiting = { wasm: new CallOrder(), webgpu: new CallOrder() };
 
-  /** Takes the next place on a side; undefined for calls that neither wait nor are waited for. */
-  enter(side: Device, { reads, writes, buffers }: InPlace): Place | undefined {
+  /** Takes the next turn on a side; `undefined` for calls that neither wait nor make others wait. */
+  enter(side: Device, { reads, writes, buffers }: InPlace): Turn | undefined {
     const onGpu = side === "webgpu";
     const module = reads || writes;
     const [open, others, waiting] = [this.#open[side], this.#open[onGpu ? "wasm" : "webgpu"], this.#waiting[side]];
@@ -62,7 +59,7 @@ export class SideOrder {
     const waits = before.length === 0 ? undefined : waiting.enter();
     const opened = module ? open.enter() : undefined;
     return {
-      turn: waits && Promise.all(before),
+      ready: waits && Promise.all(before),
       begun: () => {
         waits?.leave();
         if (onGpu && !writes) opened?.leave();

@@ -1,43 +1,43 @@
+import type { DType } from "../tensor/array.ts";
 import type { AbortSignalLike } from "../errors/signal.ts";
 import type { Variant } from "../backend/wasm/module/features.ts";
 import type { Calibration } from "./calibration.ts";
 import type { Decision, Device } from "./dispatch.ts";
 import type { GPUDeviceLike, GPULike, GpuInfo } from "../tensor/gpu-types.ts";
-import type { DType, DTypeOf, GpuTensor, ResidentTensor, Tensor, TensorLike } from "../tensor/tensor.ts";
+import type { DTypeOf, GpuTensor, ResidentTensor, Tensor, TensorLike } from "../tensor/tensor.ts";
 import type { Work } from "../calls/work.ts";
 
 /** Options of {@link createEngine}. */
 export interface EngineOptions {
   /**
-   * Where calls run: on the CPU, on a GPU (all that a GPU can: f64 stays on the CPU), or, by default, each where it is estimated to
-   * end sooner.
+   * Where calls run: on the CPU, on a GPU (all that a GPU can compute; f64 stays on the CPU), or, by default, each where it is estimated to
+   * finish sooner.
    */
   readonly device?: "auto" | "wasm" | "webgpu";
-  /** Threads of the CPU, the calling one included; "auto" (default) is one per processor, and at most 16. */
+  /** CPU threads, including the calling one. "auto" (default) means one per processor, at most 16. */
   readonly threads?: "auto" | number;
   /**
-   * A GPU (`navigator.gpu`, or that of the npm package `webgpu`) or a device of the caller's, which is never destroyed. A device has to
-   * have been requested with what it is to be used for; defaults work, with less. Kernels make use of the features `subgroups` and
-   * `shader-f16`, and of as much as the adapter has of the limits `maxStorageBufferBindingSize`, `maxBufferSize` (large tensors),
-   * `maxComputeWorkgroupStorageSize`, `maxComputeInvocationsPerWorkgroup`, `maxComputeWorkgroupSizeX` and
-   * `maxStorageBuffersPerShaderStage` (large tiles). In Node keep the GPU that a device came from as long as the engine lives: Dawn
-   * crashes when it is collected.
+   * A GPU (`navigator.gpu`, or one from the npm package `webgpu`) or your own device, which is never destroyed. Request your device with
+   * everything it should use; the defaults work, but do less. Kernels use the features `subgroups` and `shader-f16`, and as much as the
+   * adapter has of the limits `maxStorageBufferBindingSize`, `maxBufferSize` (large tensors), `maxComputeWorkgroupStorageSize`,
+   * `maxComputeInvocationsPerWorkgroup`, `maxComputeWorkgroupSizeX` and `maxStorageBuffersPerShaderStage` (large tiles). In Node, keep the
+   * GPU that a device came from for as long as the engine lives: Dawn crashes when it is garbage-collected.
    */
   readonly gpu?: GPULike | GPUDeviceLike;
-  /** Which of the two binaries. When absent, what `module` is or the environment variable ONEPASS_WASM says, else the faster that runs here. */
+  /** Which of the two binaries to use. Default: that of `module` or of the environment variable ONEPASS_WASM, else the faster one that runs here. */
   readonly variant?: Variant;
-  /** What `engine.calibration` was on this machine with as many threads: spares a fifth of a second of measuring. */
+  /** The `engine.calibration` of an earlier engine on this machine with the same number of threads. Saves a fifth of a second of measuring. */
   readonly calibration?: Calibration;
   /**
-   * What the memory that the CPU's threads share, and that `empty` gives out, may grow to, in bytes; at least 2 MiB. Default 1 GiB, of
-   * which the address space is reserved; on one thread as far as it goes (4 GiB). With threads, calls on one of them have scratch besides.
+   * Limit in bytes for the memory that the CPU threads share and that `empty` allocates from; at least 2 MiB. The default is 1 GiB of
+   * reserved address space, or up to 4 GiB on one thread. With threads, calls that run on a single one use scratch memory besides this.
    */
   readonly maxMemoryBytes?: number;
-  /** Where "onepass/worker" is served, for pages whose policy forbids workers from blobs. */
+  /** URL of "onepass/worker", for pages whose policy forbids workers from blobs. */
   readonly workerUrl?: string | URLLike;
   /**
-   * A compiled module (`WebAssembly.Module`) of "onepass/wasm/….wasm", for pages whose policy forbids compiling here. Threads need one of
-   * the "-shared.wasm" files, one thread one of the others.
+   * A compiled module (`WebAssembly.Module`) of "onepass/wasm/….wasm", for pages whose policy forbids compiling here. Several threads need
+   * one of the "-shared.wasm" files, a single thread one of the others.
    */
   readonly module?: object;
 }
@@ -48,25 +48,25 @@ export interface URLLike {
   readonly href: string;
 }
 
-/** What an engine's methods take: a tensor of the caller's memory, or one in a GPU buffer. */
+/** What engine methods take: a tensor in the caller's memory or in a GPU buffer. */
 export type EngineInput = TensorLike | GpuTensor;
 
-/** Options of a plain function as an engine's method takes them: tensors may be on the GPU, and a signal may cancel the call. */
+/** A plain function's options as engine methods take them: tensors may be on the GPU, and a signal can cancel the call. */
 export type OnEngine<O> = { readonly [K in keyof O]: K extends "out" | "bias" | "mask" ? O[K] | GpuTensor : O[K] } & {
   /** Cancels the call between submissions or chunks; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignalLike;
 };
 
-/** Options of a plain function as a recording takes them: tensors may be on the GPU, and `out` has to be. */
+/** A plain function's options as recordings take them: tensors may be on the GPU, and `out` must be. */
 export type OnGpu<O> = { readonly [K in keyof O]: K extends "out" ? GpuTensor<"f32"> : K extends "bias" | "mask" ? O[K] | GpuTensor : O[K] };
 
-/** The options of a call, from whose own type `P` its result follows. A name that is none of `Known`'s does not compile. */
+/** The options of a call. Their own type `P` decides the type of the result. A name that is not in `Known` does not compile. */
 export type Exactly<Known, P> = P & Readonly<Record<Exclude<keyof P, keyof Known>, never>>;
 
-/** The type of an option of a call, undefined where it is left out. */
+/** The type of an option of a call; `undefined` if it is left out. */
 export type OptionOf<P, K> = K extends keyof P ? P[K] : undefined;
 
-/** Where a result is: in `out` (of type `O`) when that is given, else on the GPU when the first argument is, else in a new array. */
+/** Where a result is: in `out` (of type `O`) if given, else on the GPU if the first argument is, else in a new array. */
 export type EngineResult<T, O = undefined, D extends "f32" | "f64" = DTypeOf<T>> = O extends undefined
   ? T extends GpuTensor
     ? ResidentTensor<"f32">
@@ -75,11 +75,11 @@ export type EngineResult<T, O = undefined, D extends "f32" | "f64" = DTypeOf<T>>
     ? O
     : Tensor<D>;
 
-/** What attention gives for queries `Q` and options `P`: the output, and with `returnLse: true` the log-sum-exp of every row. */
+/** What attention returns for queries `Q` and options `P`: the output, and with `returnLse: true` also the log-sum-exp of every row. */
 export type EngineAttention<Q, P = object> =
   OptionOf<P, "returnLse"> extends infer L ? (L extends true ? EngineWithLse<Q, OptionOf<P, "out">> : EngineResult<Q, OptionOf<P, "out">, "f32">) : never;
 
-/** What attention gives with `returnLse: true`, and what merging such results gives. */
+/** What attention returns with `returnLse: true`, and what merging such results returns. */
 export interface EngineWithLse<Q, O = undefined> {
   /** The output. */
   readonly out: EngineResult<Q, O, "f32">;
@@ -87,14 +87,14 @@ export interface EngineWithLse<Q, O = undefined> {
   readonly lse: EngineResult<Q, undefined, "f32">;
 }
 
-/** A result of a recording: `out` (of type `O`) when that is given, else a new tensor on the GPU. */
+/** A result of a recording: `out` (of type `O`) if given, else a new tensor on the GPU. */
 export type RecordedResult<O = undefined> = O extends undefined ? ResidentTensor<"f32"> : O;
 
-/** The same as {@link EngineAttention}, of a recording. */
+/** The same as {@link EngineAttention}, for a recording. */
 export type RecordedAttention<P = object> =
   OptionOf<P, "returnLse"> extends infer L ? (L extends true ? RecordedWithLse<OptionOf<P, "out">> : RecordedResult<OptionOf<P, "out">>) : never;
 
-/** The same as {@link EngineWithLse}, of a recording. */
+/** The same as {@link EngineWithLse}, for a recording. */
 export interface RecordedWithLse<O = undefined> {
   /** The output. */
   readonly out: RecordedResult<O>;
@@ -110,26 +110,26 @@ export interface ByteTensor {
   readonly shape: readonly number[];
 }
 
-/** The dtype that a tensor has on the GPU. */
+/** The dtype of an uploaded tensor. */
 export type UploadedType<X> = X extends Float32Array | Pick<Tensor<"f32">, "data"> ? "f32" : X extends Uint8Array | Pick<ByteTensor, "data"> ? "u8" : DType;
 
-/** What is downloaded of a tensor of dtype `D`. */
+/** What downloading a tensor of dtype `D` returns. */
 export type Downloaded<D extends DType> = D extends "u8" ? ByteTensor : Tensor<D>;
 
-/** What an engine runs on, and why not on more. */
+/** What an engine runs on, and why anything is off. */
 export interface EngineInfo {
   /** What the engine was created with. */
   readonly device: "auto" | Device;
-  /** The CPU: there always is one. */
+  /** The CPU, which is always there. */
   readonly wasm: {
     /** The binary in use. */
     readonly variant: Variant;
-    /** Threads that compute, the calling one included where it does. */
+    /** Threads that compute, including the calling one if it does. */
     readonly threads: number;
-    /** Memory of the kernels, in bytes: it grows, and does not shrink. */
+    /** Memory of the kernels, in bytes. It grows but never shrinks. */
     readonly memoryBytes: number;
   };
-  /** Absent when there is no GPU. */
+  /** `undefined` without a GPU. */
   readonly webgpu: GpuInfo | undefined;
   /** Why something is off: no GPU, fewer threads than asked for, a feature that the adapter lacks. */
   readonly off: readonly string[];
@@ -137,16 +137,16 @@ export interface EngineInfo {
 
 /** Why a call runs where it does. */
 export interface Explanation extends Decision {
-  /** Which kernel takes it: a row's bits depend on nothing else. */
+  /** The kernel that computes it. Nothing else affects the bits of a row. */
   readonly kernel: Work["kernel"];
 }
 
-/** Operations that `explain` knows, by the plain functions' names. */
+/** An engine's operations, by the plain functions' names. */
 export type EngineOp = "softmax" | "logSoftmax" | "logSumExp" | "attention" | "attentionVarlen" | "attentionScores" | "mergeStates";
 
 /** The shapes of an operation's tensors. */
 export interface ExplainShapes {
-  /** Of row operations. */
+  /** Input of row operations. */
   readonly x?: readonly number[];
   /** Queries of attention and its scores. */
   readonly q?: readonly number[];
@@ -154,20 +154,20 @@ export interface ExplainShapes {
   readonly k?: readonly number[];
   /** Values. */
   readonly v?: readonly number[];
-  /** Where it may be given. */
+  /** If the operation takes one and the call has it. */
   readonly bias?: readonly number[];
-  /** Where it may be given. */
+  /** If the operation takes one and the call has it. */
   readonly mask?: readonly number[];
-  /** Each of the outputs that are merged. */
+  /** Each of the outputs to merge. */
   readonly out?: readonly number[];
-  /** Each of their log-sum-exps. */
+  /** Each of the log-sum-exps to merge. */
   readonly lse?: readonly number[];
 }
 
-/** Options of {@link Engine.explain}: those of the operation, and what there is no data to tell. */
+/** Options of {@link Engine.explain}: those of the operation, plus what a real call reads off its data. */
 export type ExplainOptions = Record<string, unknown> & {
-  /** Where the operands are. Default "host". */
-  readonly place?: "host" | "gpu";
+  /** Where the operands are: in the caller's arrays (default), in memory that the CPU computes in (`empty`), or on the GPU. */
+  readonly place?: "host" | "module" | "gpu";
   /** Default "f32". */
   readonly dtype?: "f32" | "f64" | "f16";
   /** How many states are merged. Default 2. */

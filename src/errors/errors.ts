@@ -1,28 +1,28 @@
-/** Thrown when a combination of inputs is valid but not computed here: a dtype, an engine without SIMD. */
+/** Thrown when inputs are valid but cannot be computed here: a dtype, an engine without SIMD. */
 export class UnsupportedError extends Error {
-  /** Tells this error where `instanceof` cannot, as with two copies of the package. */
+  /** Identifies this error where `instanceof` cannot, as with two copies of the package. */
   override readonly name = "UnsupportedError";
 }
 
 /** Thrown when something is used after its `dispose()`. */
 export class DisposedError extends Error {
-  /** Tells this error where `instanceof` cannot, as with two copies of the package. */
+  /** Identifies this error where `instanceof` cannot, as with two copies of the package. */
   override readonly name = "DisposedError";
 }
 
 /** Thrown when the machine fails a valid call: no memory left, a device lost. */
 export class BackendError extends Error {
-  /** Tells this error where `instanceof` cannot, as with two copies of the package. */
+  /** Identifies this error where `instanceof` cannot, as with two copies of the package. */
   override readonly name = "BackendError";
 }
 
 /**
- * A `BackendError` of a GPU that cannot take a call for its size. Thrown when the call is made, before anything is submitted, so that
- * the CPU can take it. @internal
+ * A `BackendError` for a call that is too large for the GPU. Thrown when the call is made, before anything is submitted, so that the CPU
+ * can take it. @internal
  */
 export class TooLargeError extends BackendError {}
 
-/** What was thrown, in words. */
+/** The message of anything that was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
@@ -32,7 +32,7 @@ const MOST_ELEMENTS = 8;
 const MOST_LEVELS = 2;
 const MOST_CHARACTERS = 60;
 
-/** A value as it should appear in a message: the beginning of what is long. */
+/** A value as shown in a message, cut short if it is long. */
 export function describe(value: unknown, levels = MOST_LEVELS): string {
   if (value === null || value === undefined) return String(value);
   if (Array.isArray(value)) {

@@ -1,12 +1,12 @@
 import { describe } from "./errors.ts";
 
-/** An object that is no array. */
+/** Checks that a value is an object and not an array. */
 export function parseObject(name: string, value: unknown): Readonly<Record<string, unknown>> {
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw new TypeError(`"${name}" expected an object, got ${describe(value)}`);
   return value as Readonly<Record<string, unknown>>;
 }
 
-/** Rejects anything but an object with known keys, so that a misspelt option is an error and not silence. */
+/** Rejects anything but an object with known keys, so that a misspelt option is an error instead of being ignored. */
 export function checkOptions(value: unknown, known: ReadonlySet<string>): void {
   if (value === undefined) return;
   for (const key in parseObject("options", value)) {
@@ -14,7 +14,7 @@ export function checkOptions(value: unknown, known: ReadonlySet<string>): void {
   }
 }
 
-/** A number that is finite in the dtype that computes with it, or `fallback` when absent. */
+/** A number that is finite in the dtype it is computed in, or `fallback` if undefined. */
 export function parseFinite(name: string, value: unknown, fallback: number, dtype: "f32" | "f64" = "f32"): number {
   if (value === undefined) return fallback;
   if (typeof value !== "number") throw new TypeError(`"${name}" expected a number, got ${describe(value)}`);
@@ -24,14 +24,14 @@ export function parseFinite(name: string, value: unknown, fallback: number, dtyp
   return value;
 }
 
-/** A boolean, or false when absent. */
+/** A boolean, or false if undefined. */
 export function parseFlag(name: string, value: unknown): boolean {
   if (value === undefined) return false;
   if (typeof value !== "boolean") throw new TypeError(`"${name}" expected true or false, got ${describe(value)}`);
   return value;
 }
 
-/** One of a few words, or the first when absent. */
+/** One of a few words, or the first if undefined. */
 export function parseChoice<T extends string>(name: string, value: unknown, choices: readonly [T, ...T[]]): T {
   if (value === undefined) return choices[0];
   const found = choices.find((choice) => choice === value);

@@ -4,15 +4,15 @@ import { describe } from "./errors.ts";
 export interface AbortSignalLike {
   /** Whether it has been aborted. */
   readonly aborted: boolean;
-  /** What calls reject with then. */
+  /** What calls reject with once it is aborted. */
   readonly reason: unknown;
-  /** Says when it is aborted. */
+  /** Adds a listener for the abort. */
   addEventListener(type: "abort", listener: () => void): void;
-  /** Says it no longer. */
+  /** Removes a listener. */
   removeEventListener(type: "abort", listener: () => void): void;
 }
 
-/** An engine's options in two: the signal, and the rest, which the plain function checks. */
+/** Splits an engine's options into the signal and the rest, which the plain function checks. */
 export function takeSignal(options: unknown): { readonly signal: AbortSignalLike | undefined; readonly rest: never } {
   if (typeof options !== "object" || options === null || !("signal" in options)) return { signal: undefined, rest: options as never };
   const rest: Record<string, unknown> = {};

@@ -1,8 +1,8 @@
 import { describe } from "../errors/errors.ts";
 
 /**
- * The standard ALiBi slopes (Press, Smith and Lewis, arXiv:2108.12409): 2^(−maxBias·1/n), 2^(−maxBias·2/n), … for n heads. For
- * a head count that is not a power of two: those of the next smaller power, then every other one of the next larger.
+ * The standard ALiBi slopes (Press, Smith and Lewis, arXiv:2108.12409): 2^(−maxBias·1/n), 2^(−maxBias·2/n), … for n heads. If n
+ * is not a power of two: the slopes of the next smaller power, then every other slope of the next larger one.
  *
  * @param heads - number of query heads
  * @param maxBias - the exponent of the last slope; 8 in the paper

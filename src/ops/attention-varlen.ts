@@ -1,47 +1,39 @@
-import type { AttentionOptions, AttentionResultWithLse } from "./attention.ts";
-import {
-  checkDim,
-  checkHeads,
-  parseCausal,
-  parseHeads,
-  parseIntegers,
-  parseModifiers,
-  parsePerBatch,
-  parseTarget,
-  sameType,
-} from "../calls/attention-arguments.ts";
-import { type AttentionCall, headView } from "../calls/attention-call.ts";
-import { runAttentionCall } from "../backend/wasm/plans/attention.ts";
-import { type Runtime, defaultRuntime } from "../backend/wasm/module/runtime.ts";
+import { compute } from "../backend/wasm/drivers/compute.ts";
+import { defaultRuntime } from "../backend/wasm/module/runtime.ts";
+import { planAttention } from "../backend/wasm/plans/attention.ts";
+import { parseOutput } from "../calls/arguments.ts";
+import { checkDim, checkHeads, checkSameType, parseCausal, parseHeads, parseIntegers, parseModifiers, parsePerBatch } from "../calls/attention-arguments.ts";
+import { type AttentionCall, headOperand } from "../calls/attention-call.ts";
 import { describe } from "../errors/errors.ts";
 import { checkOptions, parseFlag } from "../errors/options.ts";
 import type { Tensor, TensorLike } from "../tensor/tensor.ts";
+import type { AttentionOptions, AttentionResultWithLse } from "./attention.ts";
 
-/** Options of {@link attentionVarlen}: those of `attention` that do not speak of a padded batch. */
+/** Options of {@link attentionVarlen}: the options of `attention` that do not concern padding. */
 export interface AttentionVarlenOptions extends Pick<
   AttentionOptions,
   "scale" | "causal" | "windowSize" | "softcap" | "alibiSlopes" | "sinks" | "queryOffset" | "out" | "returnLse"
 > {
-  /** Where each sequence's queries start, and the total: batch + 1 integers from 0 to q's first dimension. */
+  /** Where each sequence's queries start, then the total: batch + 1 integers from 0 to q's first dimension. */
   readonly cuSeqlensQ: Int32Array | readonly number[];
-  /** The same for keys and values; `cuSeqlensQ` when absent. */
+  /** The same for keys and values. Default `cuSeqlensQ`. */
   readonly cuSeqlensK?: Int32Array | readonly number[];
 }
 
 const KNOWN = new Set(["scale", "causal", "windowSize", "softcap", "alibiSlopes", "sinks", "queryOffset", "out", "returnLse", "cuSeqlensQ", "cuSeqlensK"]);
 
 /**
- * Attention over a ragged batch: sequences of different lengths, packed one after the other without padding. Each attends to
- * its own keys only.
+ * Attention over a ragged batch: sequences of different lengths, packed back to back without padding. Each sequence attends only to
+ * its own keys.
  *
  * @param q - queries [total, Hq, E], f32
  * @param k - keys [totalK, Hkv, E]
  * @param v - values [totalK, Hkv, Ev]
  * @param options - see {@link AttentionVarlenOptions}; positions and offsets count within a sequence
  * @returns [total, Hq, Ev]; with `returnLse` also the log-sum-exp [Hq, total]
- * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit, UnsupportedError for what the CPU
- *   does not compute (f16 and bf16, head dimensions beyond 1024), DisposedError for a tensor after its `dispose()`, BackendError if
- *   memory is exhausted; nothing is written then
+ * @throws TypeError if an argument has the wrong type, RangeError if a value or shape does not fit, UnsupportedError for f16, bf16 and
+ *   head dimensions above 1024, DisposedError if a tensor has been disposed, BackendError if memory runs out. On error nothing is
+ *   written
  *
  * @example
  * ```ts
@@ -58,18 +50,7 @@ export function attentionVarlen(
 export function attentionVarlen(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionVarlenOptions & { readonly returnLse?: false }): Tensor<"f32">;
 export function attentionVarlen(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionVarlenOptions): Tensor<"f32"> | AttentionResultWithLse;
 export function attentionVarlen(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionVarlenOptions): Tensor<"f32"> | AttentionResultWithLse {
-  return attentionVarlenOn(defaultRuntime(), q, k, v, options);
-}
-
-/** Ragged attention on a given instance of the kernels. @internal */
-export function attentionVarlenOn(
-  runtime: Runtime,
-  q: TensorLike,
-  k: TensorLike,
-  v: TensorLike,
-  options: AttentionVarlenOptions,
-): Tensor<"f32"> | AttentionResultWithLse {
-  return runAttentionCall(runtime, parseAttentionVarlen(q, k, v, options));
+  return compute(defaultRuntime(), planAttention, parseAttentionVarlen(q, k, v, options));
 }
 
 /** Checks the arguments of ragged attention. @internal */
@@ -95,9 +76,10 @@ export function parseAttentionVarlen(queries: unknown, keys: unknown, values: un
   checkHeads(heads, kvHeads);
   checkDim("q", dim);
   checkDim("v", valueDim);
+  checkSameType(q, k, v);
   const returnLse = parseFlag("returnLse", options.returnLse);
   const causal = parseCausal(options.causal);
-  // Without cuSeqlensK the keys are cut like the queries, and must be as many.
+  // Without cuSeqlensK the keys are split like the queries, so there must be as many.
   const startsQ = parseStarts("cuSeqlensQ", options.cuSeqlensQ, total);
   const startsK =
     options.cuSeqlensK === undefined ? parseStarts("cuSeqlensQ", options.cuSeqlensQ, totalK) : parseStarts("cuSeqlensK", options.cuSeqlensK, totalK);
@@ -105,16 +87,18 @@ export function parseAttentionVarlen(queries: unknown, keys: unknown, values: un
   const batch = startsQ.length - 1;
   const offsets = parsePerBatch("queryOffset", options.queryOffset, batch, "sequence");
 
-  const call = {
+  const operands = { q: headOperand(q, "blhd"), k: headOperand(k, "blhd"), v: headOperand(v, "blhd"), bias: undefined, mask: undefined };
+  const shape = [total, heads, valueDim];
+  const out = parseOutput(options.out, shape, "f32", undefined, operands);
+  return {
     ...parseModifiers(options, heads, dim, causal !== "none"),
+    kind: "attention",
+    op: "attention",
     heads,
     kvHeads,
     dim,
     valueDim,
-    dtype: sameType(q, k, v),
-    q: headView(q, "blhd"),
-    k: headView(k, "blhd"),
-    v: headView(v, "blhd"),
+    operands,
     sequences: Array.from({ length: batch }, (_, b) => {
       const [queryStart = 0, queryEnd = 0] = startsQ.slice(b, b + 2);
       const [keyStart = 0, keyEnd = 0] = startsK.slice(b, b + 2);
@@ -122,12 +106,11 @@ export function parseAttentionVarlen(queries: unknown, keys: unknown, values: un
       const offset = offsets?.[b] ?? (causal === "upper-left" ? 0 : keyLength - rows);
       return { batch: 0, queryStart, keyStart, rows, queryLength: rows, keyLength, offset };
     }),
-    bias: undefined,
-    mask: undefined,
     blockMask: undefined,
+    layout: "blhd",
+    lseStrides: { batch: 0, head: total, row: 1 },
+    results: { out: { shape, dtype: "f32", out }, lse: returnLse ? { shape: [heads, total], dtype: "f32", out: undefined } : undefined },
   };
-  const lse = returnLse ? { shape: [heads, total], batch: 0, head: total, row: 1 } : undefined;
-  return { ...call, result: parseTarget(options.out, [total, heads, valueDim], call, "blhd", lse) };
 }
 
 function parseStarts(name: string, value: unknown, total: number): readonly number[] {

@@ -5,10 +5,10 @@ import { checkOptions } from "../errors/options.ts";
 const KNOWN = new Set(["queryLength", "keyLength", "batch", "heads"]);
 
 /**
- * Evaluates a predicate once for every query and key, and keeps the result by tiles, for the `blockMask` option of `attention`.
+ * Calls a predicate once for every query and key and stores the result in tiles, for the `blockMask` option of `attention`.
  *
  * @param maskMod - whether query index `q` may attend to key index `k`
- * @param options - lengths, and batch and heads when the mask differs between them
+ * @param options - lengths, plus batch and heads if the mask differs between them
  * @throws TypeError if `maskMod` is not a function, RangeError if a size is not a non-negative integer
  *
  * @example

@@ -5,11 +5,11 @@ import { checkOptions, parseChoice } from "../errors/options.ts";
 import { elementCount, parseShape } from "../tensor/shape.ts";
 import type { DTypeData, Tensor } from "../tensor/tensor.ts";
 
-/** A tensor in module memory: kernels use it in place. */
+/** A tensor in module memory, which kernels use in place. */
 export interface ModuleTensor<D extends "f32" | "f64" = "f32" | "f64"> extends Tensor<D> {
-  /** A fresh view of the numbers at each access; a view kept from before may be detached when memory has grown. */
+  /** A fresh view of the numbers on each access. A view taken earlier may have been detached by memory growth. */
   readonly data: DTypeData[D];
-  /** Gives the memory back. Using the tensor afterwards throws DisposedError; disposing again does nothing. */
+  /** Frees the memory. Using the tensor afterwards throws DisposedError; disposing again does nothing. */
   dispose(): void;
   /** The same as {@link ModuleTensor.dispose}, for `using`. */
   [Symbol.dispose](): void;
@@ -18,12 +18,12 @@ export interface ModuleTensor<D extends "f32" | "f64" = "f32" | "f64"> extends T
 const EMPTY_OPTIONS = new Set(["dtype"]);
 
 /**
- * Makes an uninitialised tensor in module memory, where kernels work without copying in or out: for inputs that are filled
- * and outputs that are read many times. It occupies memory until `dispose()`.
+ * Creates an uninitialised tensor in module memory, where kernels work without copying in or out. Use it for inputs that you fill
+ * and outputs that you read many times. It holds memory until `dispose()`.
  *
  * @param shape - the size of each dimension
  * @param options - `dtype`: "f32" (default) or "f64"
- * @throws RangeError if the shape is not one, BackendError if memory is exhausted
+ * @throws RangeError if the shape is invalid, BackendError if memory runs out
  *
  * @example
  * ```ts
@@ -37,7 +37,7 @@ export function empty<D extends "f32" | "f64" = "f32">(shape: readonly number[],
   return emptyOn(defaultRuntime(), shape, options);
 }
 
-/** An uninitialised tensor in the memory of a given instance of the kernels. @internal */
+/** Creates an uninitialised tensor in the memory of a given runtime. @internal */
 export function emptyOn<D extends "f32" | "f64" = "f32">(runtime: Runtime, shape: readonly number[], options: { readonly dtype?: D } = {}): ModuleTensor<D> {
   checkOptions(options, EMPTY_OPTIONS);
   const dtype = parseChoice<"f32" | "f64">("dtype", options.dtype, ["f32", "f64"]);
@@ -49,7 +49,7 @@ class EmptyTensor implements ModuleTensor {
   readonly dtype: "f32" | "f64";
   readonly #runtime: Runtime;
   readonly #count: number;
-  /** 0 after dispose: page 0 is never handed out. */
+  /** 0 after dispose, since page 0 is never handed out. */
   #address: number;
 
   constructor(runtime: Runtime, shape: readonly number[], dtype: "f32" | "f64") {

@@ -1,25 +1,25 @@
-import { runRowCall } from "../backend/wasm/plans/row-calls.ts";
-import { type Runtime, defaultRuntime } from "../backend/wasm/module/runtime.ts";
-import { checkOptions } from "../errors/options.ts";
+import { compute } from "../backend/wasm/drivers/compute.ts";
+import { defaultRuntime } from "../backend/wasm/module/runtime.ts";
+import { planRows } from "../backend/wasm/plans/rows.ts";
 import type { RowCall } from "../calls/row-call.ts";
-import { type SoftmaxOptions, parseSoftmax } from "./softmax.ts";
+import { checkOptions } from "../errors/options.ts";
 import type { DTypeOf, Tensor, TensorLike } from "../tensor/tensor.ts";
+import { type SoftmaxOptions, parseSoftmax } from "./softmax.ts";
 
-/** Options of {@link logSoftmax}, with the meaning they have for `softmax`. */
+/** Options of {@link logSoftmax}. They mean the same as for `softmax`. */
 export type LogSoftmaxOptions = Omit<SoftmaxOptions, "algorithm">;
 
 const KNOWN = new Set(["axis", "scale", "bias", "mask", "safe", "out"]);
 
 /**
- * Log-softmax along one axis, as (x − max) − log Σ exp(x − max): the logarithm of a probability that may itself be too small
+ * Log-softmax along one axis, as (x − max) − log Σ exp(x − max). This gives the logarithm even of a probability that is too small
  * for a float.
  *
  * @param x - any shape up to eight dimensions, f32 or f64
- * @param options - as for `softmax`; with `safe`, a row without any finite element gives −inf, not NaN
- * @returns a tensor of the input's shape and dtype; over `out` when given
- * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit, UnsupportedError for what the CPU
- *   does not compute (f16 and bf16), DisposedError for a tensor after its `dispose()`, BackendError if memory is exhausted; nothing is
- *   written then
+ * @param options - as for `softmax`; with `safe`, a row without finite elements gives −inf, not NaN
+ * @returns a tensor of the input's shape and dtype; stored in `out` if given
+ * @throws TypeError if an argument has the wrong type, RangeError if a value or shape does not fit, UnsupportedError for f16 and bf16,
+ *   DisposedError if a tensor has been disposed, BackendError if memory runs out. On error nothing is written
  *
  * @example
  * ```ts
@@ -27,12 +27,7 @@ const KNOWN = new Set(["axis", "scale", "bias", "mask", "safe", "out"]);
  * ```
  */
 export function logSoftmax<T extends TensorLike>(x: T, options?: LogSoftmaxOptions): Tensor<DTypeOf<T>> {
-  return logSoftmaxOn(defaultRuntime(), x, options) as Tensor<DTypeOf<T>>;
-}
-
-/** Log-softmax on a given instance of the kernels. @internal */
-export function logSoftmaxOn(runtime: Runtime, x: TensorLike, options?: LogSoftmaxOptions): Tensor<"f32" | "f64"> {
-  return runRowCall(runtime, parseLogSoftmax(x, options));
+  return compute(defaultRuntime(), planRows, parseLogSoftmax(x, options)) as Tensor<DTypeOf<T>>;
 }
 
 /** Checks the arguments of logSoftmax. @internal */

@@ -1,18 +1,19 @@
-import { runRowCall } from "../backend/wasm/plans/row-calls.ts";
-import { type Runtime, defaultRuntime } from "../backend/wasm/module/runtime.ts";
-import { describe } from "../errors/errors.ts";
-import { checkOptions, parseFlag } from "../errors/options.ts";
+import { compute } from "../backend/wasm/drivers/compute.ts";
+import { defaultRuntime } from "../backend/wasm/module/runtime.ts";
+import { planRows } from "../backend/wasm/plans/rows.ts";
 import { computedType, parseInput, parseOutput, parseRowModifiers } from "../calls/arguments.ts";
 import type { RowCall } from "../calls/row-call.ts";
+import { describe } from "../errors/errors.ts";
+import { checkOptions, parseFlag } from "../errors/options.ts";
 import { parseAxis } from "../tensor/shape.ts";
-import type { SoftmaxOptions } from "./softmax.ts";
 import type { DTypeOf, Tensor, TensorLike } from "../tensor/tensor.ts";
+import type { SoftmaxOptions } from "./softmax.ts";
 
 /** Options of {@link logSumExp}. */
 export interface LogSumExpOptions extends Omit<SoftmaxOptions, "axis" | "algorithm" | "safe"> {
-  /** The dimension, or dimensions, to reduce; `[]` reduces none. Default −1. */
+  /** The dimension or dimensions to reduce; `[]` reduces none. Default −1. */
   readonly axis?: number | readonly number[];
-  /** Keeps reduced dimensions with size 1. Default false. */
+  /** Keeps reduced dimensions, with size 1. Default false. */
   readonly keepDims?: boolean;
 }
 
@@ -23,11 +24,10 @@ const KNOWN = new Set(["axis", "keepDims", "scale", "bias", "mask", "out"]);
  *
  * @param x - any shape up to eight dimensions, f32 or f64
  * @param options - see {@link LogSumExpOptions}
- * @returns a tensor of the input's dtype without the reduced dimensions (with `keepDims`: size 1); over `out` when given. Rows that
- *   are empty or −inf throughout give −inf, rows with +inf give +inf, rows with NaN give NaN
- * @throws TypeError if an argument is of the wrong kind, RangeError if a value or shape does not fit, UnsupportedError for what the CPU
- *   does not compute (f16 and bf16), DisposedError for a tensor after its `dispose()`, BackendError if memory is exhausted; nothing is
- *   written then
+ * @returns a tensor of the input's dtype without the reduced dimensions (size 1 with `keepDims`); stored in `out` if given. A row that
+ *   is empty or all −inf gives −inf, a row with +inf gives +inf, a row with NaN gives NaN
+ * @throws TypeError if an argument has the wrong type, RangeError if a value or shape does not fit, UnsupportedError for f16 and bf16,
+ *   DisposedError if a tensor has been disposed, BackendError if memory runs out. On error nothing is written
  *
  * @example
  * ```ts
@@ -35,12 +35,7 @@ const KNOWN = new Set(["axis", "keepDims", "scale", "bias", "mask", "out"]);
  * ```
  */
 export function logSumExp<T extends TensorLike>(x: T, options?: LogSumExpOptions): Tensor<DTypeOf<T>> {
-  return logSumExpOn(defaultRuntime(), x, options) as Tensor<DTypeOf<T>>;
-}
-
-/** Log-sum-exp on a given instance of the kernels. @internal */
-export function logSumExpOn(runtime: Runtime, x: TensorLike, options?: LogSumExpOptions): Tensor<"f32" | "f64"> {
-  return runRowCall(runtime, parseLogSumExp(x, options));
+  return compute(defaultRuntime(), planRows, parseLogSumExp(x, options)) as Tensor<DTypeOf<T>>;
 }
 
 /** Checks the arguments of logSumExp. @internal */
@@ -53,8 +48,19 @@ export function parseLogSumExp(input: unknown, options: LogSumExpOptions = {}): 
   const { scale, bias, mask } = parseRowModifiers(options, x);
   const kept = x.shape.map((size, d) => (axes.includes(d) ? 1 : size));
   const shape = keepDims ? kept : kept.filter((_, d) => !axes.includes(d));
-  const out = parseOutput(options.out, shape, computedType(x), x, { bias: bias?.data, mask: mask?.data });
-  return { op: "logSumExp", algorithm: "auto", safe: false, scale, bias, mask, x, axes, shape, out };
+  const dtype = computedType(x);
+  const out = parseOutput(options.out, shape, dtype, x, { bias, mask });
+  return {
+    kind: "rows",
+    op: "logSumExp",
+    algorithm: "auto",
+    safe: false,
+    scale,
+    shape: x.shape,
+    axes,
+    operands: { x, bias, mask },
+    results: { out: { shape, dtype, out } },
+  };
 }
 
 /** Distinct axes of a tensor of `rank` dimensions. A scalar reduces over nothing. */

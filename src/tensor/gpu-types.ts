@@ -1,5 +1,5 @@
-// What the public declarations need of WebGPU, by structure: they have to compile where no WebGPU types are installed. The objects
-// of a browser, of the `webgpu` package and of `@webgpu/types` all fit.
+// The parts of WebGPU that the public declarations need, typed by structure so that they compile without WebGPU types installed. The
+// objects of a browser, of the `webgpu` package and of `@webgpu/types` all fit.
 
 /** A `GPUBuffer`. */
 export interface GPUBufferLike {
@@ -7,7 +7,7 @@ export interface GPUBufferLike {
   readonly size: number;
   /** Flags of `GPUBufferUsage`. */
   readonly usage: number;
-  /** "unmapped" where it may be used. */
+  /** "unmapped" when it can be used. */
   readonly mapState: string;
 }
 
@@ -35,17 +35,17 @@ export interface GPUCommandEncoderLike {
   finish(descriptor?: object): object;
 }
 
-/** A GPU in use: which, with what, and what it cannot do. */
+/** The GPU in use: which one, what it offers, and how much of it is used. */
 export interface GpuInfo {
-  /** The adapter's, as browsers tell it: "nvidia". */
+  /** The adapter's vendor, as browsers report it: "nvidia". */
   readonly vendor: string;
   /** The adapter's family: "ampere". */
   readonly architecture: string;
-  /** The adapter's name, where it is told. */
+  /** The adapter's name, if reported. */
   readonly description: string;
-  /** Whether the adapter is software. */
+  /** Whether the adapter runs in software. */
   readonly emulated: boolean;
-  /** Sizes of subgroups that shaders may meet; undefined where they do without. */
+  /** Subgroup sizes that shaders may see; `undefined` if shaders do not use subgroups. */
   readonly subgroups:
     | {
         /** The smallest. */
@@ -54,13 +54,13 @@ export interface GpuInfo {
         readonly max: number;
       }
     | undefined;
-  /** Whether shaders read f16 as such, and not by unpacking. */
+  /** Whether shaders read f16 directly, not by unpacking. */
   readonly f16: boolean;
-  /** GPU memory that tensors and running calls use, and that waits to be used again. */
+  /** GPU memory used by tensors and running calls, and memory kept for reuse. */
   readonly bytes: {
-    /** Of tensors and running calls. */
+    /** Used by tensors and running calls. */
     readonly inUse: number;
-    /** Waiting to be used again. */
+    /** Kept for reuse. */
     readonly pooled: number;
   };
   /** Shaders compiled so far. */

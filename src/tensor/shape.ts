@@ -1,6 +1,6 @@
 import { describe } from "../errors/errors.ts";
 
-/** Dimensions a tensor may have. */
+/** The most dimensions a tensor may have. */
 export const MAX_RANK = 8;
 
 /** Number of elements of a shape; 1 for a scalar. */
@@ -21,7 +21,7 @@ export function contiguousStrides(shape: readonly number[]): number[] {
   return strides;
 }
 
-/** Elements from the first to behind the last that a view names. */
+/** Number of elements from the first to the last that a view covers, both included. */
 export function extentOf(shape: readonly number[], strides: readonly number[]): number {
   return elementCount(shape) === 0 ? 0 : shape.reduce((sum, size, d) => sum + (size - 1) * (strides[d] ?? 0), 1);
 }
@@ -44,7 +44,7 @@ export function parseShape(name: string, value: unknown): readonly number[] {
   return value as number[];
 }
 
-/** Checks one axis of a tensor of `rank` dimensions; negatives count from the end. A scalar has the axis 0 (or −1). */
+/** Checks one axis of a tensor of `rank` dimensions; negatives count from the end. A scalar has axis 0 (or −1). */
 export function parseAxis(value: unknown, rank: number): number {
   if (typeof value !== "number") throw new TypeError(`"axis" expected an integer, got ${describe(value)}`);
   const span = Math.max(rank, 1);

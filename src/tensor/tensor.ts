@@ -1,17 +1,12 @@
 import { describe } from "../errors/errors.ts";
+import { ArrayHandle, BYTES, type DType } from "./array.ts";
 import type { GPUBufferLike } from "./gpu-types.ts";
 import { checkOptions } from "../errors/options.ts";
 import { MAX_RANK, contiguousStrides, elementCount, extentOf, parseShape } from "./shape.ts";
 
-/**
- * Storage types. Every operation computes `f32`; softmax, logSoftmax and logSumExp also `f64`, on the CPU and in f64. An engine's GPU
- * takes `f16` inputs, with f32 arithmetic and results. `u8` and `i8` are the bytes of masks. No operation takes `bf16` yet.
- */
-export type DType = "f32" | "f64" | "f16" | "bf16" | "u8" | "i8";
-
-/** A `Float16Array`, by structure: the library that a project compiles with may lack it. */
+/** A `Float16Array`, typed by structure because a project's TypeScript library may lack it. */
 export interface Float16ArrayLike extends ArrayBufferView {
-  /** What tells it from other arrays. */
+  /** Distinguishes it from other arrays. */
   readonly [Symbol.toStringTag]: "Float16Array";
   /** 2. */
   readonly BYTES_PER_ELEMENT: number;
@@ -33,9 +28,9 @@ export interface DTypeData {
   f32: Float32Array;
   /** IEEE double precision. */
   f64: Float64Array;
-  /** IEEE half precision, as such or as bits. */
+  /** IEEE half precision, as floats or as bits. */
   f16: Float16ArrayLike | Uint16Array;
-  /** The upper half of a single, as bits. */
+  /** The upper half of an IEEE single, as bits. */
   bf16: Uint16Array;
   /** Bytes. */
   u8: Uint8Array | Uint8ClampedArray;
@@ -43,7 +38,7 @@ export interface DTypeData {
   i8: Int8Array;
 }
 
-/** The dtypes that a typed array may hold: `f16` or `bf16` for a `Uint16Array`, one for every other. */
+/** The dtypes that a typed array may hold: `f16` or `bf16` for a `Uint16Array`, a single one for any other. */
 export type DTypeIn<A> = { [D in DType]: A extends DTypeData[D] ? D : never }[DType];
 
 /**
@@ -58,39 +53,39 @@ export interface Tensor<D extends DType = DType> {
   readonly shape: readonly number[];
   /** How the numbers are stored. */
   readonly dtype: D;
-  /** Distance between neighbours along each dimension, in elements, not negative. Row-major and gapless when absent. */
+  /** Distance between neighbours along each dimension, in elements; never negative. Default: row-major without gaps. */
   readonly strides?: readonly number[];
 }
 
 /** A float array of either width. */
 export type FloatArray = Float32Array | Float64Array;
 
-/** A typed array with a shape, as a tensor of this package, of ONNX Runtime or of transformers.js is. */
+/** A typed array with a shape, like the tensors of this package, ONNX Runtime and transformers.js. */
 export interface ShapedArray<A = unknown> {
   /** A typed array. */
   readonly data: A;
   /** The size of each dimension. */
   readonly shape?: readonly number[];
-  /** The same, as ONNX Runtime names it. */
+  /** The same, under ONNX Runtime's name. */
   readonly dims?: readonly number[];
-  /** A {@link DType}, where the array does not tell it. */
+  /** A {@link DType}, if the array does not determine it. */
   readonly dtype?: string;
-  /** The same in ONNX Runtime's words, such as "float16"; others are ignored. */
+  /** The same in ONNX Runtime's words, such as "float16"; unknown ones are ignored. */
   readonly type?: string;
-  /** In elements; row-major and gapless when absent. */
+  /** In elements. Default: row-major without gaps. */
   readonly strides?: readonly number[];
 }
 
 /**
- * What every function accepts as a tensor: a typed array (one-dimensional), or any object with `data` and `shape`, or
- * `data` and `dims` as in ONNX Runtime. The dtype follows from the typed array; a `Uint16Array` needs `dtype` (or `type`).
+ * What every function accepts as a tensor: a typed array (one-dimensional), or any object with `data` and `shape`, or with `data`
+ * and `dims` as in ONNX Runtime. The typed array determines the dtype; a `Uint16Array` needs `dtype` (or `type`).
  */
 export type TensorLike = FloatArray | Float16ArrayLike | ShapedArray;
 
-/** A mask: bytes, or bytes with a shape, as `tensor` gives it. */
+/** A mask: bytes, or bytes with a shape as `tensor` returns them. */
 export type MaskLike = DTypeData["u8" | "i8"] | ShapedArray<DTypeData["u8" | "i8"]>;
 
-/** A tensor in a GPU buffer, row-major and gapless, as an engine takes and returns it. */
+/** A tensor in a GPU buffer, row-major without gaps, as an engine takes and returns it. */
 export interface GpuTensor<D extends DType = DType> {
   /** The buffer that holds it. */
   readonly buffer: GPUBufferLike;
@@ -98,54 +93,25 @@ export interface GpuTensor<D extends DType = DType> {
   readonly shape: readonly number[];
   /** How the numbers are stored. */
   readonly dtype: D;
-  /** Where the tensor begins in the buffer, in bytes: a multiple of 4. Default 0. */
+  /** Where the tensor starts in the buffer, in bytes; a multiple of 4. Default 0. */
   readonly offset?: number;
 }
 
-/** A tensor in a GPU buffer of an engine's: a result, or made by `upload` or `empty`. */
+/** A tensor in an engine's GPU buffer: a result, or created by `upload` or `empty`. */
 export interface ResidentTensor<D extends DType = DType> extends GpuTensor<D> {
   readonly offset: number;
-  /** Gives the GPU memory back. Using the tensor afterwards is an error; disposing again does nothing. */
+  /** Frees the GPU memory. Using the tensor afterwards is an error; disposing again does nothing. */
   dispose(): void;
   /** The same as {@link ResidentTensor.dispose}, for `using`. */
   [Symbol.dispose](): void;
 }
 
-/** The dtype of a result, so that f32 in gives f32 out; both where the type of what is passed in does not tell. */
+/** The dtype of a result: f32 in gives f32 out. Both if the input's type does not determine it. */
 export type DTypeOf<T> = unknown extends T ? "f32" | "f64" : T extends ShapedArray<infer A> ? DTypeOf<A> : T extends Float64Array ? "f64" : "f32";
 
-/** Numbers in a GPU buffer: what stands in a call where a typed array would. */
-export class DeviceArray {
-  readonly buffer: GPUBufferLike;
-  readonly byteOffset: number;
-  readonly byteLength: number;
-
-  constructor(buffer: GPUBufferLike, byteOffset: number, byteLength: number) {
-    this.buffer = buffer;
-    this.byteOffset = byteOffset;
-    this.byteLength = byteLength;
-  }
-}
-
-/** Where numbers are: in an array of the CPU's memory, or in a GPU buffer. */
-export type Place = "host" | "gpu";
-
-export function placeOf(data: unknown): Place {
-  return data instanceof DeviceArray ? "gpu" : "host";
-}
-
-/** Where a result goes: where `out` is, and without one where the first operand is. */
-export function resultPlace(first: Place, out: unknown): Place {
-  return out === undefined ? first : placeOf(out);
-}
-
-/** The numbers of a tensor. */
-export type Numbers = DTypeData[DType] | DeviceArray;
-
-/** A `Tensor` after checking: strides always present. */
-export interface View<D = Numbers> {
-  readonly data: D;
-  readonly dtype: DType;
+/** A checked tensor: its numbers, wherever they are, and its strides, always present. */
+export interface View {
+  readonly data: ArrayHandle;
   readonly shape: readonly number[];
   readonly strides: readonly number[];
 }
@@ -153,11 +119,11 @@ export interface View<D = Numbers> {
 const TENSOR_OPTIONS = new Set(["strides", "dtype"]);
 
 /**
- * Gives a typed array a shape. Nothing is copied.
+ * Gives a typed array a shape, without copying.
  *
  * @param data - the numbers, row-major unless `strides` is given
  * @param shape - the size of each dimension; one-dimensional when absent
- * @param options - `strides` in elements, and `dtype` where the array does not tell it (`Uint16Array`: "f16" or "bf16")
+ * @param options - `strides` in elements, and `dtype` if the array does not determine it (`Uint16Array`: "f16" or "bf16")
  * @returns a tensor over the same memory
  * @throws TypeError if `data` is not a typed array of a known dtype
  * @throws RangeError if the shape does not fit the data
@@ -189,34 +155,32 @@ export function tensor<A extends DTypeData[DType], D extends DTypeIn<A> = DTypeI
   return { data, shape: sizes, dtype, strides } as never;
 }
 
-/** Checks a tensor argument and fills in what it leaves out. `name` is the argument's, for messages. */
+/** Checks a tensor argument and fills in what it leaves out. `name` is the argument's name, for messages. */
 export function toView(name: string, value: unknown): View {
   if (ArrayBuffer.isView(value)) {
-    const dtype = dtypeOf(name, value, undefined);
-    const data = value as DTypeData[DType];
-    return { data, dtype, shape: [data.length], strides: [1] };
+    const data = ArrayHandle.of(value as DTypeData[DType], dtypeOf(name, value, undefined));
+    return { data, shape: [data.length], strides: [1] };
   }
   if (typeof value !== "object" || value === null) throw new TypeError(`"${name}" expected a typed array or a tensor, got ${describe(value)}`);
   const t = value as { readonly [K in keyof ShapedArray]: unknown };
-  const data = t.data;
-  if (data === undefined && "buffer" in value) return deviceView(name, value, FLOATS_ON_GPU);
-  if (!ArrayBuffer.isView(data)) {
+  const given = t.data;
+  if (given === undefined && "buffer" in value) return deviceView(name, value, FLOATS_ON_GPU);
+  if (!ArrayBuffer.isView(given)) {
     throw new TypeError(`"${name}" expected a typed array or a tensor with "data" and "shape", got ${describe(value)}${hintFor(value)}`);
   }
-  const dtype = dtypeOf(name, data, t.dtype ?? ONNX_TYPES[t.type as string]);
-  const array = data as DTypeData[DType];
+  const data = ArrayHandle.of(given as DTypeData[DType], dtypeOf(name, given, t.dtype ?? ONNX_TYPES[t.type as string]));
   const shape = parseShape(name, t.shape ?? t.dims);
   const strides = t.strides === undefined ? contiguousStrides(shape) : parseStrides(name, t.strides, shape);
   const extent = extentOf(shape, strides);
-  if (array.length < extent) {
+  if (data.length < extent) {
     const needs = t.strides === undefined ? `needs ${extent} elements` : `with strides ${describe(strides)} reaches element ${extent - 1}`;
-    throw new RangeError(`"${name}" of shape ${describe(shape)} ${needs}, but its data has ${array.length}`);
+    throw new RangeError(`"${name}" of shape ${describe(shape)} ${needs}, but its data has ${data.length}`);
   }
-  // What lies behind may be written while this is read.
-  return { data: array.length > extent ? array.subarray(0, extent) : array, dtype, shape, strides };
+  // Leave out what follows the view: it may be written while the view is read.
+  return { data: data.first(extent), shape, strides };
 }
 
-/** How to make a tensor of a plain array of numbers, or of rows of them. */
+/** How to make a tensor from a plain array of numbers, or from an array of rows. */
 function hintFor(value: unknown): string {
   const shape: number[] = [];
   let inner = value;
@@ -226,16 +190,10 @@ function hintFor(value: unknown): string {
   return `; wrap it: tensor(Float32Array.from(rows.flat(${shape.length === 2 ? "" : shape.length - 1})), ${describe(shape)})`;
 }
 
-/** Bytes per element of what GPU buffers may hold. */
-const BYTES_ON_GPU = { f32: 4, f16: 2, u8: 1, i8: 1 } as const;
 const FLOATS_ON_GPU = ["f32", "f16"] as const;
 
 /** Checks a tensor in a GPU buffer. */
-export function deviceView<D extends keyof typeof BYTES_ON_GPU>(
-  name: string,
-  value: object,
-  dtypes: readonly D[],
-): Omit<View<DeviceArray>, "dtype"> & { readonly dtype: D } {
+export function deviceView(name: string, value: object, dtypes: readonly ("f32" | "f16" | "u8" | "i8")[]): View {
   const { buffer, shape: given, dtype: stated, offset = 0 } = value as { buffer?: unknown; shape?: unknown; dtype?: unknown; offset?: unknown };
   if (typeof (buffer as GPUBufferLike | null | undefined)?.size !== "number")
     throw new TypeError(`"${name}" expected a GPUBuffer as its buffer, got ${describe(buffer)}`);
@@ -243,11 +201,12 @@ export function deviceView<D extends keyof typeof BYTES_ON_GPU>(
   if (dtype === undefined) throw new TypeError(`"${name}" expected dtype ${dtypes.map((d) => `"${d}"`).join(" or ")} in a GPU buffer, got ${describe(stated)}`);
   if ((value as { strides?: unknown }).strides !== undefined) throw new TypeError(`"${name}" expected no strides in a GPU buffer`);
   const shape = parseShape(name, given);
-  const bytes = elementCount(shape) * BYTES_ON_GPU[dtype];
+  const count = elementCount(shape);
+  const bytes = count * BYTES[dtype];
   const { size } = buffer as GPUBufferLike;
   if (typeof offset !== "number" || !(offset >= 0) || offset % 4 !== 0 || offset + bytes > size)
     throw new RangeError(`"${name}" expected an offset, a multiple of 4, from which ${bytes} bytes fit into the buffer of ${size}, got ${describe(offset)}`);
-  return { data: new DeviceArray(buffer as GPUBufferLike, offset, bytes), dtype, shape, strides: contiguousStrides(shape) };
+  return { data: ArrayHandle.onGpu(buffer as GPUBufferLike, dtype, offset, count), shape, strides: contiguousStrides(shape) };
 }
 
 function parseStrides(name: string, value: unknown, shape: readonly number[]): readonly number[] {
@@ -260,7 +219,7 @@ function parseStrides(name: string, value: unknown, shape: readonly number[]): r
   return value as number[];
 }
 
-/** The dtypes that each kind of typed array may hold; where there are several, `dtype` has to say which. */
+/** The dtypes that each kind of typed array may hold. If there are several, `dtype` has to say which. */
 const DTYPES_OF: Readonly<Record<string, readonly DType[]>> = {
   Float32Array: ["f32"],
   Float64Array: ["f64"],
@@ -271,15 +230,15 @@ const DTYPES_OF: Readonly<Record<string, readonly DType[]>> = {
   Int8Array: ["i8"],
 };
 
-/** ONNX Runtime's names of dtypes. */
+/** ONNX Runtime's dtype names. */
 const ONNX_TYPES: Readonly<Record<string, DType>> = { float32: "f32", float64: "f64", float16: "f16", bool: "u8", uint8: "u8", int8: "i8" };
 
-/** The name of a value's class by its tag, so that arrays of another realm, and Float16Array where it is missing, are recognised. */
+/** A value's class name, taken from its tag: this also recognises arrays of another realm, and Float16Array where the global is missing. */
 export function kindOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice(8, -1);
 }
 
-/** Checks that a typed array has its memory, and what it holds. */
+/** Checks that a typed array still has its memory, and finds its dtype. */
 function dtypeOf(name: string, data: ArrayBufferView, stated: unknown): DType {
   if (data.byteLength === 0) checkAttached(name, data);
   if (stated === undefined && data instanceof Float32Array) return "f32";
@@ -296,7 +255,7 @@ function dtypeOf(name: string, data: ArrayBufferView, stated: unknown): DType {
   return match;
 }
 
-/** A view of memory that was detached looks like one of no elements: only another attempt to view that memory tells. */
+/** A detached view looks like an empty one. Only trying to view its memory again tells them apart. */
 function checkAttached(name: string, { buffer }: ArrayBufferView): void {
   try {
     new Uint8Array(buffer);

@@ -1,19 +1,23 @@
 // For tests and benchmarks: both binaries in one process, and the kernels themselves. Not covered by semantic versioning.
-import { type AttentionOptions, type AttentionResultWithLse, attentionOn } from "../ops/attention.ts";
-import { type AttentionScoresOptions, attentionScoresOn } from "../ops/attention-scores.ts";
-import { type AttentionVarlenOptions, attentionVarlenOn } from "../ops/attention-varlen.ts";
-import { createRuntime } from "../backend/wasm/module/runtime.ts";
+import { compute } from "../backend/wasm/drivers/compute.ts";
+import { type Variant, hasRelaxedSimd } from "../backend/wasm/module/features.ts";
 import { ATTENTION } from "../backend/wasm/module/attention-family.ts";
 import type { Kernels, TestingKernels } from "../backend/wasm/module/kernels.ts";
 import { ROWS } from "../backend/wasm/module/rows-family.ts";
 import { TESTING } from "../backend/wasm/module/testing-family.ts";
 import type { ModuleMemory } from "../backend/wasm/module/memory.ts";
-import { hasRelaxedSimd, type Variant } from "../backend/wasm/module/features.ts";
-import { emptyOn, type ModuleTensor } from "../ops/empty.ts";
-import { logSoftmaxOn, type LogSoftmaxOptions } from "../ops/log-softmax.ts";
-import { logSumExpOn, type LogSumExpOptions } from "../ops/log-sum-exp.ts";
+import { createRuntime } from "../backend/wasm/module/runtime.ts";
+import { planAttention } from "../backend/wasm/plans/attention.ts";
+import { planRows } from "../backend/wasm/plans/rows.ts";
+import { planScores } from "../backend/wasm/plans/scores.ts";
+import { type AttentionOptions, type AttentionResultWithLse, parseAttention } from "../ops/attention.ts";
+import { type AttentionScoresOptions, parseAttentionScores } from "../ops/attention-scores.ts";
+import { type AttentionVarlenOptions, parseAttentionVarlen } from "../ops/attention-varlen.ts";
+import { type ModuleTensor, emptyOn } from "../ops/empty.ts";
+import { type LogSoftmaxOptions, parseLogSoftmax } from "../ops/log-softmax.ts";
+import { type LogSumExpOptions, parseLogSumExp } from "../ops/log-sum-exp.ts";
 import { OnlineSoftmax } from "../ops/online-softmax.ts";
-import { softmaxOn, type SoftmaxOptions } from "../ops/softmax.ts";
+import { type SoftmaxOptions, parseSoftmax } from "../ops/softmax.ts";
 import type { Tensor, TensorLike } from "../tensor/tensor.ts";
 
 export type { Kernels, ModuleMemory, TestingKernels, Variant };
@@ -36,19 +40,20 @@ export interface Instance {
   empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options?: { readonly dtype?: D }): ModuleTensor<D>;
 }
 
-/** A runtime of its own, with memory of its own. */
+/** Instantiates a binary with a memory of its own. */
 export function createInstance(variant?: Variant): Instance {
   const runtime = createRuntime(variant);
   return {
     variant: runtime.variant,
     memory: runtime.memory,
     kernels: { ...runtime.load(ROWS), ...runtime.load(ATTENTION), ...runtime.load(TESTING) },
-    softmax: (x, options) => softmaxOn(runtime, x, options),
-    logSoftmax: (x, options) => logSoftmaxOn(runtime, x, options),
-    logSumExp: (x, options) => logSumExpOn(runtime, x, options),
-    attention: ((q: TensorLike, k: TensorLike, v: TensorLike, options?: AttentionOptions) => attentionOn(runtime, q, k, v, options)) as Instance["attention"],
-    attentionVarlen: (q, k, v, options) => attentionVarlenOn(runtime, q, k, v, options),
-    attentionScores: (q, k, options) => attentionScoresOn(runtime, q, k, options),
+    softmax: (x, options) => compute(runtime, planRows, parseSoftmax(x, options)),
+    logSoftmax: (x, options) => compute(runtime, planRows, parseLogSoftmax(x, options)),
+    logSumExp: (x, options) => compute(runtime, planRows, parseLogSumExp(x, options)),
+    attention: (q: TensorLike, k: TensorLike, v: TensorLike, options?: AttentionOptions) =>
+      compute(runtime, planAttention, parseAttention(q, k, v, options)) as never,
+    attentionVarlen: (q, k, v, options) => compute(runtime, planAttention, parseAttentionVarlen(q, k, v, options)),
+    attentionScores: (q, k, options) => compute(runtime, planScores, parseAttentionScores(q, k, options)),
     onlineSoftmax: (rows) => new OnlineSoftmax(rows, runtime),
     empty: (shape, options) => emptyOn(runtime, shape, options),
   };

@@ -5,8 +5,11 @@ import { binaryOf } from "../../src/backend/wasm/module/family.ts";
 import { ModuleMemory } from "../../src/backend/wasm/module/memory.ts";
 import { ROWS } from "../../src/backend/wasm/module/rows-family.ts";
 import { type ModuleOf, Runtime, createRuntime } from "../../src/backend/wasm/module/runtime.ts";
-import { attention, attentionOn } from "../../src/ops/attention.ts";
-import { softmax, softmaxOn } from "../../src/ops/softmax.ts";
+import { compute } from "../../src/backend/wasm/drivers/compute.ts";
+import { planAttention } from "../../src/backend/wasm/plans/attention.ts";
+import { planRows } from "../../src/backend/wasm/plans/rows.ts";
+import { attention, parseAttention } from "../../src/ops/attention.ts";
+import { parseSoftmax, softmax } from "../../src/ops/softmax.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import { numbers } from "../support/numbers.ts";
 import { expectSameBits } from "../support/tolerances.ts";
@@ -21,11 +24,11 @@ test("a family is loaded by the first call that needs it, once", () => {
   const moduleOf = vi.fn<ModuleOf>((family) => new WebAssembly.Module(binaryOf(family, "baseline")));
   const runtime = new Runtime("baseline", new ModuleMemory(), moduleOf);
   expect(runtime.instances.size).toBe(0);
-  softmaxOn(runtime, x);
-  softmaxOn(runtime, x);
+  compute(runtime, planRows, parseSoftmax(x));
+  compute(runtime, planRows, parseSoftmax(x));
   expect(moduleOf.mock.calls).toEqual([[ROWS]]);
-  attentionOn(runtime, heads, heads, heads);
-  attentionOn(runtime, heads, heads, heads);
+  compute(runtime, planAttention, parseAttention(heads, heads, heads));
+  compute(runtime, planAttention, parseAttention(heads, heads, heads));
   expect(moduleOf.mock.calls).toEqual([[ROWS], [ATTENTION]]);
   expect(runtime.load(ROWS)).toBe(runtime.load(ROWS));
   expect(runtime.instances.size).toBe(2);
@@ -38,8 +41,8 @@ test("a family that is loaded later leaves the others as they are", () => {
   ] as const) {
     const runtime = createRuntime();
     const calls = [
-      () => expectSameBits(softmaxOn(runtime, x).data, softmax(x).data),
-      () => expectSameBits((attentionOn(runtime, heads, heads, heads) as Tensor<"f32">).data, attention(heads, heads, heads).data),
+      () => expectSameBits(compute(runtime, planRows, parseSoftmax(x)).data, softmax(x).data),
+      () => expectSameBits((compute(runtime, planAttention, parseAttention(heads, heads, heads)) as Tensor<"f32">).data, attention(heads, heads, heads).data),
     ];
     for (const i of [...order, ...order]) calls[i]?.();
   }

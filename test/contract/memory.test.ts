@@ -1,3 +1,4 @@
+import { ArrayHandle } from "../../src/tensor/array.ts";
 import { describe, expect, test } from "vitest";
 import { BackendError, DisposedError, tensor } from "../../src/index.ts";
 import { createInstance, type Instance } from "../../src/testing/testing.ts";
@@ -265,7 +266,16 @@ describe("the allocator", () => {
     memory.allocate(10_000_000);
     expect(memory.f32[100_000]).toBe(5);
     expect([memory.f32.byteLength, memory.f64.byteLength, memory.u8.byteLength]).toEqual(new Array(3).fill(memory.byteLength));
-    expect(memory.addressOf(memory.f32.subarray(25))).toBe(100);
-    expect(memory.addressOf(new Float32Array(1))).toBe(-1);
+  });
+
+  test("an array in it is found by its address, also after growth", () => {
+    const memory = new ModuleMemory();
+    const inside = ArrayHandle.of(memory.f32.subarray(25, 27), "f32");
+    memory.allocate(10_000_000);
+    memory.f32[26] = 7;
+    expect([inside.place, inside.addressIn(memory), [...(inside.view() as Float32Array)]]).toEqual(["module", 100, [0, 7]]);
+    expect(inside.addressIn(new ModuleMemory())).toBe(-1);
+    const outside = ArrayHandle.of(new Float32Array(1), "f32");
+    expect([outside.place, outside.addressIn(memory)]).toEqual(["host", -1]);
   });
 });

@@ -2,8 +2,9 @@ import { describe, expect, test } from "vitest";
 import { type PreparedTask, type Prepare, type ProbeName, type ProbeTask, PROBES, type Sample, calibrate, fit } from "../../src/engine/calibrate.ts";
 import { type Calibration, parseCalibration } from "../../src/engine/calibration.ts";
 import { type Device, estimateCpu, estimateGpu } from "../../src/engine/dispatch.ts";
-import { attentionWorkOf, rowWorkOf } from "../../src/calls/work.ts";
+import { workOfShapes } from "../../src/engine/explain.ts";
 import { MACHINES, modelRig } from "./device-models.ts";
+import { rowWork } from "./grid.ts";
 
 /** A machine of which every figure is known. */
 const KNOWN: Calibration = {
@@ -31,9 +32,11 @@ function secondsOf(device: Device, task: ProbeTask): number {
   const { gpu } = KNOWN;
   const roundTrip = gpu.submitSeconds + gpu.readbackSeconds;
   if ("bytes" in task) return roundTrip + task.bytes / (task.kind === "upload" ? gpu.uploadBytesPerSecond : gpu.downloadBytesPerSecond);
-  const work = task.kind === "attention" ? attentionWorkOf(task.sizes, task.place) : rowWorkOf(task.kind, task.shape, task.place);
+  const work = workOfShapes(task.op, task.shapes, { place: task.place });
   return device === "wasm" ? estimateCpu(work, KNOWN).seconds : estimateGpu(work, KNOWN).seconds + (task.place === "gpu" ? gpu.readbackSeconds : 0);
 }
+
+const isAttention = (task: ProbeTask): boolean => "op" in task && task.op === "attention";
 
 /** A clock that tasks move, and everything that was done to them. */
 function rig(seconds: (device: Device, task: ProbeTask, run: number) => number = secondsOf) {
@@ -102,13 +105,13 @@ describe("calibrate", () => {
   test("steps grow until one tells enough", async () => {
     const { prepare, now, log } = rig();
     await calibrate(prepare, now);
-    const timed = log.filter(({ device, task }) => device === "webgpu" && task.kind === "attention");
+    const timed = log.filter(({ device, task }) => device === "webgpu" && isAttention(task));
     // A slow GPU stays at the first.
-    const slow = rig((device, task) => secondsOf(device, task) + ("place" in task && task.kind === "attention" ? 5e-3 : 0));
+    const slow = rig((device, task) => secondsOf(device, task) + (isAttention(task) ? 5e-3 : 0));
     await calibrate(slow.prepare, slow.now);
-    const timedSlow = slow.log.filter(({ device, task }) => device === "webgpu" && task.kind === "attention");
+    const timedSlow = slow.log.filter(({ device, task }) => device === "webgpu" && isAttention(task));
     expect(timed.length).toBeGreaterThan(timedSlow.length);
-    const probes = PROBES.filter(({ device, steps }) => device === "webgpu" && steps[0].kind === "attention");
+    const probes = PROBES.filter(({ device, steps }) => device === "webgpu" && isAttention(steps[0]));
     expect(timedSlow.length).toBe(probes.length);
   });
 
@@ -165,7 +168,7 @@ describe("fit", () => {
   test("a call that takes no longer than an empty one is fast, not infinitely fast", () => {
     const { gpu } = fit(replaced("gpu rows", 1e-6));
     const empty = samples.find(({ probe }) => probe === "gpu call")?.seconds ?? NaN;
-    const { rowBytes } = rowWorkOf("softmax", [128, 1024], "gpu");
+    const { rowBytes } = rowWork("softmax", [128, 1024], "gpu");
     expect(gpu.rowBytesPerSecond).toBeCloseTo(rowBytes / (0.1 * empty), 0);
   });
 

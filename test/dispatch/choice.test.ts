@@ -1,10 +1,10 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { calibrate } from "../../src/engine/calibrate.ts";
 import { type Calibration, parseCalibration } from "../../src/engine/calibration.ts";
-import { FAMILIES, crossover, decide } from "../../src/engine/dispatch.ts";
-import { attentionWorkOf, rowWorkOf } from "../../src/calls/work.ts";
+import { decide } from "../../src/engine/dispatch.ts";
 import { MACHINES, type Machine, anyMachine, cpuSeconds, gpuSeconds, modelRig, timed } from "./device-models.ts";
-import { type GridCall, grid, kindOf, workOf } from "./grid.ts";
+import { FAMILIES, crossover } from "./families.ts";
+import { grid, kindOf, workOf } from "./grid.ts";
 import { type DispatchTable, type Judged, mistakes, parseTable, recordedTables, replay, rightPart } from "./replay.ts";
 
 // Calibrated on a machine, dispatch picks its faster side. The machines are models with effects that the cost model lacks
@@ -103,8 +103,7 @@ describe("on models of machines", () => {
         calibration: await calibrated(machine, 1),
       } as const;
       for (const call of grid()) {
-        const work = call.op === "attention" ? attentionWorkOf(call, "gpu") : rowWorkOf(call.op, [call.rows, call.cols], "gpu");
-        const { device, estimates } = decide(work, state);
+        const { device, estimates } = decide(workOf(call, "gpu"), state);
         expect(device).toBe("webgpu");
         expect(estimates?.webgpu).toMatchObject({ upload: 0, readback: 0 });
       }
@@ -113,11 +112,11 @@ describe("on models of machines", () => {
 
   test.each(MACHINES)("$name: crossovers are where the machine's are, to a factor of two", async (machine) => {
     const calibration = await calibrated(machine, 1);
-    for (const [name, callOf] of Object.entries(CALLS_OF)) {
+    for (const name of ["softmax n × n", "attention 8 × n × 64"]) {
       const family = FAMILIES.find((f) => f.name === name);
       if (family === undefined) return expect.fail(`no family "${name}"`);
       const { size } = crossover(family, calibration);
-      const ratio = (n: number): number => gpuSeconds(machine.gpu, { ...callOf(n), place: "host" }) / cpuSeconds(machine.cpu, callOf(n));
+      const ratio = (n: number): number => gpuSeconds(machine.gpu, { ...family.callOf(n), place: "host" }) / cpuSeconds(machine.cpu, family.callOf(n));
       // At half the size the CPU is not clearly slower, at twice the size the GPU is not.
       if (size === undefined) expect(ratio(family.largest), name).toBeGreaterThan(1 / 1.5);
       else {
@@ -127,11 +126,6 @@ describe("on models of machines", () => {
     }
   });
 });
-
-const CALLS_OF: Readonly<Record<string, (n: number) => GridCall>> = {
-  "softmax n × n": (n) => ({ op: "softmax", rows: n, cols: n }),
-  "attention 8 × n × 64": (n) => ({ op: "attention", heads: 8, kvHeads: 8, queries: n, keys: n, dim: 64, causal: false }),
-};
 
 describe("on recorded tables", () => {
   const tables = recordedTables();

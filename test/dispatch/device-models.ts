@@ -247,10 +247,9 @@ export function modelRig(machine: Machine, seed: number): ModelRig {
 
 function taskSeconds({ cpu, gpu }: Machine, device: Device, task: ProbeTask): number {
   if ("bytes" in task) return gpu.submitSeconds + gpu.waitSeconds + (task.kind === "upload" ? uploadSeconds : downloadSeconds)(gpu, task.bytes);
-  const call: ModelCall =
-    task.kind === "attention"
-      ? { op: "attention", causal: false, ...task.sizes, kvHeads: task.sizes.kvHeads ?? task.sizes.heads, place: task.place }
-      : { op: task.kind, rows: task.shape[0], cols: task.shape[1], place: task.place };
+  const { op, place, shapes } = task;
+  const { x: [rows = 0, cols = 0] = [], q: [heads = 0, queries = 0, dim = 0] = [], k: [kvHeads = 0, keys = 0] = [] } = shapes;
+  const call: ModelCall = op === "attention" ? { op, causal: false, heads, kvHeads, queries, keys, dim, place } : { op, rows, cols, place };
   return device === "wasm" ? cpuSeconds(cpu, call) : gpuSeconds(gpu, call);
 }
 

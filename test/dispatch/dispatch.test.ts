@@ -1,10 +1,12 @@
 import { describe, expect, test } from "vitest";
 import type { Calibration } from "../../src/engine/calibration.ts";
-import { type DispatchState, FAMILIES, crossover, decide, duration, estimateCpu, estimateGpu } from "../../src/engine/dispatch.ts";
+import { type DispatchState, decide, duration, estimateCpu, estimateGpu } from "../../src/engine/dispatch.ts";
 import { BackendError, UnsupportedError } from "../../src/errors/errors.ts";
-import { type Work, attentionWorkOf, rowWorkOf } from "../../src/calls/work.ts";
+import type { Work } from "../../src/calls/work.ts";
 import { fc } from "../support/property.ts";
 import { thrown } from "../support/thrown.ts";
+import { FAMILIES, crossover } from "./families.ts";
+import { type GridCall, rowWork, workOf } from "./grid.ts";
 
 /** Round figures, so that times can be worked out by hand. */
 const ROUND: Calibration = {
@@ -29,7 +31,7 @@ const ROUND: Calibration = {
 const USABLE = { usable: true, maxBufferBytes: 2 ** 30, maxSpanBytes: 2 ** 27 } as const;
 const AUTO: DispatchState = { device: "auto", gpu: USABLE, calibration: ROUND };
 
-const NOTHING = rowWorkOf("softmax", [0, 1], "host");
+const NOTHING = rowWork("softmax", [0, 1], "host");
 const work = (changes: Partial<Work>): Work => ({ ...NOTHING, ...changes });
 
 describe("time on the CPU", () => {
@@ -45,6 +47,31 @@ describe("time on the CPU", () => {
   test("decode by what is slower, keys or arithmetic", () => {
     expect(estimateCpu(work({ flops: 4e10, keyBytes: 1e10, parts: { cpu: 8, gpu: 8 } }), ROUND).compute).toBeCloseTo(1, 3);
     expect(estimateCpu(work({ flops: 4e9, keyBytes: 1e10, parts: { cpu: 8, gpu: 8 } }), ROUND).compute).toBeCloseTo(0.5, 3);
+  });
+  const DECODE: GridCall = { op: "attention", heads: 32, kvHeads: 8, queries: 1, keys: 4096, dim: 128, causal: true };
+  const LARGE: GridCall = { op: "softmax", rows: 1000, cols: 1000 };
+  test.each([DECODE, LARGE])("operands in module memory are not copied: $op", (call) => {
+    const [host, module] = [workOf(call, "host"), workOf(call, "module")];
+    const copies = { ...ROUND, cpu: { ...ROUND.cpu, resultBytesPerSecond: 1e10 } };
+    const spared = host.bytesIn / (4 * copies.cpu.resultBytesPerSecond);
+    expect(estimateCpu(host, copies).compute - estimateCpu(module, copies).compute).toBeCloseTo(spared, 12);
+    // Results go to new arrays all the same.
+    expect(estimateCpu(module, copies).result).toBe(estimateCpu(host, copies).result);
+    expect(estimateCpu({ ...module, resultPlace: "module" }, copies).result).toBe(0);
+    // A GPU has to be sent them either way.
+    expect(estimateGpu(module, ROUND)).toEqual(estimateGpu(host, ROUND));
+  });
+  test("and leave something to compute, however slow copies are measured to be", () => {
+    const slow = { ...ROUND, cpu: { ...ROUND.cpu, resultBytesPerSecond: 1e6 } };
+    expect(estimateCpu(workOf(DECODE, "module"), slow).compute).toBeCloseTo(estimateCpu(workOf(DECODE, "host"), slow).compute / 10, 12);
+  });
+  test("a call that is close is made on the CPU when its operands are in module memory", () => {
+    // The GPU has just enough of a lead that the copy makes the difference.
+    const { seconds } = estimateCpu(workOf(DECODE, "host"), ROUND);
+    const lead = 1e-6 + estimateGpu(workOf(DECODE), ROUND).seconds - ROUND.gpu.readbackSeconds;
+    const calibration = { ...ROUND, gpu: { ...ROUND.gpu, readbackSeconds: seconds - lead } };
+    expect(decide(workOf(DECODE, "host"), { ...AUTO, calibration }).device).toBe("webgpu");
+    expect(decide(workOf(DECODE, "module"), { ...AUTO, calibration }).device).toBe("wasm");
   });
   test("results take time to write", () => {
     expect(estimateCpu(work({ bytesOut: 4e9 }), ROUND).result).toBeCloseTo(1, 12);
@@ -64,7 +91,7 @@ describe("time on the GPU", () => {
     expect(estimateGpu(work({ flops: 1e12, parts: { cpu: 1, gpu: 1000 } }), ROUND).compute).toBeCloseTo(1, 9);
   });
   test("a call whose operands and result stay there is neither sent nor read back", () => {
-    const resident = estimateGpu(rowWorkOf("softmax", [1024, 1024], "gpu"), ROUND);
+    const resident = estimateGpu(rowWork("softmax", [1024, 1024], "gpu"), ROUND);
     expect(resident).toMatchObject({ upload: 0, readback: 0, submit: 20e-6 });
     expect(resident.seconds).toBeCloseTo(20e-6 + (2 * 4 * 2 ** 20) / 1e11, 12);
   });
@@ -72,10 +99,10 @@ describe("time on the GPU", () => {
 
 describe("decide", () => {
   test("takes the side that is estimated to be faster, and says so", () => {
-    const small = decide(rowWorkOf("softmax", [1, 100], "host"), AUTO);
+    const small = decide(rowWork("softmax", [1, 100], "host"), AUTO);
     expect(small.device).toBe("wasm");
     expect(small.reason).toBe("wasm: 1.2 µs estimated against 0.10 ms on the GPU (submit 20 µs, upload 0.10 µs, compute 0.01 µs, readback 80 µs)");
-    const large = decide(attentionWorkOf({ heads: 8, queries: 2048, keys: 2048, dim: 64 }, "host"), AUTO);
+    const large = decide(workOf({ op: "attention", heads: 8, kvHeads: 8, queries: 2048, keys: 2048, dim: 64, causal: false }), AUTO);
     expect(large.device).toBe("webgpu");
     expect(large.reason).toBe("webgpu: 16 ms estimated against 270 ms on the CPU (submit 20 µs, upload 3.1 ms, compute 11 ms, readback 2.2 ms)");
     expect(large.estimates?.webgpu.seconds).toBeLessThan(large.estimates?.wasm.seconds ?? 0);
@@ -204,8 +231,8 @@ describe("crossover", () => {
     const { size = 0 } = crossover(attention, ROUND);
     expect(size).toBeGreaterThan(10);
     expect(size).toBeLessThan(1000);
-    expect(decide(attention.workOf(size), AUTO).device).toBe("webgpu");
-    expect(decide(attention.workOf(size - 1), AUTO).device).toBe("wasm");
+    expect(decide(workOf(attention.callOf(size)), AUTO).device).toBe("webgpu");
+    expect(decide(workOf(attention.callOf(size - 1)), AUTO).device).toBe("wasm");
   });
 
   test("is absent where transfers alone take longer than the CPU", () => {

@@ -1,4 +1,6 @@
-import { type Work, attentionWorkOf, rowWorkOf } from "../../src/calls/work.ts";
+import type { Work } from "../../src/calls/work.ts";
+import { workOfShapes } from "../../src/engine/explain.ts";
+import type { Place } from "../../src/tensor/array.ts";
 
 /** A call of f32 with operands and result in arrays, as tables name it. Dispatch has a choice only there. */
 export type GridCall =
@@ -17,8 +19,16 @@ export type GridCall =
     };
 
 /** What dispatch makes of a call. */
-export function workOf(call: GridCall): Work {
-  return call.op === "attention" ? attentionWorkOf(call, "host") : rowWorkOf(call.op, [call.rows, call.cols], "host");
+export function workOf(call: GridCall, place: Place = "host"): Work {
+  if (call.op !== "attention") return workOfShapes(call.op, { x: [call.rows, call.cols] }, { place });
+  const { heads, kvHeads, queries, keys, dim, causal, windowLeft } = call;
+  const kv = [kvHeads, keys, dim];
+  return workOfShapes("attention", { q: [heads, queries, dim], k: kv, v: kv }, { place, causal, windowSize: [windowLeft ?? Infinity, Infinity] });
+}
+
+/** The work of a row operation. */
+export function rowWork(op: "softmax" | "logSoftmax" | "logSumExp", [rows, cols]: readonly [number, number], place: Place = "host"): Work {
+  return workOf({ op, rows, cols }, place);
 }
 
 /** Kinds of calls that are judged apart as well as together. */

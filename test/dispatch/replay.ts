@@ -75,9 +75,18 @@ export function parseTable(file: string, value: unknown): DispatchTable {
   if (typeof machine !== "string" || !Array.isArray(calls) || calls.length === 0) throw new TypeError(`${file} expected { machine, calibration, calls }`);
   for (const [i, timed] of (calls as readonly Partial<TimedCall>[]).entries()) {
     const seconds = [timed.wasmSeconds, timed.webgpuSeconds];
-    const amount = timed.call === undefined ? NaN : workOf(timed.call).bytesIn;
+    const amount = bytesIn(timed.call);
     if (!seconds.every((s) => typeof s === "number" && s > 0 && s < Infinity) || !(amount > 0))
       throw new TypeError(`${file} expected { call, wasmSeconds, webgpuSeconds } as calls[${i}], got ${JSON.stringify(timed)}`);
   }
   return { machine, calibration: parseCalibration(calibration), calls: calls as readonly TimedCall[] };
+}
+
+/** Bytes that a call sends to a GPU; NaN if it is no call. */
+function bytesIn(call: GridCall | undefined): number {
+  try {
+    return call === undefined ? NaN : workOf(call).bytesIn;
+  } catch {
+    return NaN;
+  }
 }

@@ -462,7 +462,7 @@ describe("explaining a call that is not made", () => {
     ],
     ["options that are none", ["softmax", { x: [1] }, null], /^"options" expected an object, got null/],
     ["an unknown dtype", ["softmax", { x: [1] }, { dtype: "bf16" }], /^"dtype" expected "f32" \| "f64" \| "f16", got "bf16"/],
-    ["an unknown place", ["softmax", { x: [1] }, { place: "cpu" }], /^"place" expected "host" \| "gpu", got "cpu"/],
+    ["an unknown place", ["softmax", { x: [1] }, { place: "cpu" }], /^"place" expected "host" \| "gpu" \| "module", got "cpu"/],
     ["a number of parts that is none", ["mergeStates", { out: [2, 4], lse: [2] }, { parts: 0 }], /^"parts" expected a positive integer, got 0/],
     ["parts of something else", ["softmax", { x: [1] }, { parts: 2 }], /^"parts" is not an option here/],
     ["an option that does not fit", ["softmax", { x: [2, 3] }, { axis: 2 }], (engine) => engine.softmax(tensor(new Float32Array(6), [2, 3]), { axis: 2 })],
@@ -535,8 +535,12 @@ describe("on a GPU that computes nothing", () => {
       expect(engine.explain("softmax", { x: [4096, 4096] }, { dtype: "f64" }).reason).toBe('wasm: "x" has dtype f64, and WebGPU has no f64');
       expect(engine.explain("softmax", { x: [1, 10] }).device).toBe("wasm");
       expect(engine.explain("softmax", { x: [1, 10] }, { place: "gpu" }).reason).toBe('webgpu: "x" is in a GPU buffer');
-      const decode = engine.explain("attention", { q: [8, 1, 64], k: [8, 4096, 64], v: [8, 4096, 64] });
+      const cache = { q: [8, 1, 64], k: [8, 4096, 64], v: [8, 4096, 64] };
+      const decode = engine.explain("attention", cache);
       expect(decode.kernel).toBe("decode");
+      const { estimates } = engine.explain("attention", cache, { place: "module" });
+      expect(estimates?.wasm.compute).toBeLessThan(decode.estimates?.wasm.compute ?? 0);
+      expect(estimates?.webgpu).toEqual(decode.estimates?.webgpu);
       expect(engine.explain("attention", { q: [8, 512, 64], k: [8, 512, 64], v: [8, 512, 64] }, { causal: true }).kernel).toBe("prefill");
       expect(() => engine.explain("softmax", { x: [2, -1] })).toThrow(/^"x" expected sizes/);
       expect(() => engine.explain("attention", { q: [8, 1, 64], k: [8, 1, 32], v: [8, 1, 64] })).toThrow(/^"k" expected last dimension 64/);

@@ -2,9 +2,8 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { BLOCK_ROWS, CHUNK_KEYS, TILE_KEYS } from "../../src/calls/blocks.ts";
 import { TILE } from "../../src/calls/block-mask.ts";
-import { STAGED_KEYS } from "../../src/backend/wasm/plans/attention-operands.ts";
+import { PART_KEYS } from "../../src/backend/wasm/plans/attention-stages.ts";
 import * as layout from "../../src/backend/wasm/plans/attention-layout.ts";
-import { STAGE_MASKED, STAGE_RAW, STAGE_SOFTCAPPED } from "../../src/backend/wasm/plans/attention-scores.ts";
 
 // Kernels and TypeScript each state where things lie; this reads the kernels' source and compares.
 
@@ -40,17 +39,48 @@ describe("the layout of attention in the kernels and in TypeScript", () => {
     expect(TILE).toBe(valueOf("BLOCK_ROWS"));
   });
 
-  test("chunks and parts of a staged call end where tiles do", () => {
-    expect(STAGED_KEYS).toBe(CHUNK_KEYS.wasm);
+  test("chunks and parts of a call end where tiles do", () => {
+    expect(PART_KEYS % CHUNK_KEYS.wasm).toBe(0);
     expect(CHUNK_KEYS.wasm % valueOf("TILE_KEYS")).toBe(0);
   });
 
+  /** "valueDim" as PARAM_VALUE_DIM, TILE_VALUE_DIM … */
+  const nameOf = (prefix: string, field: string): string => prefix + field.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
+  const namesOf = (prefix: string): string[] => [...kernel.keys()].filter((name) => name.startsWith(prefix));
+
+  test("parameters of a block and tile records: the same fields in the same order, in bytes there and in words here", () => {
+    const records = [
+      ["PARAM_", layout.PARAMETERS, layout.PARAMETER],
+      ["TILE_", layout.TILE_RECORD, layout.TILE],
+    ] as const;
+    for (const [prefix, fields, words] of records) {
+      const there = namesOf(prefix).filter((name) => name !== "TILE_KEYS" && name !== "TILE_BYTES");
+      expect(fields.map((field) => nameOf(prefix, field))).toEqual(there);
+      expect(Object.values(words).map((word) => word * 4)).toEqual(there.map(valueOf));
+    }
+    expect(layout.TILE_WORDS * 4).toBe(valueOf("TILE_BYTES"));
+    expect(layout.descriptionWords(0) * 4).toBe(valueOf("PARAMETERS"));
+    expect(layout.PARAMETERS.length * 4).toBeLessThanOrEqual(valueOf("PARAMETERS"));
+  });
+
   test("columns of the row table, in bytes there and in words here", () => {
-    const there = [...kernel].filter(([name]) => name.startsWith("ROW_"));
-    const here = Object.entries(layout).filter(([name]) => name.startsWith("ROW_") && name !== "ROW_TABLE_BYTES");
+    const there = namesOf("ROW_").filter((name) => name !== "ROW_GROUP");
+    const here = Object.entries(layout).filter(([name]) => name.startsWith("ROW_") && name !== "ROW_GROUP");
     expect(there.length).toBeGreaterThan(5);
-    expect(Object.fromEntries(here.map(([name, words]) => [name, Number(words) * 4]))).toEqual(Object.fromEntries(there));
-    expect(layout.ROW_TABLE_BYTES).toBe(Math.max(...there.map(([, bytes]) => bytes)) + valueOf("BLOCK_ROWS") * 4);
+    expect(Object.fromEntries(here.map(([name, words]) => [name, Number(words) * 4]))).toEqual(Object.fromEntries(there.map((name) => [name, valueOf(name)])));
+    expect(layout.GROUP_ROWS).toBe(valueOf("GROUP_ROWS"));
+    expect(layout.ROW_GROUP * 4).toBe(valueOf("ROW_GROUP"));
+    for (const [rows, groups] of [
+      [1, 1],
+      [8, 1],
+      [9, 2],
+      [64, 8],
+    ] as const) {
+      const bytes = valueOf("PARAMETERS") + groups * valueOf("ROW_GROUP");
+      expect(layout.descriptionWords(rows) * 4).toBe(bytes);
+      // The last entry of the last row.
+      expect(layout.entryOf(layout.ROW_SINK, rows - 1) * 4).toBe(bytes - valueOf("GROUP_ROWS") * 4 + ((rows - 1) % 8) * 4);
+    }
   });
 
   test("scratch of a block: tiles, packed queries and the state", () => {
@@ -71,9 +101,9 @@ describe("the layout of attention in the kernels and in TypeScript", () => {
   });
 
   test("flags and stages", () => {
-    for (const name of ["FIRST", "LAST", "RESTART", "BIAS", "MASK", "TILES"] as const) expect(layout[name], name).toBe(valueOf(name));
+    for (const name of ["FIRST", "LAST", "RESTART", "BIAS", "MASK"] as const) expect(layout[name], name).toBe(valueOf(name));
     const stages = constantsOf("kernels/attention-scores.ts");
-    expect([STAGE_RAW, STAGE_SOFTCAPPED]).toEqual([stages.get("RAW"), stages.get("SOFTCAPPED")]);
-    expect(STAGE_MASKED).toBeGreaterThan(STAGE_SOFTCAPPED);
+    expect([layout.STAGE_RAW, layout.STAGE_SOFTCAPPED]).toEqual([stages.get("RAW"), stages.get("SOFTCAPPED")]);
+    expect(layout.STAGE_MASKED).toBeGreaterThan(layout.STAGE_SOFTCAPPED);
   });
 });

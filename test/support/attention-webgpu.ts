@@ -1,33 +1,30 @@
 import { parseAttentionScores } from "../../src/ops/attention-scores.ts";
 import { parseAttentionVarlen } from "../../src/ops/attention-varlen.ts";
 import { parseAttention } from "../../src/ops/attention.ts";
-import type { AttentionCall } from "../../src/calls/attention-call.ts";
-import { recordAttentionScores } from "../../src/backend/webgpu/plans/attention-scores.ts";
-import { recordAttention } from "../../src/backend/webgpu/plans/attention.ts";
+import { type Call, resultsOf, returned } from "../../src/calls/call.ts";
 import { BufferPool, READBACK } from "../../src/backend/webgpu/device/buffers.ts";
-import { recordMergeStates } from "../../src/backend/webgpu/plans/merge-states.ts";
+import { RECORDERS } from "../../src/backend/webgpu/plans/recorders.ts";
 import { PipelineCache } from "../../src/backend/webgpu/device/pipelines.ts";
 import { Recorder, type Slice } from "../../src/backend/webgpu/recorder/recorder.ts";
 import { type DeviceTraits, traitsOf } from "../../src/backend/webgpu/device/traits.ts";
-import type { Tensor } from "../../src/index.ts";
 import { parseMergeStates } from "../../src/ops/merge-states.ts";
 import { elementCount } from "../../src/tensor/shape.ts";
 import type { Subject } from "./subjects.ts";
 
-// A device with nothing around it: calls are recorded, encoded and read back, so that kernels are tested without an engine, and
-// with traits that the device does not have.
+// A bare device: calls are recorded, encoded and read back, so kernels can be tested without an engine, and with traits that the
+// device does not have.
 
-/** A device, and what runs on it. */
+/** A device, and what is needed to run calls on it. */
 export interface Gpu {
   readonly device: GPUDevice;
   readonly traits: DeviceTraits;
   readonly pool: BufferPool;
   readonly pipelines: PipelineCache;
-  /** What the device came from: Dawn for Node takes it away when these are collected. */
+  /** What the device came from. Dawn for Node drops the device when these are collected. */
   readonly from: readonly object[];
 }
 
-/** Opens a device with all that kernels can use. */
+/** Opens a device with every feature that kernels can use. */
 export async function openGpu(gpu: GPU): Promise<Gpu> {
   const adapter = await gpu.requestAdapter();
   if (adapter === null) throw new Error("requestAdapter() gave null: no driver");
@@ -48,7 +45,7 @@ export async function compute(
   const recorder = new Recorder(device, pool, traits);
   const results = lengths.map((length) => {
     const slice = recorder.scratch(length * 4);
-    // What nothing writes has to be seen.
+    // Elements that nothing writes must show.
     device.queue.writeBuffer(slice.buffer, 0, new Float32Array(slice.buffer.size / 4).fill(NaN));
     return slice;
   });
@@ -78,23 +75,22 @@ export async function compute(
   );
 }
 
-const f32 = (data: Float32Array, shape: readonly number[]): Tensor<"f32"> => ({ data, shape, dtype: "f32" });
-
-/** Runs a checked call of attention. */
-export async function runCall(gpu: Gpu, call: AttentionCall): Promise<{ readonly out: Tensor<"f32">; readonly lse: Tensor<"f32"> }> {
-  const { shape, lse } = call.result;
-  const lseShape = lse?.shape ?? [0];
-  const [out = new Float32Array(), logs = new Float32Array()] = await compute(gpu, [elementCount(shape), elementCount(lseShape)], (recorder, [o, l]) => {
-    if (o !== undefined) recordAttention(recorder, call, o, lse && l);
+/** Runs a checked call. */
+export async function runCall(gpu: Gpu, call: Call): Promise<unknown> {
+  const results = resultsOf(call);
+  const lengths = results.map(([, { shape }]) => elementCount(shape));
+  const computed = await compute(gpu, lengths, (recorder, slices) => {
+    const byName = Object.fromEntries(results.map(([name], i) => [name, slices[i]]));
+    RECORDERS[call.kind](recorder, call as never, byName as never);
   });
-  return { out: f32(out, shape), lse: f32(logs, lseShape) };
+  return returned(Object.fromEntries(results.map(([name, { shape }], i) => [name, { data: computed[i] ?? new Float32Array(), shape, dtype: "f32" }])));
 }
 
 const notHere = (): never => {
   throw new Error("only attention is computed here");
 };
 
-/** Attention on a device as suites take it; `traits` in place of the device's own. */
+/** Attention on a device, in the form that suites take; `traits` replace the device's own. */
 export function attentionSubject(given: Gpu, traits: Partial<DeviceTraits> = {}, name = "webgpu"): Subject {
   const gpu = { ...given, traits: { ...given.traits, ...traits } };
   return {
@@ -108,33 +104,10 @@ export function attentionSubject(given: Gpu, traits: Partial<DeviceTraits> = {},
     logSoftmax: notHere,
     logSumExp: notHere,
     keep: notHere,
-    attention: async (q: unknown, k: unknown, v: unknown, options?: { readonly returnLse?: boolean }) => {
-      const result = await runCall(gpu, parseAttention(q, k, v, options));
-      const returned: unknown = options?.returnLse === true ? result : result.out;
-      return returned as never;
-    },
-    attentionVarlen: async (q, k, v, options) => {
-      const result = await runCall(gpu, parseAttentionVarlen(q, k, v, options));
-      return options.returnLse === true ? result : result.out;
-    },
-    attentionScores: async (q, k, options) => {
-      const call = parseAttentionScores(q, k, options);
-      const [scores = new Float32Array()] = await compute(gpu, [elementCount(call.shape)], (recorder, [out]) => {
-        if (out !== undefined) recordAttentionScores(recorder, call, out);
-      });
-      return f32(scores, call.shape);
-    },
-    mergeStates: async (parts, options) => {
-      const call = parseMergeStates(parts, options);
-      const [out = new Float32Array(), lse = new Float32Array()] = await compute(
-        gpu,
-        [elementCount(call.shape), elementCount(call.lseShape)],
-        (recorder, [o, l]) => {
-          if (o !== undefined && l !== undefined) recordMergeStates(recorder, call, o, l);
-        },
-      );
-      return { out: f32(out, call.shape), lse: f32(lse, call.lseShape) };
-    },
+    attention: async (...args: Parameters<typeof parseAttention>) => (await runCall(gpu, parseAttention(...args))) as never,
+    attentionVarlen: async (...args) => (await runCall(gpu, parseAttentionVarlen(...args))) as never,
+    attentionScores: async (...args) => (await runCall(gpu, parseAttentionScores(...args))) as never,
+    mergeStates: async (...args) => (await runCall(gpu, parseMergeStates(...args))) as never,
     read: ({ data }) => data.slice(),
   };
 }

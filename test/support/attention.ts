@@ -24,13 +24,13 @@ export interface Result {
   readonly lse: Float32Array;
 }
 
-/** Where all operands of a call lie: whose memory, which layout. */
+/** Where all operands of a call are, and in which layout. */
 export interface Way {
   readonly home: Home;
   readonly layout: Layout;
 }
 
-/** Every way to call a subject, the plain one first; the first two share its layout. */
+/** Every way to call a subject, the plain one first. The first two have the same layout. */
 export function waysOf({ homes }: Subject): readonly Way[] {
   return (["bhld", "blhd"] as const).flatMap((layout) => homes.map((home) => ({ home, layout })));
 }
@@ -50,14 +50,14 @@ export function operandsFor(sizes: AttentionSizes, seed = 1, kind: Kind = "norma
   return { sizes, q: make("q", 0), k: make("k", 1), v: make("v", 2) };
 }
 
-/** Numbers of the standard normal distribution. */
+/** Numbers from the standard normal distribution. */
 export function standardNormal(sizes: AttentionSizes, seed = 1): Operands {
   const { q, k, v } = operandsFor(sizes, seed);
   const half = (values: Float32Array): Float32Array => values.map((x) => x / 2);
   return { sizes, q: half(q), k: half(k), v: half(v) };
 }
 
-/** What the reference says, in float64 or as the plain f32 implementation would. */
+/** The reference's result, in float64 or as the plain f32 implementation would compute it. */
 export function expectedOf({ sizes, q, k, v }: Operands, options: reference.AttentionOptions, round: reference.Rounding = reference.exact): reference.Attended {
   const shapes = shapesOf(sizes);
   return reference.attention({ values: q, shape: shapes.q }, { values: k, shape: shapes.k }, { values: v, shape: shapes.v }, options, round);
@@ -68,7 +68,7 @@ export function expectedScores({ sizes, q, k }: Operands, options: reference.Att
   return reference.attentionScores({ values: q, shape: shapes.q }, { values: k, shape: shapes.k }, options, stage);
 }
 
-/** The same numbers with the two middle dimensions swapped, as a copy: "bhld" to "blhd", and back with the swapped shape. */
+/** A copy with the two middle dimensions swapped: "bhld" to "blhd", and back with the swapped shape. */
 export function swapMiddle(values: ArrayLike<number>, [batch, second, third, last]: Shape): Float32Array {
   const [s0 = 0, s1 = 0, s2 = 0, s3 = 0] = stridesOf([batch, second, third, last]);
   const result = new Float32Array(values.length);
@@ -80,7 +80,7 @@ function swapped([batch, second, third, last]: Shape): Shape {
   return [batch, third, second, last];
 }
 
-/** Tensors for the time of a call, contiguous, all in one place. */
+/** Contiguous tensors for the duration of a call, all in one place. */
 export class Placements {
   readonly #stores: Store[] = [];
   readonly #subject: Subject;
@@ -95,7 +95,7 @@ export class Placements {
     return (await this.#keep(Float32Array.from(values), shape)) as Tensor<"f32">;
   }
 
-  /** For a result; reading what is not written gives NaN. */
+  /** For a result. Unwritten elements read as NaN. */
   empty(shape: readonly number[]): Promise<Tensor<"f32">> {
     return this.floats(new Float32Array(countOf(shape)).fill(NaN), shape);
   }
@@ -115,7 +115,7 @@ export class Placements {
   }
 }
 
-/** The reference's options as the library takes them. */
+/** The reference's options in the library's form. */
 export async function libraryOptions(options: reference.AttentionOptions, { queries, keys }: AttentionSizes, placements: Placements): Promise<ScoreOptions> {
   const { bias, mask, blockMask, ...rest } = options;
   return {
@@ -158,7 +158,7 @@ export async function run(
 /** Half an ULP of f32, relative. */
 const EPS = 2 ** -24;
 
-/** What a result may differ by from the reference. */
+/** How far a result may differ from the reference. */
 export interface AttentionTolerance {
   readonly out: Tolerance;
   readonly lse: Tolerance;
@@ -167,16 +167,16 @@ export interface AttentionTolerance {
 }
 
 /**
- * Where an error comes from, in units of EPS:
- * - a score is a sum of E products, none of whose partial sums exceeds |q|·|k| (times the scale): rounded at random, √E of that;
- * - scale, softcap, ALiBi and bias round a few more times, each time a number no larger than what came together so far;
- *   softcap itself is off by 7.5 ULP (kernels/tanh.test.ts) of a number no larger than the cap;
- * - the exponential turns an error of the score into a relative one of the weight; another key may err the other way;
- * - exp, the sums of a tile, their rescaling and the final factor: 1e-6 together, as for softmax of rows;
- * - the weighted sum of S values rounds at every key, at random.
+ * Sources of error, in units of EPS:
+ * - A score is a sum of E products, and no partial sum exceeds |q|·|k| (times the scale). Random rounding gives √E of that.
+ * - Scale, softcap, ALiBi and bias round a few more times, each time a number no larger than the sum so far.
+ *   Softcap itself is off by 7.5 ULP (kernels/tanh.test.ts) of a number no larger than the cap.
+ * - The exponential turns an error of the score into a relative error of the weight. Another key may err the other way.
+ * - Exp, the sums of a tile, their rescaling and the final factor: 1e-6 together, as for softmax of rows.
+ * - The weighted sum of S values rounds at every key, at random.
  *
- * On the GPU the exponential may be off by 3 + 2d ULP (tolerances.ts), d below the largest score of the row. Weighted as the
- * output weighs them, the d of a row have a mean of at most log S; weight and sum may err to opposite sides.
+ * On the GPU the exponential may be off by 3 + 2d ULP (tolerances.ts), where d is the distance to the largest score of the row. Weighted
+ * like the output, a row's d has a mean of at most log S. Weight and sum may err in opposite directions.
  */
 export function toleranceFor({ sizes, q, k, v }: Operands, options: reference.AttentionOptions, backend: Backend): AttentionTolerance {
   const { keys, queries, dim } = sizes;
@@ -213,7 +213,7 @@ export function largestMagnitude(values: Iterable<number>): number {
   return largest;
 }
 
-/** Asserts that a result agrees with the reference; rows that see nothing have to be exactly 0. */
+/** Asserts that a result agrees with the reference. Rows that see nothing must be exactly 0. */
 export function expectAttention(actual: Result, expected: reference.Attended, tolerance: AttentionTolerance, label: string): void {
   expectClose(actual.lse, expected.lse, tolerance.lse, `${label}, log-sum-exp`);
   expectClose(actual.out, expected.out, tolerance.out, `${label}, output`);

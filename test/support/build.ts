@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { TARGETS } from "../../scripts/assemble.ts";
 import { FAMILIES } from "../../scripts/families.ts";
 
-/** Builds the binaries and the worker's script where they are missing; that they are current is the caller's concern (`npm test` builds first). */
+/** Builds missing binaries and worker scripts. The caller must see to it that they are current (`npm test` builds first). */
 export function setup(): void {
   const root = fileURLToPath(new URL("../../", import.meta.url));
   const generated = ["worker-source", ...FAMILIES.map(({ name }) => name)].map((name) => `src/backend/wasm/generated/${name}.ts`);

@@ -1,4 +1,4 @@
-// Relaxed multiply-add may be fused or not, as the engine likes; which of the two decides what error of exp is promised.
+// An engine may fuse relaxed multiply-add or not. Which it does decides the error that exp promises.
 
 // (module (func (export "f") (param f32 f32 f32) (result f32)
 //   (f32x4.extract_lane 0 (f32x4.relaxed_madd (f32x4.splat (local.get 0)) (f32x4.splat (local.get 1)) (f32x4.splat (local.get 2))))))
@@ -10,10 +10,10 @@ const MODULE = [
   [10, 22, 1, 20, 0, 32, 0, 253, 19, 32, 1, 253, 19, 32, 2, 253, 19, 253, 133, 2, 253, 31, 0, 11],
 ].flat();
 
-/** Whether this engine's relaxed multiply-add rounds once. Only where relaxed SIMD is available. */
+/** Whether this engine's relaxed multiply-add rounds only once. Needs relaxed SIMD. */
 export function isFused(): boolean {
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(Uint8Array.from(MODULE)));
   const madd = exports["f"] as (a: number, b: number, c: number) => number;
-  // (1 + 2⁻¹²)² = 1 + 2⁻¹¹ + 2⁻²⁴, and the last term does not fit an f32.
+  // (1 + 2⁻¹²)² = 1 + 2⁻¹¹ + 2⁻²⁴, and the last term does not fit in an f32.
   return madd(1 + 2 ** -12, 1 + 2 ** -12, -(1 + 2 ** -11)) === 2 ** -24;
 }

@@ -1,26 +1,26 @@
-// The GPU of this machine, as much of it as a test wants to see. In a browser it is navigator.gpu, in Node that of the `webgpu`
-// package (Dawn), which needs a Vulkan driver: lavapipe does (CONTRIBUTING.md).
+// This machine's GPU, or as much of it as a test wants to see. In a browser it is navigator.gpu; in Node it is that of the `webgpu`
+// package (Dawn), which needs a Vulkan driver: lavapipe will do (CONTRIBUTING.md).
 
-/** What is left of an adapter: variants of kernels follow from features and limits, so this is how a test chooses one. */
+/** What remains of an adapter. Features and limits select kernel variants, so a test chooses a variant this way. */
 export interface Cut {
-  /** Optional features that stay, where the adapter has them. */
+  /** Optional features to keep, if the adapter has them. */
   readonly features: readonly GPUFeatureName[];
-  /** Limits as low as WebGPU allows any device to have them. */
+  /** Whether limits are the lowest that WebGPU allows a device to have. */
   readonly lowestLimits?: boolean;
 }
 
-/** An adapter that was found, or why there is none. */
+/** An adapter, or why there is none. */
 export type FoundGpu =
   | { readonly gpu: GPU; readonly features: ReadonlySet<string>; readonly subgroupSize: number; readonly description: string }
   | { readonly gpu: undefined; readonly reason: string };
 
-/** Looks for a GPU, software ones included. */
+/** Looks for a GPU, including software ones. */
 export async function findGpu(): Promise<FoundGpu> {
   let gpu: GPU | undefined = (globalThis.navigator as Partial<Navigator> | undefined)?.gpu;
   if (gpu === undefined && typeof process === "object") {
     try {
       const { create } = await import("webgpu");
-      // Drivers of NVIDIA before 615 have f16 behind this; others ignore it.
+      // NVIDIA drivers before 615 have f16 only with this toggle; others ignore it.
       gpu = create(["enable-dawn-features=vulkan_enable_f16_on_nvidia"]);
     } catch (error) {
       return { gpu: undefined, reason: `the package "webgpu" cannot be loaded: ${error instanceof Error ? error.message : String(error)}` };
@@ -44,19 +44,19 @@ const kept: object[] = [];
 
 let compiled = 0;
 
-/** How many pipelines have been made in this process. First compiles take seconds on software drivers, so their number matters. */
+/** How many pipelines this process has created. First compiles take seconds on software drivers, so the number matters. */
 export function pipelineCount(): number {
   return compiled;
 }
 
-/** A GPU whose adapters have no more than `cut` says. */
+/** A GPU whose adapters offer no more than `cut` says. */
 export function cutGpu(gpu: GPU, { features, lowestLimits = false }: Cut): Pick<GPU, "requestAdapter"> {
   return {
     async requestAdapter(options) {
       const adapter = await gpu.requestAdapter(options);
       if (adapter === null) return null;
       const left = new Set([...adapter.features].filter((feature) => features.includes(feature as GPUFeatureName)));
-      // A device that asks for nothing has the lowest limits; the adapter that gave it gives no other.
+      // A device that asks for nothing has the lowest limits. Its adapter then gives no other device.
       const limits = lowestLimits ? (await adapter.requestDevice()).limits : adapter.limits;
       const source = (lowestLimits ? await gpu.requestAdapter(options) : undefined) ?? adapter;
       return {

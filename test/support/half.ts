@@ -1,4 +1,4 @@
-// 16-bit floats by their bits: Node 20 and 22 have no Float16Array.
+// 16-bit floats as bits: Node 20 and 22 have no Float16Array.
 
 const f32 = new Float32Array(1);
 const u32 = new Uint32Array(f32.buffer);
@@ -23,7 +23,7 @@ function roundToEven(x: number): number {
   return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
 }
 
-/** What bits of an f16 stand for. */
+/** The value of an f16, given its bits. */
 export function fromHalf(bits: number): number {
   const sign = (bits & 0x8000) === 0 ? 1 : -1;
   const exponent = (bits >>> 10) & 31;
@@ -32,7 +32,7 @@ export function fromHalf(bits: number): number {
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
 }
 
-/** Numbers as f16 keeps them: their bits, and what is left of each. */
+/** Numbers rounded to f16: their bits, and their values. */
 export function halved(values: Float32Array): { readonly bits: Uint16Array; readonly values: Float32Array } {
   const bits = Uint16Array.from(values, toHalf);
   return { bits, values: Float32Array.from(bits, fromHalf) };
@@ -40,7 +40,7 @@ export function halved(values: Float32Array): { readonly bits: Uint16Array; read
 
 const Float16 = (globalThis as { Float16Array?: new (buffer: ArrayBufferLike, byteOffset: number, length: number) => ArrayBufferView }).Float16Array;
 
-/** The arrays that f16 may come in: its bits, and Float16Array where there is one. */
+/** The array types that f16 may come in: its bits, and Float16Array if available. */
 export const HALF_FORMS: readonly (readonly [name: string, of: (bits: Uint16Array) => ArrayBufferView])[] = [
   ["Uint16Array", (bits) => bits],
   ...(Float16 === undefined ? [] : [["Float16Array", ({ buffer, byteOffset, length }: Uint16Array) => new Float16(buffer, byteOffset, length)] as const]),

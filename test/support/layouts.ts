@@ -5,23 +5,23 @@ import { memoize } from "./memo.ts";
 import type { Awaitable, Home, Subject } from "./subjects.ts";
 import type { FloatType } from "./tolerances.ts";
 
-// Where a tensor may lie, and proof that nothing around it was touched. A tensor is laid out in a backing array that is
-// filled with sentinels first: before it, behind it, and in every gap that its strides leave.
+// Places tensors in memory in different ways, and proves that nothing around them was touched. A tensor is placed in a backing array
+// filled with sentinels: before it, after it, and in every gap that its strides leave.
 
 /** How the elements of a shape lie in memory. */
 export const LAYOUTS = ["contiguous", "reversed", "row gaps", "element gaps", "swapped"] as const;
 export type Layout = (typeof LAYOUTS)[number];
 
-/** A flat run of numbers somewhere, of which tensors are views. */
+/** A flat run of numbers somewhere, with tensors as views of it. */
 export interface Store {
-  /** A tensor whose first element is the one at `first`. */
+  /** A tensor whose first element is at `first`. */
   view(first: number, shape: readonly number[], strides?: readonly number[]): TensorLike;
-  /** All the numbers, now. */
+  /** All the numbers, at present. */
   read(): Awaitable<FloatArray | Uint8Array>;
   dispose(): void;
 }
 
-/** Puts numbers where `home` says. */
+/** Stores numbers where `home` says. */
 export function store(subject: Subject, home: Home, data: FloatArray | Uint8Array): Awaitable<Store> {
   if (home !== "array") return subject.keep(data);
   return {
@@ -36,12 +36,12 @@ export function dtypeOf(data: FloatArray | Uint8Array): { readonly dtype?: Float
   return data instanceof Uint8Array ? {} : { dtype: data instanceof Float32Array ? "f32" : "f64" };
 }
 
-/** Where tensors may have any strides. */
+/** Where tensors may have arbitrary strides. */
 export function hostHomes({ homes }: Subject): readonly Home[] {
   return homes.filter((home) => home !== "device");
 }
 
-/** The layouts that a tensor may have in a place: what lies on the GPU is contiguous. */
+/** The layouts that a tensor may have in a place: on the GPU, tensors are contiguous. */
 export function layoutsIn(home: Home): readonly Layout[] {
   return home === "device" ? ["contiguous"] : LAYOUTS;
 }
@@ -49,16 +49,16 @@ export function layoutsIn(home: Home): readonly Layout[] {
 /** A tensor with sentinels around it. */
 export interface Placed {
   readonly tensor: Tensor<FloatType>;
-  /** The elements in row-major order, read now. */
+  /** The current elements in row-major order. */
   values(): Promise<FloatArray>;
-  /** Asserts that all bits outside the tensor are as they were. */
+  /** Asserts that all bits outside the tensor are unchanged. */
   expectSentinels(label: string): Promise<void>;
   dispose(): void;
 }
 
-/** A quiet NaN in f32 and, twice, in f64, with a payload that no computation makes; reading it by accident poisons the row. */
+/** A quiet NaN in f32 and, twice, in f64, with a payload that no computation produces. Reading it by accident poisons the row. */
 const SENTINEL = 0x7ffda5a5;
-/** Elements of sentinel before and behind: more than the 16 that a kernel's loop takes at once. An odd number misaligns the tensor. */
+/** Sentinel elements before and after: more than the 16 that a kernel's loop takes at once. An odd number misaligns the tensor. */
 const GUARD = 21;
 
 const offsetsOf = memoize(computeOffsets);
@@ -91,7 +91,7 @@ export function stridesFor(layout: Layout, shape: readonly number[]): number[] {
   }
 }
 
-/** Lays a tensor out; without `values` its elements hold sentinels too. */
+/** Places a tensor; without `values` its elements are sentinels too. */
 export async function place(
   subject: Subject,
   dtype: FloatType,
@@ -127,7 +127,7 @@ export async function place(
   };
 }
 
-/** The elements of any tensor in row-major order, as a copy. */
+/** Copies a tensor's elements in row-major order. */
 export function readTensor(tensor: Tensor<FloatType>): FloatArray {
   const { data } = tensor;
   const offsets = offsetsOf(tensor.shape, tensor.strides ?? stridesOf(tensor.shape));

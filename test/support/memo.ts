@@ -1,4 +1,4 @@
-/** A function that computes each result once: references are slow, and every variant and algorithm is held to the same one. */
+/** A function that computes each result once: references are slow, and every variant and algorithm is compared with the same one. */
 export function memoize<A extends readonly unknown[], R>(compute: (...args: A) => R): (...args: A) => R {
   const known = new Map<string, R>();
   return (...args) => {

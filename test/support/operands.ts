@@ -9,7 +9,7 @@ import type { FloatType, Op } from "./tolerances.ts";
 export const ALGORITHMS: readonly SoftmaxAlgorithm[] = ["standard", "safe", "online", "auto"];
 export const OPS: readonly Op[] = ["softmax", "logSoftmax", "logSumExp"];
 
-/** Options that all three operations know. */
+/** Options that all three operations have. */
 export interface CommonOptions {
   readonly axis?: number;
   readonly scale?: number;
@@ -19,14 +19,14 @@ export interface CommonOptions {
   readonly out?: TensorLike;
 }
 
-/** Calls an operation by name. `logSumExp` has no `safe`: it needs none. */
+/** Calls an operation by name. `logSumExp` has no `safe` because it needs none. */
 export function call(instance: Instance, op: Op, x: TensorLike, options: CommonOptions): Tensor<FloatType>;
 export function call(subject: Subject, op: Op, x: TensorLike, options: CommonOptions): Awaitable<Tensor<FloatType>>;
 export function call(subject: Subject | Instance, op: Op, x: TensorLike, { safe, ...options }: CommonOptions): Awaitable<Tensor<FloatType>> {
   return op === "logSumExp" ? subject.logSumExp(x, options) : subject[op](x, { ...options, ...(safe === undefined ? {} : { safe }) });
 }
 
-/** The same by the reference; `axis` may be negative here as well. */
+/** The reference's result; `axis` may be negative here too. */
 export function expected(
   op: Op,
   values: ArrayLike<number>,
@@ -37,7 +37,7 @@ export function expected(
   return reference[op]({ values, shape }, { ...rest, axes: axesOf([axis], shape.length) });
 }
 
-/** Axes as the reference takes them: not negative, and none for a scalar. */
+/** Axes in the reference's form: not negative, and none for a scalar. */
 export function axesOf(axes: readonly number[], rank: number): number[] {
   return rank === 0 ? [] : axes.map((axis) => (axis < 0 ? axis + rank : axis));
 }

@@ -1,23 +1,23 @@
 import fc from "fast-check";
 import { ALL_KINDS, type Kind, numbers, random } from "./numbers.ts";
 
-// Properties run on the same inputs everywhere, so that a failure is one for everybody; ONEPASS_SEED tries others.
+// Properties use the same inputs everywhere, so that everybody sees the same failure. ONEPASS_SEED tries others.
 fc.configureGlobal({ seed: Number(process.env["ONEPASS_SEED"] ?? 180502867), numRuns: 200 });
 
-/** Lengths around what kernels take at once, and any others up to a few blocks. */
+/** Lengths around those that kernels process at once, and any others up to a few blocks. */
 export const length = fc.oneof(fc.integer({ min: 1, max: 70 }), fc.integer({ min: 1, max: 5000 }), fc.constantFrom(1023, 1024, 1025, 2048, 4096));
 
-/** A row of numbers, described by how it is made, so that a counterexample fits a line. */
+/** A row of numbers, given by its recipe so that a counterexample fits on a line. */
 export function row(kinds: readonly Kind[] = ALL_KINDS): fc.Arbitrary<{ kind: Kind; count: number; seed: number }> {
   return fc.record({ kind: fc.constantFrom(...kinds), count: length, seed: fc.nat(1000) });
 }
 
-/** The numbers of a described row. */
+/** The numbers of such a row. */
 export function made({ kind, count, seed }: { kind: Kind; count: number; seed: number }): Float32Array {
   return numbers(kind, count, seed);
 }
 
-/** Where to cut `count` elements: ascending, starting with 0 and ending with `count`; parts may be empty. */
+/** Where to cut `count` elements: ascending, from 0 to `count`; parts may be empty. */
 export function cuts(count: number, points: readonly number[]): number[] {
   return [0, ...points.map((p) => p % (count + 1)).sort((a, b) => a - b), count];
 }

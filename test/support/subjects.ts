@@ -22,28 +22,28 @@ import { type Store, dtypeOf } from "./layouts.ts";
 import type { Backend, FloatType } from "./tolerances.ts";
 import { CHOSEN, unavailable } from "./variants.ts";
 
-// What the suites against the reference are run on: the plain functions with either binary, and engines. All of them mean the
-// same (SEMANTICS); what little a backend is excused is said here and nowhere else.
+// What the suites compare with the reference: the plain functions with either binary, and engines. All must agree (SEMANTICS). The few
+// exceptions that a backend may make are listed here and nowhere else.
 
 export type Awaitable<T> = T | Promise<T>;
 
-/** Whose memory a tensor may lie in: an array of the caller, the module's memory, or a buffer on the GPU. */
+/** Where a tensor may be: in an array of the caller, in the module's memory, or in a buffer on the GPU. */
 export type Home = "array" | "module" | "device";
 
-/** Something that computes, and what may be asked of it. */
+/** Something that computes, and what it promises. */
 export interface Subject {
   readonly name: string;
   readonly kind: Backend;
-  /** Where operands may lie, the caller's arrays first. What lies on the GPU is contiguous. */
+  /** Where operands may be, the caller's arrays first. On the GPU they are contiguous. */
   readonly homes: readonly Home[];
-  /** What rows may be made of; attention is f32 everywhere. */
+  /** The dtypes of rows; attention is f32 everywhere. */
   readonly dtypes: readonly FloatType[];
   /**
    * Whether NaN and +inf in an input reach the result. WGSL may assume that they do not occur, so the GPU promises nothing about
-   * them (SEMANTICS 15). That they do *not* reach a result that they should not is asked of every subject.
+   * them (SEMANTICS 15). Every subject must keep them from reaching results they should *not* reach.
    */
   readonly propagates: boolean;
-  /** Whether numbers below the smallest normal one are kept; WGSL may flush them to 0. */
+  /** Whether numbers below the smallest normal one survive; WGSL may flush them to 0. */
   readonly denormals: boolean;
   /** The instance behind the plain functions, for tests that look at its memory. */
   readonly instance?: Instance;
@@ -60,17 +60,17 @@ export interface Subject {
     options?: { readonly layout?: Layout },
   ): Awaitable<{ readonly out: Tensor<"f32">; readonly lse: Tensor<"f32"> }>;
 
-  /** Keeps numbers in the subject's own memory. */
+  /** Stores numbers in the subject's own memory. */
   keep(data: Float32Array | Float64Array | Uint8Array): Awaitable<Store>;
-  /** The same for f16, given by its bits, where that is computed with. */
+  /** The same for f16, given as bits, if the subject computes with it. */
   keepHalves?(bits: Uint16Array): Awaitable<Store>;
-  /** Bytes in use where the subject computes; undefined where it does not tell. */
+  /** Bytes in use by the subject; `undefined` if it does not tell. */
   usedBytes?(): Awaitable<number | undefined>;
-  /** The numbers of a contiguous result, wherever they lie, as a copy. */
+  /** The numbers of a contiguous result, wherever they are, as a copy. */
   read(result: Tensor<FloatType>): Awaitable<Float32Array | Float64Array>;
 }
 
-/** The plain functions with a binary and a memory of their own. */
+/** The plain functions with their own binary and memory. */
 export function subjectOf(instance: Instance): Subject {
   return {
     ...instance,
@@ -88,7 +88,7 @@ export function subjectOf(instance: Instance): Subject {
   };
 }
 
-/** Numbers in module memory, which may grow between two looks: every view is a fresh one. */
+/** Numbers in module memory, which may grow between two accesses: every view is fresh. */
 export function keepInModule(instance: Pick<Instance, "empty">, given: Float32Array | Float64Array | Uint8Array): Store {
   const bytes = given instanceof Uint8Array;
   const kept = instance.empty([bytes ? Math.ceil(given.length / 4) : given.length], { dtype: given instanceof Float64Array ? "f64" : "f32" });
@@ -111,7 +111,7 @@ export function keepInModule(instance: Pick<Instance, "empty">, given: Float32Ar
   };
 }
 
-/** An engine, opened at the first call: suites are collected synchronously. */
+/** An engine, created at the first call: suites are collected synchronously. */
 class EngineSubject implements Subject {
   readonly name: string;
   readonly kind: Backend;
@@ -186,7 +186,7 @@ class EngineSubject implements Subject {
     };
   }
 
-  /** On the CPU an engine tells how much memory its module has, not how much of it is in use. */
+  /** On the CPU, an engine tells the size of its module's memory, not how much of it is in use. */
   async usedBytes(): Promise<number | undefined> {
     return (await this.engine()).info().webgpu?.bytes.inUse;
   }
@@ -202,22 +202,22 @@ class EngineSubject implements Subject {
   }
 }
 
-/** Gives back what a result occupies, unless it is an array. */
+/** Frees what a result occupies, unless it is an array. */
 export function disposeOf(result: object): void {
   (result as { dispose?(): void }).dispose?.();
 }
 
-/** What may be asked for by name, and what stands in the way of having it, if anything does. */
+/** A subject that may be chosen by name, and why it is unavailable, if it is. */
 interface Candidate {
   readonly name: string;
   readonly missing?: string | undefined;
-  /** Whether CI can do without. */
+  /** Whether CI may run without it. */
   readonly optional?: boolean;
   readonly make: () => Subject & { dispose?(): Promise<void> };
 }
 
 /**
- * As much of a GPU as each subject sees. The first is the path for everyone: nothing optional, and limits that every device has.
+ * How much of a GPU each subject sees. The first is the path that runs everywhere: no optional features, and limits that every device has.
  */
 const CUTS: Readonly<Record<string, Cut>> = {
   webgpu: { features: [], lowestLimits: true },
@@ -232,7 +232,7 @@ function plain(variant: Variant): Candidate {
 
 const FOUND: FoundGpu | undefined = CHOSEN.some((name) => name in CUTS) ? await findGpu() : undefined;
 
-/** One for all suites of a process, which share its pipelines. */
+/** One for all suites of a process, so that they share its pipelines. */
 const gpuSubjects = new Map<string, EngineSubject>();
 
 function onGpu(name: string, cut: Cut): Candidate {
@@ -253,16 +253,16 @@ function lackOf(found: FoundGpu, { features }: Cut): Pick<Candidate, "missing" |
   if (lacking.length > 0) return { missing: `the adapter has no ${lacking.join(" and no ")}` };
   const wanted = process.env["ONEPASS_SUBGROUP_SIZE"];
   if (!features.includes("subgroups") || wanted === undefined || wanted === String(found.subgroupSize)) return {};
-  // A driver has the sizes that its hardware has.
+  // Subgroup sizes depend on the hardware.
   return { missing: `subgroups are of ${found.subgroupSize} here, not of ${wanted}`, optional: true };
 }
 
-// Once for a process: what suites run on is not in their titles.
+// Once per process: the suites' titles do not tell what they run on.
 if (FOUND !== undefined) {
   console.info(`${CHOSEN.join(" ")}: ${"reason" in FOUND ? `skipped, ${FOUND.reason}` : `${FOUND.description}, subgroups of ${FOUND.subgroupSize}`}`);
 }
 
-/** The CPU with three threads, among which even the smallest call is shared. It starts at the first call. */
+/** The CPU with three threads, which share even the smallest call. It starts at the first call. */
 function onThreads(): Subject & { dispose(): Promise<void> } {
   let started: Promise<{ readonly subject: Subject; readonly cpu: Cpu }> | undefined;
   const subject = async (): Promise<Subject> => {
@@ -293,7 +293,7 @@ function onThreads(): Subject & { dispose(): Promise<void> } {
   };
 }
 
-/** An engine on the CPU, with as many threads as it takes by itself. */
+/** An engine on the CPU, with its default number of threads. */
 const ENGINE: Candidate = { name: "engine", make: () => new EngineSubject("engine", "wasm", () => createEngine({ device: "wasm" })) };
 
 const CANDIDATES: readonly Candidate[] = [
@@ -304,12 +304,12 @@ const CANDIDATES: readonly Candidate[] = [
   ...Object.entries(CUTS).map(([name, cut]) => onGpu(name, cut)),
 ];
 
-/** First compiles take seconds on software drivers, so that options are not to be what pipelines differ by. */
+/** First compiles take seconds on software drivers, so options should not lead to different pipelines. */
 const MOST_PIPELINES = 60;
 
 /**
- * A suite that runs once for each subject of this process. One that cannot be had here is skipped by name and with the reason; in
- * CI that is a failure, because there all are required.
+ * A suite that runs once for each subject of this process. An unavailable subject is skipped, with its name and the reason. In CI,
+ * where all are required, it is a failure.
  */
 export function describeSubjects(title: string, body: (subject: Subject) => void): void {
   for (const name of CHOSEN) {

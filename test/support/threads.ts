@@ -1,25 +1,23 @@
 import { parseAttention } from "../../src/ops/attention.ts";
-import { parseAttentionScores, runScoresCall } from "../../src/ops/attention-scores.ts";
+import { parseAttentionScores } from "../../src/ops/attention-scores.ts";
 import { parseAttentionVarlen } from "../../src/ops/attention-varlen.ts";
-import { hostScoreCall } from "../../src/calls/attention-call.ts";
 import type { Cpu } from "../../src/backend/wasm/drivers/cpu.ts";
 import { type CpuOptions, createCpu } from "../../src/backend/wasm/drivers/create-cpu.ts";
 import type { Tuning } from "../../src/backend/wasm/plans/schedule.ts";
 import { emptyOn } from "../../src/ops/empty.ts";
-import { mergeStates } from "../../src/index.ts";
+import { parseMergeStates } from "../../src/ops/merge-states.ts";
 import { parseLogSoftmax } from "../../src/ops/log-softmax.ts";
 import { parseLogSumExp } from "../../src/ops/log-sum-exp.ts";
-import { mapScoreCall } from "../../src/calls/map-call.ts";
 import { parseSoftmax } from "../../src/ops/softmax.ts";
 import { type Subject, keepInModule } from "./subjects.ts";
 
-/** Shares whatever can be cut, however short, and cuts it as finely as can be: what small cases need to be about threads at all. */
+/** Shares whatever can be cut, however short, and cuts it as finely as possible, so that small cases exercise threads at all. */
 export const FINEST: Tuning = { jobNs: 0, taskNs: 0.001, copyNs: 0, tasksPerThread: Infinity, share: Infinity, blocksPerThread: Infinity };
 
 /** Shares whatever can be cut, into few tasks. */
 export const COARSE: Tuning = { jobNs: 0, taskNs: 0.001, copyNs: 0, tasksPerThread: 1, share: 1, blocksPerThread: Infinity };
 
-/** The CPU backend with so many threads; fails where it cannot have them. */
+/** The CPU backend with `threads` threads; throws if it cannot have them. */
 export async function startCpu(threads: number, options: CpuOptions = {}): Promise<Cpu> {
   const cpu = await createCpu({ threads, tuning: FINEST, ...options });
   if (cpu.threads !== threads) throw new Error(`${threads} threads asked for, ${cpu.threads} had: ${cpu.reasons.join("; ")}`);
@@ -35,13 +33,13 @@ export function subjectOfCpu(cpu: Cpu): Subject {
     dtypes: ["f32", "f64"],
     propagates: true,
     denormals: true,
-    softmax: (x, options) => cpu.rows(parseSoftmax(x, options)),
-    logSoftmax: (x, options) => cpu.rows(parseLogSoftmax(x, options)),
-    logSumExp: (x, options) => cpu.rows(parseLogSumExp(x, options)),
-    attention: ((...args: Parameters<typeof parseAttention>) => cpu.attention(parseAttention(...args))) as Subject["attention"],
-    attentionVarlen: (q, k, v, options) => cpu.attention(parseAttentionVarlen(q, k, v, options)),
-    attentionScores: (q, k, options) => cpu.inTurn(hostScoreCall(parseAttentionScores(q, k, options)), mapScoreCall, runScoresCall),
-    mergeStates,
+    softmax: (x, options) => cpu.run(parseSoftmax(x, options)),
+    logSoftmax: (x, options) => cpu.run(parseLogSoftmax(x, options)),
+    logSumExp: (x, options) => cpu.run(parseLogSumExp(x, options)),
+    attention: ((...args: Parameters<typeof parseAttention>) => cpu.run(parseAttention(...args))) as Subject["attention"],
+    attentionVarlen: (q, k, v, options) => cpu.run(parseAttentionVarlen(q, k, v, options)),
+    attentionScores: (q, k, options) => cpu.run(parseAttentionScores(q, k, options)),
+    mergeStates: (parts, options) => cpu.run(parseMergeStates(parts, options)),
     keep: (data) => keepInModule({ empty: (shape, options) => emptyOn(cpu.runtime, shape, options) }, data),
     usedBytes: () => cpu.runtime.memory.usedBytes,
     read: ({ data }) => data.slice(),

@@ -2,10 +2,10 @@ import { expect } from "vitest";
 
 export type ErrorType = new (message: string) => Error;
 
-/** A line of a table of bad input: what it is, the value, and the error in full. */
+/** A row of a table of bad inputs: what it is, the value, and the full error. */
 export type BadInput<T = unknown> = readonly [what: string, value: T, error: ErrorType, message: string];
 
-/** Runs what must throw and returns what it threw. Without the cost of `expect` where it does, for loops. */
+/** Runs something that must throw and returns the error. Avoids the cost of `expect` when it throws, for loops. */
 export function thrown(run: () => unknown): Error {
   try {
     run();
@@ -16,7 +16,7 @@ export function thrown(run: () => unknown): Error {
   return expect.fail("nothing was thrown");
 }
 
-/** The type of an error and its message in full, which starts with the quoted name of the argument. */
+/** Checks an error's type and its full message, which starts with the quoted name of the argument. */
 export function expectThrown(run: () => unknown, type: ErrorType, message: string): void {
   const error = thrown(run);
   expect(error.message).toBe(message);

@@ -1,12 +1,12 @@
 import { describe, test } from "vitest";
 import { createInstance, hasRelaxedSimd, type Instance, type Variant } from "../../src/testing/testing.ts";
 
-/** Which subjects this process is about (subjects.ts); suites of the binaries themselves are left to a process that is about both. */
+/** The subjects of this process (subjects.ts). Suites of the binaries themselves run only in a process that has both. */
 export const CHOSEN: readonly string[] = (process.env["ONEPASS_SUBJECTS"] ?? "baseline relaxed engine").split(" ");
 
 /**
- * A suite that runs once for each binary, on an instance of its own. A binary that this engine cannot run is skipped by name
- * and with the reason; in CI that is a failure, because there both are required.
+ * A suite that runs once for each binary, on its own instance. A binary that this engine cannot run is skipped, with its name and the
+ * reason. In CI, where both are required, it is a failure.
  */
 export function describeVariants(title: string, body: (instance: Instance, variant: Variant) => void): void {
   const variants = (["baseline", "relaxed"] as const).filter((variant) => CHOSEN.includes(variant));
@@ -16,7 +16,7 @@ export function describeVariants(title: string, body: (instance: Instance, varia
   });
 }
 
-/** Skips a test visibly, with the reason; fails it in CI, where everything that a test needs has to be there. */
+/** Skips a test visibly, with the reason. Fails it in CI, which must have everything that tests need. */
 export function unavailable(skip: (reason: string) => void, reason: string): void {
   if ((process.env["CI"] ?? "") !== "") throw new Error(`required in CI, but ${reason}`);
   skip(reason);

@@ -1,19 +1,19 @@
 import { createRequire } from "node:module";
 import type * as WorkerThreads from "node:worker_threads";
 
-// The pool takes the class from the module object each time it starts a worker, so a test can stand in between.
+// The pool reads the class from the module object each time it starts a worker, so a test can intercept it.
 const threads = createRequire(import.meta.url)("node:worker_threads") as { Worker: typeof WorkerThreads.Worker };
 
-/** Knows all workers that have been started since it was made, until `restore`. */
+/** Knows all workers started since it was created, until `restore`. */
 export class WorkerSpy {
   readonly started: WorkerThreads.Worker[] = [];
   readonly #original = threads.Worker;
   #exited = 0;
-  /** When set, starting a worker throws it. */
+  /** If set, starting a worker throws it. */
   refusal: Error | undefined;
-  /** When set, sending a worker a message throws it. */
+  /** If set, sending a worker a message throws it. */
   unsendable: Error | undefined;
-  /** When set, what workers run instead of their script. */
+  /** If set, workers run this instead of their script. */
   script: string | undefined;
 
   constructor() {
@@ -43,7 +43,7 @@ export class WorkerSpy {
     return this.started.length - this.#exited;
   }
 
-  /** Ends the `n`th worker that was started, as if it had crashed. */
+  /** Ends the `n`th worker started, as if it had crashed. */
   async kill(n: number): Promise<void> {
     await this.started.at(n)?.terminate();
   }

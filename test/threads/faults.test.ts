@@ -7,7 +7,8 @@ import { parseAttention } from "../../src/ops/attention.ts";
 import type { Cpu } from "../../src/backend/wasm/drivers/cpu.ts";
 import { type CpuOptions, createCpu } from "../../src/backend/wasm/drivers/create-cpu.ts";
 import { WORKER_SOURCE } from "../../src/backend/wasm/generated/worker-source.ts";
-import { Lease, type Task, writeJob } from "../../src/backend/wasm/plans/job.ts";
+import { Lease, writeTasks } from "../../src/backend/wasm/drivers/job-tables.ts";
+import type { Task } from "../../src/backend/wasm/plans/plan.ts";
 import { WorkerPool } from "../../src/backend/wasm/drivers/pool.ts";
 import { chooseVariant } from "../../src/backend/wasm/module/runtime.ts";
 import { TUNING } from "../../src/backend/wasm/plans/schedule.ts";
@@ -55,12 +56,12 @@ async function start(threads: number, options?: CpuOptions): Promise<Cpu> {
 }
 
 async function expectWorks(cpu: Cpu): Promise<void> {
-  expectSameBits((await cpu.rows(parseSoftmax(tensor(INPUT, SHAPE)))).data, EXPECTED, "softmax");
+  expectSameBits((await cpu.run(parseSoftmax(tensor(INPUT, SHAPE)))).data, EXPECTED, "softmax");
   expectSameBits((await attend(cpu)).data, ATTENDED, "attention");
 }
 
 async function attend(cpu: Cpu, signal?: AbortSignal): Promise<Tensor<"f32">> {
-  return (await cpu.attention(parseAttention(Q, K, V), signal)) as Tensor<"f32">;
+  return (await cpu.run(parseAttention(Q, K, V), signal)) as Tensor<"f32">;
 }
 
 /** As on a browser's main thread: waiting is an error, so this thread hands out work and does none. */
@@ -75,7 +76,7 @@ const LONG = [1, 16, 2048, 64];
 /** A call that takes about a second on one thread. */
 function longCall(cpu: Cpu, signal?: AbortSignal, out?: Tensor<"f32">): Promise<Tensor<"f32">> {
   const long = tensor(numbers("normal", 16 * 2048 * 64), LONG);
-  return Promise.resolve(cpu.attention(parseAttention(long, long, long, { out }), signal)) as Promise<Tensor<"f32">>;
+  return Promise.resolve(cpu.run(parseAttention(long, long, long, { out }), signal)) as Promise<Tensor<"f32">>;
 }
 
 /** Where a long call writes at once what it has computed, and NaN where it has not. */
@@ -215,12 +216,13 @@ describe.each(PLACES)("a kernel that fails, %s", (_, threads, prepare) => {
     expect(pool.workers).toBe(2);
     const { memory } = runtime;
     const at = memory.allocate(1024);
-    const good: Task = { calls: [{ kernel: "transpose_f32", args: [at, at + 512, 1, 1, 4, 4] }] };
-    const bad: Task = { calls: [{ kernel: "transpose_f32", args: [0xfffffff0, at, 8, 8, 32, 32] }] };
+    const good: Task = { calls: [{ kernel: "transpose_f32", args: [at, at + 512, 1, 1, 4, 4], relative: 0 }] };
+    const bad: Task = { calls: [{ kernel: "transpose_f32", args: [0xfffffff0, at, 8, 8, 32, 32], relative: 0 }] };
     const run = async (tasks: readonly Task[]): Promise<void> => {
       const lease = new Lease(memory);
       try {
-        await pool.run(writeJob(lease, pool.kernelNumbers, { tasks, scratchBytes: 64 }, pool.slots), threads, undefined);
+        const scratch = { address: lease.take(64 * pool.slots), bytes: 64 };
+        await pool.run(writeTasks(lease, pool.kernelNumbers, tasks, scratch), threads, undefined);
       } finally {
         lease.free();
       }
@@ -251,7 +253,7 @@ describe.each(PLACES)("calls in a row, %s", (_, threads, prepare) => {
     const results = [];
     for (let i = 0; i < 8; i++) {
       for (let j = 0; j < scratch.length; j++) scratch[j] = (INPUT[j] ?? 0) * (i + 1);
-      results.push(cpu.rows(parseSoftmax(tensor(scratch, SHAPE))));
+      results.push(cpu.run(parseSoftmax(tensor(scratch, SHAPE))));
     }
     scratch.fill(NaN);
     for (const [i, result] of results.entries()) {
@@ -273,7 +275,7 @@ describe.each(PLACES)("calls in a row, %s", (_, threads, prepare) => {
     const calls: Promise<unknown>[] = [];
     for (let i = 0; i < 6; i++) {
       const [from, to] = i % 2 === 0 ? [a, b] : [b, a];
-      calls.push(Promise.resolve(cpu.rows(parseSoftmax(from, { out: to, scale: 3 }))));
+      calls.push(Promise.resolve(cpu.run(parseSoftmax(from, { out: to, scale: 3 }))));
       expected = softmax(expected, { scale: 3 });
     }
     await Promise.all(calls);
@@ -284,7 +286,7 @@ describe.each(PLACES)("calls in a row, %s", (_, threads, prepare) => {
     const cpu = await start(threads);
     const x = emptyOn(cpu.runtime, SHAPE);
     x.data.set(INPUT);
-    const calls = [longCall(cpu), cpu.rows(parseSoftmax(x))] as const;
+    const calls = [longCall(cpu), cpu.run(parseSoftmax(x))] as const;
     x.dispose();
     const y = emptyOn(cpu.runtime, SHAPE);
     y.data.fill(NaN);
@@ -307,7 +309,7 @@ describe.each(PLACES)("calls in a row, %s", (_, threads, prepare) => {
     await expect(call).rejects.toBe(reason);
     await waiting;
     expectSameBits((await next).data, ATTENDED);
-    expect(() => cpu.rows(parseSoftmax(INPUT), controller.signal)).toThrow(reason);
+    expect(() => cpu.run(parseSoftmax(INPUT), controller.signal)).toThrow(reason);
     expect(out.data.includes(NaN)).toBe(true);
     expect(cpu.runtime.memory.usedBytes).toBe(used);
     await longCall(cpu, undefined, out);
@@ -348,7 +350,7 @@ describe.each(PLACES)("calls in a row, %s", (_, threads, prepare) => {
     for (const call of calls) await expect(call).rejects.toBeInstanceOf(DisposedError);
     await cpu.ended;
     expect(spy.alive).toBe(0);
-    expect(() => cpu.rows(parseSoftmax(INPUT))).toThrow(DisposedError);
+    expect(() => cpu.run(parseSoftmax(INPUT))).toThrow(DisposedError);
   });
 });
 
@@ -369,7 +371,7 @@ test("one thread can be stopped between tasks too", { timeout: 60_000 }, async (
 test("what is too short to share, or all one row, runs at once", async () => {
   const cpu = await createCpu({ threads: 3 });
   open.push(cpu);
-  expect(cpu.rows(parseSoftmax(INPUT.subarray(0, 100)))).not.toBeInstanceOf(Promise);
+  expect(cpu.run(parseSoftmax(INPUT.subarray(0, 100)))).not.toBeInstanceOf(Promise);
   expect(cpu.threadsFor(parseSoftmax(tensor(INPUT, SHAPE)))).toBe(1);
   expect(cpu.threadsFor(parseSoftmax(new Float32Array(1 << 22)))).toBe(1);
   expect(cpu.threadsFor(parseSoftmax(emptyOn(cpu.runtime, [2048, 1024])))).toBe(3);
@@ -409,7 +411,7 @@ test("a hundred of them leave no worker, no handle, and memory where it was", { 
   const sizes: number[] = [];
   for (let i = 0; i < 100; i++) {
     const cpu = await startCpu(2);
-    await cpu.rows(parseSoftmax(tensor(INPUT, SHAPE)));
+    await cpu.run(parseSoftmax(tensor(INPUT, SHAPE)));
     cpu.dispose();
     await cpu.ended;
     if (i % 10 === 9) sizes.push(process.memoryUsage().rss);
@@ -485,9 +487,9 @@ describe("with less than asked for", () => {
     const cpu = await start(2, { maxMemoryBytes: 2 << 20 });
     const used = cpu.runtime.memory.usedBytes;
     const x = tensor(numbers("normal", 1 << 20), [1024, 1024]);
-    expectSameBits((await cpu.rows(parseSoftmax(x))).data, softmax(x).data);
+    expectSameBits((await cpu.run(parseSoftmax(x))).data, softmax(x).data);
     // Neither when others are waiting: then arrays are kept elsewhere.
-    const results = [longCall(cpu), cpu.rows(parseSoftmax(x)), attend(cpu)] as const;
+    const results = [longCall(cpu), cpu.run(parseSoftmax(x)), attend(cpu)] as const;
     expectSameBits((await results[1]).data, softmax(x).data);
     expectSameBits((await results[2]).data, ATTENDED);
     await results[0];
@@ -520,7 +522,7 @@ describe("what the caller brings", () => {
 
   test("a compiled module, for pages that may not compile bytes", async () => {
     const cpu = await start(2, { module: new WebAssembly.Module(shareMemoryOf(wholeBinary("baseline"))), variant: "baseline" });
-    const { data } = await cpu.rows(parseSoftmax(tensor(INPUT, SHAPE)));
+    const { data } = await cpu.run(parseSoftmax(tensor(INPUT, SHAPE)));
     expect(data.every((p) => p >= 0 && p <= 1)).toBe(true);
   });
 

@@ -19,7 +19,7 @@ describe("a process with threads", () => {
     const code = `${PRELUDE}
       const cpu = await createCpu({ threads: 3 });
       const { threads } = cpu;
-      const { data } = await cpu.attention(parseAttention(x, x, x));
+      const { data } = await cpu.run(parseAttention(x, x, x));
       ${end}
       console.log(threads, data[0]);
     `;
@@ -31,7 +31,7 @@ describe("a process with threads", () => {
     const code = `${PRELUDE}
       Atomics.wait = () => { throw new TypeError("not here"); };
       const cpu = await createCpu({ threads: 2 });
-      void cpu.attention(parseAttention(x, x, x)).then(({ data }) => console.log(data[0]));
+      void cpu.run(parseAttention(x, x, x)).then(({ data }) => console.log(data[0]));
     `;
     expect(await runModule(code)).toBe("0.5");
   });

@@ -1,18 +1,20 @@
 import { createBlockMask } from "../../src/ops/create-block-mask.ts";
 import { beforeAll, describe, expect, test } from "vitest";
-import { type Part, cutParts, bindSpan, gridOf, keyBases, spanOf, tileTable } from "../../src/backend/webgpu/plans/attention-operands.ts";
+import { bindSpan, keyBases, rowSpan } from "../../src/backend/webgpu/plans/attention-operands.ts";
 import { chunkStates, pushBlocks } from "../../src/backend/webgpu/plans/attention.ts";
-import { ATTENTION_KEYS, type AttentionKey, attentionKey, attentionNeeds, attentionProgram } from "../../src/backend/webgpu/kernels/attention.ts";
+import { type Part, cutParts, gridOf } from "../../src/backend/webgpu/plans/parts.ts";
+import { tileTable } from "../../src/backend/webgpu/plans/tables.ts";
+import { type AttentionKey, attentionKey, attentionNeeds, attentionProgram } from "../../src/backend/webgpu/kernels/attention.ts";
 import { MERGE_CHUNKS, MERGE_PAIR } from "../../src/backend/webgpu/kernels/merge.ts";
 import { TILE_OPEN, TILE_SKIPPED } from "../../src/backend/webgpu/kernels/score-modifiers.ts";
 import { scoresProgram } from "../../src/backend/webgpu/kernels/scores.ts";
 import { PipelineCache } from "../../src/backend/webgpu/device/pipelines.ts";
 import type { Program } from "../../src/backend/webgpu/device/program.ts";
-import { BASE_TRAITS } from "../../src/backend/webgpu/device/traits.ts";
 import { TooLargeError } from "../../src/errors/errors.ts";
 import { keyRange } from "../../src/calls/key-range.ts";
 import { byName } from "../support/by-name.ts";
 import { nullGpu } from "./toy.ts";
+import { ATTENTION_KEYS, BASE_BUFFERS, BASE_THREADS, BASE_TRAITS } from "./variants.ts";
 
 // What is decided before a GPU is asked: programs, tiles, grids, ranges, tables. Nothing here needs a driver.
 
@@ -55,7 +57,7 @@ describe("every program", () => {
 
   test("has a name of its own, and at most eight storage buffers", () => {
     expect(new Set(PROGRAMS.map(({ name }) => name)).size).toBe(PROGRAMS.length);
-    for (const { bindings } of PROGRAMS) expect(bindings.filter((kind) => kind !== "uniform").length).toBeLessThanOrEqual(BASE_TRAITS.storageBuffers);
+    for (const { bindings } of PROGRAMS) expect(bindings.filter((kind) => kind !== "uniform").length).toBeLessThanOrEqual(BASE_BUFFERS);
   });
 });
 
@@ -83,7 +85,7 @@ describe("the tile", () => {
       for (const kind of ["prefill", "decode"] as const) {
         const needs = attentionNeeds(key(kind, { workgroupStorage }));
         expect(needs.workgroupStorage).toBeLessThanOrEqual(workgroupStorage);
-        expect(needs.invocations).toBeLessThanOrEqual(BASE_TRAITS.invocations);
+        expect(needs.invocations).toBeLessThanOrEqual(BASE_THREADS);
       }
     }
   });
@@ -162,13 +164,12 @@ describe("grids", () => {
 
 describe("bindings", () => {
   const sequence = (batch: number) => ({ batch, queryStart: 0, keyStart: 0, rows: 10, queryLength: 10, keyLength: 10, offset: 0 });
-  const extent = () => ({ start: 0, rows: 10, width: 8 });
-  const strides = { batch: 400, head: 80, row: 8, last: 1 };
+  const whole = { batch: 400, head: 80, row: 8, last: 1, extent: () => ({ start: 0, rows: 10, width: 8 }) };
   const slice = { buffer: {} as GPUBuffer, byteOffset: 512, byteLength: 1600 * 4 };
   const recorder = (bindingBytes: number) => ({ traits: { ...BASE_TRAITS, bindingBytes } });
 
   test("show what is used, from an aligned offset on", () => {
-    const span = spanOf(strides, [sequence(2)], extent, 1, 3);
+    const span = rowSpan(whole, [sequence(2)], 1, 3);
     expect(span).toEqual({ from: 880, to: 1040 });
     const bound = bindSpan(recorder(1e9) as never, slice, 4, span);
     // 512 + 3520 lies 192 bytes behind a multiple of 256.
@@ -178,8 +179,8 @@ describe("bindings", () => {
   });
 
   test("of nothing are empty", () => {
-    expect(spanOf(strides, [sequence(2)], extent, 1, 1)).toEqual({ from: 0, to: 0 });
-    expect(spanOf(strides, [], extent, 0, 1)).toEqual({ from: 0, to: 0 });
+    expect(rowSpan(whole, [sequence(2)], 1, 1)).toEqual({ from: 0, to: 0 });
+    expect(rowSpan(whole, [], 0, 1)).toEqual({ from: 0, to: 0 });
   });
 
   /** The parts of four sequences and five heads: which sequences, first head, heads, first row, rows. */
@@ -193,7 +194,7 @@ describe("bindings", () => {
           recorder(bindingBytes) as never,
           slice,
           4,
-          spanOf({ ...strides, row: 8 }, sequences, (s) => ({ start: s.queryStart, rows: s.rows, width: 8 }), firstHead, firstHead + heads),
+          rowSpan({ ...whole, extent: (s) => ({ start: s.queryStart, rows: s.rows, width: 8 }) }, sequences, firstHead, firstHead + heads),
         ),
     ).map(({ part }) => part);
   const places = (parts: readonly Part[]) => parts.map(({ sequences, firstHead, heads }) => [sequences.map(({ batch }) => batch), firstHead, heads]);

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { parseAttention } from "../../src/ops/attention.ts";
+import { type AttentionResultWithLse, parseAttention } from "../../src/ops/attention.ts";
+import type { AttentionCall } from "../../src/calls/attention-call.ts";
 import { CHUNK_KEYS } from "../../src/calls/blocks.ts";
 import type { DeviceTraits } from "../../src/backend/webgpu/device/traits.ts";
 import { Recorder } from "../../src/backend/webgpu/recorder/recorder.ts";
@@ -15,10 +16,9 @@ import type { Subject } from "../support/subjects.ts";
 import { expectSameBits } from "../support/tolerances.ts";
 import { unavailable } from "../support/variants.ts";
 import { recordAttention } from "../../src/backend/webgpu/plans/attention.ts";
-import { recordMergeStates } from "../../src/backend/webgpu/plans/merge-states.ts";
+import { recordMerge } from "../../src/backend/webgpu/plans/merge.ts";
 import { parseMergeStates } from "../../src/ops/merge-states.ts";
 import { elementCount } from "../../src/tensor/shape.ts";
-import { DeviceArray } from "../../src/tensor/tensor.ts";
 import { someGpu } from "./toy.ts";
 
 // What the suites over engines do not reach: kernels of devices that grant less, f16 in both ways, calls in several dispatches,
@@ -115,7 +115,7 @@ function suite(adapterOf: GPU): void {
         return { data: form(halved(data).bits), shape, dtype: "f16", strides: [h * l * e, l * e, 1, l] };
       };
       const call = parseAttention(turned(operands.q, shapes.q), turned(operands.k, shapes.k), turned(operands.v, shapes.v), { returnLse: true });
-      const { out, lse } = await runCall(gpu, call);
+      const { out, lse } = await runWithLse(gpu, call);
       expectAttention({ out: out.data, lse: lse.data }, expectedOf(operands, {}), toleranceFor(operands, {}, "webgpu"), c.name);
     });
 
@@ -191,8 +191,8 @@ function suite(adapterOf: GPU): void {
         // A block of 64 rows is not cut.
         [1, 8],
       ] as const) {
-        await compute({ ...gpu, traits: { ...gpu.traits, submissionFlops } }, [elementCount(call.result.shape)], (recorder, [out]) => {
-          if (out !== undefined) recordAttention(recorder, call, out, undefined);
+        await compute({ ...gpu, traits: { ...gpu.traits, submissionFlops } }, [elementCount(call.results.out.shape)], (recorder, [out]) => {
+          if (out !== undefined) recordAttention(recorder, call, { out });
           expect(recorder.submissions).toHaveLength(submissions);
         });
       }
@@ -214,8 +214,8 @@ function suite(adapterOf: GPU): void {
         .mockImplementation((data) => ({ buffer: {} as GPUBuffer, byteOffset: 0, byteLength: data.byteLength }));
       try {
         const recorder = new Recorder(gpu.device, gpu.pool, gpu.traits);
-        const out = { buffer: {} as GPUBuffer, byteOffset: 0, byteLength: elementCount(call.result.shape) * 4 };
-        recordAttention(recorder, call, out, undefined);
+        const out = { buffer: {} as GPUBuffer, byteOffset: 0, byteLength: elementCount(call.results.out.shape) * 4 };
+        recordAttention(recorder, call, { out });
       } finally {
         create.mockRestore();
         input.mockRestore();
@@ -230,8 +230,8 @@ function suite(adapterOf: GPU): void {
       const shapes = shapesOf(c);
       const call = parseAttention({ data: q, shape: shapes.q }, { data: k, shape: shapes.k }, { data: v, shape: shapes.v });
       let programs = -1;
-      await compute({ ...gpu, traits: { ...gpu.traits, bindingBytes: 8192 } }, [elementCount(call.result.shape)], (recorder, [out]) => {
-        expect(() => out && recordAttention(recorder, call, out, undefined)).toThrow(TooLargeError);
+      await compute({ ...gpu, traits: { ...gpu.traits, bindingBytes: 8192 } }, [elementCount(call.results.out.shape)], (recorder, [out]) => {
+        expect(() => out && recordAttention(recorder, call, { out })).toThrow(TooLargeError);
         programs = [...recorder.programs].length;
       });
       expect(programs).toBe(0);
@@ -289,7 +289,7 @@ function suite(adapterOf: GPU): void {
     const q = spread(operands.q, shapes.q, [5 * 2 * 8, 8, 16, 1]);
     const k = spread(operands.k, shapes.k, [2 * 66 * 7, 66 * 7, 1, 66]);
     const v = spread(operands.v, shapes.v, [2 * 66 * 3 + 5, 66 * 3, 3, 1]);
-    const { out, lse } = await runCall(gpu, parseAttention(q, k, v, { causal: true, returnLse: true }));
+    const { out, lse } = await runWithLse(gpu, parseAttention(q, k, v, { causal: true, returnLse: true }));
     const plain = await run(on(), operands, { causal: true });
     expectSameBits(out.data, plain.out);
     expectSameBits(lse.data, plain.lse);
@@ -306,12 +306,15 @@ function suite(adapterOf: GPU): void {
     };
     const [q, k, v] = [place(operands.q, shapes.q, 4), place(operands.k, shapes.k, 260), place(operands.v, shapes.v, 1020)];
     const call = parseAttention(q, k, v, { returnLse: true });
-    expect(call.q.data).toBeInstanceOf(DeviceArray);
+    expect(call.operands.q.data.place).toBe("gpu");
     const plain = await run(on(), operands);
     // The results begin in the middle of what is read back.
     const [out = new Float32Array(), lse = new Float32Array()] = await compute(gpu, [plain.out.length + 3, plain.lse.length + 65], (recorder, [o, l]) => {
       if (o === undefined || l === undefined) return;
-      recordAttention(recorder, call, { ...o, byteOffset: 12, byteLength: plain.out.byteLength }, { ...l, byteOffset: 260, byteLength: plain.lse.byteLength });
+      recordAttention(recorder, call, {
+        out: { ...o, byteOffset: 12, byteLength: plain.out.byteLength },
+        lse: { ...l, byteOffset: 260, byteLength: plain.lse.byteLength },
+      });
     });
     expectSameBits(out.slice(3), plain.out);
     expectSameBits(lse.slice(65), plain.lse);
@@ -328,7 +331,7 @@ function suite(adapterOf: GPU): void {
       const [k, v] = [4, 5].map((dim) => ({ ...nothing, shape: [2, 0, dim], dtype: "f32" }) as const);
       for (const queries of [3, 70]) {
         const q = { data: new Float32Array(2 * queries * 4), shape: [2, queries, 4] };
-        const { out, lse } = await runCall(gpu, parseAttention(q, k, v, { returnLse: true }));
+        const { out, lse } = await runWithLse(gpu, parseAttention(q, k, v, { returnLse: true }));
         expect(out.data.every((x) => x === 0)).toBe(true);
         expect(lse.data.every((x) => x === -Infinity)).toBe(true);
       }
@@ -412,12 +415,17 @@ function suite(adapterOf: GPU): void {
       const state = (lse: number) => ({ out: { data: new Float32Array(0), shape: [2, 0] }, lse: Float32Array.of(lse, -Infinity) });
       const call = parseMergeStates([state(0), state(0)]);
       const [, lse = new Float32Array()] = await compute(gpu, [0, 2], (recorder, [o, l]) => {
-        if (o !== undefined && l !== undefined) recordMergeStates(recorder, call, o, l);
+        if (o !== undefined && l !== undefined) recordMerge(recorder, call, { out: o, lse: l });
       });
       expect(lse[0]).toBeCloseTo(Math.log(2), 5);
       expect(lse[1]).toBe(-Infinity);
     });
   });
+}
+
+/** Runs a call that has a log-sum-exp. */
+async function runWithLse(gpu: Gpu, call: AttentionCall): Promise<AttentionResultWithLse> {
+  return (await runCall(gpu, call)) as AttentionResultWithLse;
 }
 
 /** The same numbers, but such that f16 holds them. */

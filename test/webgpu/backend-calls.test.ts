@@ -1,14 +1,14 @@
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { WebGpuBackend } from "../../src/backend/webgpu/recorder/backend.ts";
 import { READBACK } from "../../src/backend/webgpu/device/buffers.ts";
 import { findDevice } from "../../src/backend/webgpu/device/device.ts";
 import { Gpu } from "../../src/backend/webgpu/recorder/gpu.ts";
-import type { Job } from "../../src/backend/webgpu/recorder/job.ts";
 import { ResidentTensor } from "../../src/backend/webgpu/device/resident-tensor.ts";
+import type { Recorder } from "../../src/backend/webgpu/recorder/recorder.ts";
 import { BackendError, DisposedError, UnsupportedError } from "../../src/errors/errors.ts";
-import { DeviceArray, type GpuTensor, deviceView } from "../../src/tensor/tensor.ts";
+import { ArrayHandle } from "../../src/tensor/array.ts";
+import type { GpuTensor } from "../../src/tensor/tensor.ts";
 import { unavailable } from "../support/variants.ts";
-import { TOY_UNIFORMS, numbersOf, openForSuite, openOn, runToy, someGpu, toyJob, toyProgram } from "./toy.ts";
+import { type Job, TOY_UNIFORMS, execute, numbersOf, openForSuite, openOn, runToy, someGpu, toyJob, toyProgram, upload } from "./toy.ts";
 
 const gpu = await someGpu();
 
@@ -16,7 +16,7 @@ if (typeof gpu === "string") test("calls on a GPU", ({ skip }) => unavailable(sk
 else suite(gpu);
 
 function suite(gpu: GPU): void {
-  let backend: WebGpuBackend;
+  let backend: Gpu;
   let device: GPUDevice;
 
   openForSuite(gpu, (opened) => ({ backend, device } = opened));
@@ -81,7 +81,7 @@ function suite(gpu: GPU): void {
         [32, 1],
         [16, 2],
       ] as const) {
-        const own = new WebGpuBackend({ ...found, traits: { ...found.traits, bufferBytes } });
+        const own = new Gpu({ ...found, traits: { ...found.traits, bufferBytes } });
         const job = toyJob(Float32Array.of(1, 2, 3));
         const out = new Float32Array(3);
         const { results } = toyJob(out, { out });
@@ -99,7 +99,7 @@ function suite(gpu: GPU): void {
           made.push(descriptor.usage);
           return create(descriptor);
         };
-        const [first, second, third] = await own.execute(twice).finally(() => (device.createBuffer = create));
+        const [first, second, third] = await execute(own, twice).finally(() => (device.createBuffer = create));
         expect(made.filter((usage) => usage === READBACK)).toHaveLength(landings);
         expect(first).toEqual({ data: out, shape: [3], dtype: "f32" });
         expect(Array.from(out)).toEqual([2, 4, 6]);
@@ -150,7 +150,7 @@ function suite(gpu: GPU): void {
       const own = await openOn(device);
       const slice = vi.spyOn(Uint8Array.prototype, "slice");
       try {
-        const x = await own.upload({ data: new Float32Array(2 ** 19).fill(3), shape: [2 ** 19], dtype: "f32" });
+        const x = await upload(own, { data: new Float32Array(2 ** 19).fill(3), shape: [2 ** 19], dtype: "f32" });
         expect(slice).not.toHaveBeenCalled();
         expect((await numbersOf(own, x as ResidentTensor<"f32">)).every((number) => number === 3)).toBe(true);
       } finally {
@@ -160,7 +160,7 @@ function suite(gpu: GPU): void {
     });
 
     test("that are disposed of while the call waits keep their numbers", async () => {
-      const x = await backend.upload({ data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
+      const x = await upload(backend, { data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
       const pending = runToy(backend, x, { program: toyProgram("operands, disposed of") });
       x.dispose();
       // Takes the next free buffers of that size, and writes to them.
@@ -169,11 +169,11 @@ function suite(gpu: GPU): void {
     });
 
     test("that are downloaded keep theirs, too", async () => {
-      const x = await backend.upload({ data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
+      const x = await upload(backend, { data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
       const before = runToy(backend, Float32Array.of(0), { program: toyProgram("operands, downloaded") });
-      const pending = backend.download(deviceView("x", x, ["f32"]));
+      const pending = backend.download(x);
       x.dispose();
-      for (let i = 0; i < 3; i++) await backend.upload({ data: Float32Array.of(7, 8, 9), shape: [3], dtype: "f32" });
+      for (let i = 0; i < 3; i++) await upload(backend, { data: Float32Array.of(7, 8, 9), shape: [3], dtype: "f32" });
       expect((await pending).data).toEqual(Float32Array.of(1, 2, 3));
       await before;
     });
@@ -182,7 +182,7 @@ function suite(gpu: GPU): void {
       const empty = device.createBuffer({ size: 0, usage: STORAGE_ALL });
       const full = foreign([1, 2, 3]);
       // What is there is not read; the program may be bound to it.
-      const job = (data: DeviceArray): Job => {
+      const job = (data: ArrayHandle): Job => {
         const { record } = toyJob(Float32Array.of(1, 2, 3));
         return {
           operands: [data],
@@ -195,10 +195,13 @@ function suite(gpu: GPU): void {
           },
         };
       };
-      for (const data of [new DeviceArray(empty, 0, 0), new DeviceArray(full.buffer, 12, 0)]) {
-        const [y] = await backend.execute(job(data));
+      for (const { buffer, offset } of [
+        { buffer: empty, offset: 0 },
+        { buffer: full.buffer, offset: 12 },
+      ]) {
+        const [y] = await execute(backend, job(ArrayHandle.onGpu(buffer, "f32", offset, 0)));
         expect(Array.from((y as { data: Float32Array }).data)).toEqual([2, 4, 6]);
-        expect((await backend.download({ data, shape: [0], dtype: "f32" })).data).toEqual(new Float32Array(0));
+        expect((await backend.download({ buffer, offset, shape: [0], dtype: "f32" })).data).toEqual(new Float32Array(0));
       }
     });
 
@@ -228,8 +231,8 @@ function suite(gpu: GPU): void {
     });
 
     test("of f64 are refused", () => {
-      const job = { ...toyJob(Float32Array.of(1)), record: (recorder: { input: (data: Float64Array) => unknown }) => void recorder.input(new Float64Array(1)) };
-      expect(() => backend.execute(job as never)).toThrow(UnsupportedError);
+      const job = { ...toyJob(Float32Array.of(1)), record: (recorder: Recorder) => void recorder.input(ArrayHandle.of(new Float64Array(1), "f64")) };
+      expect(() => execute(backend, job)).toThrow(UnsupportedError);
     });
 
     test("without the usage that shaders need are refused with that reason", async () => {
@@ -237,8 +240,7 @@ function suite(gpu: GPU): void {
       await expect(runToy(backend, { buffer, shape: [4], dtype: "f32" })).rejects.toThrow(
         new RangeError("a tensor's GPU buffer expected usage STORAGE, which lets shaders read it"),
       );
-      const data = new DeviceArray(buffer, 0, 16);
-      await expect(backend.download({ data, shape: [4], dtype: "f32" })).rejects.toThrow(
+      await expect(backend.download({ buffer, shape: [4], dtype: "f32" })).rejects.toThrow(
         new RangeError("a tensor's GPU buffer expected usage COPY_SRC, which lets it be read back"),
       );
     });
@@ -260,7 +262,7 @@ function suite(gpu: GPU): void {
           runToy(backend, x, { out: x, factor: 2, program: toyProgram("slow 1") }).then(() => settled.push("slow 1")),
           runToy(backend, x, { out: x, factor: 3, bias: Float32Array.of(1, 2, 3), program: toyProgram("slow 2") }).then(() => settled.push("slow 2")),
           runToy(backend, x, { out: x, factor: 10 }).then(() => settled.push("ready")),
-          backend.download(deviceView("x", x, ["f32"])),
+          backend.download(x),
           runToy(backend, x, { out: x, factor: 0 }).then(() => settled.push("last")),
         ];
         const [, , , downloaded] = await Promise.all(calls);
@@ -299,7 +301,7 @@ function suite(gpu: GPU): void {
     async function start() {
       const found = await findDevice(device);
       if ("reason" in found) throw new Error(found.reason);
-      const own = new WebGpuBackend({ ...found, traits: { ...found.traits, submissionFlops: 10 } });
+      const own = new Gpu({ ...found, traits: { ...found.traits, submissionFlops: 10 } });
       await runToy(own, Float32Array.of(0));
       const submissions: string[] = [];
       const submit = device.queue.submit.bind(device.queue);
@@ -319,8 +321,8 @@ function suite(gpu: GPU): void {
           ...job,
           record(recorder, [y]) {
             if (y === undefined) return;
-            const one = recorder.input(Float32Array.of(1));
-            const places = [recorder.input(x), recorder.scratch(4), recorder.scratch(4)];
+            const one = recorder.input(ArrayHandle.of(Float32Array.of(1), "f32"));
+            const places = [recorder.input(ArrayHandle.of(x, "f32")), recorder.scratch(4), recorder.scratch(4)];
             for (let i = 0; i < 5; i++) {
               const [from = y, to = y] = [places[i === 0 ? 0 : 1 + ((i - 1) % 2)], i === 4 ? y : places[1 + (i % 2)]];
               const uniforms = TOY_UNIFORMS.pack({ count: 1, xBase: recorder.baseOf(from, 4), biasBase: 0, yBase: recorder.baseOf(to, 4), factor: 1 });
@@ -334,7 +336,7 @@ function suite(gpu: GPU): void {
 
     test("is submitted in parts", async () => {
       const { own, submissions, long } = await start();
-      const [y] = await own.execute(long(Float32Array.of(3)));
+      const [y] = await execute(own, long(Float32Array.of(3)));
       expect(y).toEqual({ data: Float32Array.of(8), shape: [1], dtype: "f32" });
       expect(submissions).toHaveLength(5);
       expect(own.state.bytes.inUse).toBe(0);
@@ -342,11 +344,11 @@ function suite(gpu: GPU): void {
 
     test("is cut into fewer next time where the GPU is quick, and as before where it is not", async () => {
       const { own, submissions, long } = await start();
-      await own.execute(long(Float32Array.of(3)));
+      await execute(own, long(Float32Array.of(3)));
       expect(own.traits.submissionFlops).toBe(40);
       submissions.length = 0;
       // Six each.
-      expect((await own.execute(long(Float32Array.of(3))))[0]).toMatchObject({ data: Float32Array.of(8) });
+      expect((await execute(own, long(Float32Array.of(3))))[0]).toMatchObject({ data: Float32Array.of(8) });
       expect(submissions).toHaveLength(1);
 
       const slow = await start();
@@ -356,14 +358,14 @@ function suite(gpu: GPU): void {
         await new Promise((resolve) => setTimeout(resolve, 120));
       };
       onTestFinished(() => void (device.queue.onSubmittedWorkDone = done));
-      await slow.own.execute(slow.long(Float32Array.of(3)));
+      await execute(slow.own, slow.long(Float32Array.of(3)));
       expect(slow.own.traits.submissionFlops).toBe(10);
     });
 
     test("keeps its place in the order of calls", async () => {
       const { own, long } = await start();
       const x = foreign([0]);
-      const calls = [own.execute(long(Float32Array.of(3), x)), runToy(own, x, { factor: 10, out: x }), own.execute(long(Float32Array.of(0)))];
+      const calls = [execute(own, long(Float32Array.of(3), x)), runToy(own, x, { factor: 10, out: x }), execute(own, long(Float32Array.of(0)))];
       await Promise.all(calls);
       expect(await numbersOf(own, x)).toEqual([80]);
     });
@@ -372,7 +374,7 @@ function suite(gpu: GPU): void {
       const { own, submissions, long, watch } = await start();
       const controller = new AbortController();
       watch((count) => count === 2 && controller.abort("enough"));
-      await expect(own.execute(long(Float32Array.of(3)), controller.signal)).rejects.toBe("enough");
+      await expect(execute(own, long(Float32Array.of(3)), controller.signal)).rejects.toBe("enough");
       expect(submissions).toHaveLength(2);
       expect(own.state.bytes.inUse).toBe(0);
       expect(await runToy(own, Float32Array.of(4))).toEqual({ data: Float32Array.of(8), shape: [1], dtype: "f32" });
@@ -383,7 +385,7 @@ function suite(gpu: GPU): void {
       const controller = new AbortController();
       watch((count) => count === 2 && controller.abort("enough"));
       const x = foreign([0]);
-      await own.execute(long(Float32Array.of(3), x), controller.signal);
+      await execute(own, long(Float32Array.of(3), x), controller.signal);
       expect(submissions).toHaveLength(5);
       expect(await numbersOf(own, x)).toEqual([8]);
     });
@@ -400,7 +402,7 @@ function suite(gpu: GPU): void {
         return refused ? { message: "refused" } : error;
       };
       const out = Float32Array.of(-1);
-      await expect(own.execute(long(Float32Array.of(3), out)).finally(() => (device.popErrorScope = pop))).rejects.toThrow(
+      await expect(execute(own, long(Float32Array.of(3), out)).finally(() => (device.popErrorScope = pop))).rejects.toThrow(
         new BackendError("the GPU refused the commands of a call: refused"),
       );
       expect(Array.from(out)).toEqual([-1]);
@@ -418,57 +420,54 @@ function suite(gpu: GPU): void {
         { data: Int8Array.of(-1, 2, -3), shape: [3], dtype: "i8" },
         { data: new Float32Array(0), shape: [0, 3], dtype: "f32" },
       ] as const) {
-        const resident = await backend.upload(tensor);
-        expect(await backend.download(deviceView("t", resident, ["f32", "f16", "u8", "i8"])), tensor.dtype).toEqual(tensor);
+        const resident = await upload(backend, tensor);
+        expect(await backend.download(resident), tensor.dtype).toEqual(tensor);
         resident.dispose();
       }
     });
 
     test("come down from buffers with room for copies, which move four bytes at a time", async () => {
       const buffer = device.createBuffer({ size: 6, usage: 0x4 });
-      await expect(backend.download({ data: new DeviceArray(buffer, 0, 6), shape: [6], dtype: "u8" })).rejects.toThrow(
+      await expect(backend.download({ buffer, shape: [6], dtype: "u8" })).rejects.toThrow(
         new RangeError("a tensor of 6 bytes expected a GPU buffer with room for a multiple of 4 behind 0, got 6"),
       );
-      expect((await backend.download({ data: new DeviceArray(buffer, 0, 4), shape: [4], dtype: "u8" })).data).toEqual(new Uint8Array(4));
+      expect((await backend.download({ buffer, shape: [4], dtype: "u8" })).data).toEqual(new Uint8Array(4));
     });
 
     test("may be the bytes of a mask in any array of bytes, also with gaps", async () => {
-      const gpu = new Gpu(backend);
       for (const [data, dtype] of [
         [Uint8Array.of(1, 2, 3, 4, 5, 6), "u8"],
         [Uint8ClampedArray.of(1, 2, 3, 4, 5, 6), "u8"],
         [Int8Array.of(1, 2, 3, 4, 5, 6), "i8"],
       ] as const) {
-        expect(await gpu.download(await gpu.upload(data)), dtype).toMatchObject({ shape: [6], dtype, data: { 0: 1, 5: 6 } });
-        const turned = await gpu.upload({ data, shape: [2, 2], strides: [1, 3] });
-        expect(Array.from((await gpu.download(turned)).data), dtype).toEqual([1, 4, 2, 5]);
+        expect(await backend.download(await upload(backend, data)), dtype).toMatchObject({ shape: [6], dtype, data: { 0: 1, 5: 6 } });
+        const turned = await upload(backend, { data, shape: [2, 2], strides: [1, 3] });
+        expect(Array.from((await backend.download(turned)).data), dtype).toEqual([1, 4, 2, 5]);
       }
-      await expect(gpu.upload({ data: new Int8Array(3), shape: [4] })).rejects.toThrow(RangeError);
+      expect(() => upload(backend, { data: new Int8Array(3), shape: [4] })).toThrow(RangeError);
     });
 
     test("that are on the GPU already are refused", async () => {
-      await expect(new Gpu(backend).upload(foreign([1, 2], 256))).rejects.toThrow(
-        new TypeError('"x" expected a tensor in the CPU\'s memory, got one in a GPU buffer'),
-      );
+      await expect(upload(backend, foreign([1, 2], 256))).rejects.toThrow(new TypeError('"x" expected a tensor in the CPU\'s memory, got one in a GPU buffer'));
     });
 
     test("may come from a Float16Array", async ({ skip }) => {
       const Float16 = (globalThis as unknown as { Float16Array?: new (numbers: number[]) => Uint16Array }).Float16Array;
       if (Float16 === undefined) return skip("this engine has no Float16Array");
-      const resident = await backend.upload({ data: new Float16([1, 2, -0.5]), shape: [3], dtype: "f16" });
-      expect((await backend.download(deviceView("t", resident, ["f16"]))).data).toEqual(Uint16Array.of(0x3c00, 0x4000, 0xb800));
+      const resident = await upload(backend, { data: new Float16([1, 2, -0.5]), shape: [3], dtype: "f16" });
+      expect((await backend.download(resident)).data).toEqual(Uint16Array.of(0x3c00, 0x4000, 0xb800));
     });
 
     test("lose their gaps on the way up", async () => {
       const data = Float32Array.from({ length: 12 }, (_, i) => i);
-      const resident = await backend.upload({ data, shape: [3, 2], dtype: "f32", strides: [1, 4] });
+      const resident = await upload(backend, { data, shape: [3, 2], dtype: "f32", strides: [1, 4] });
       expect(await numbersOf(backend, resident as ResidentTensor<"f32">)).toEqual([0, 4, 1, 5, 2, 6]);
     });
 
     test("are uploaded as they are at the call", async () => {
       for (const length of [3, 2 ** 19 + 1]) {
         const data = new Float32Array(length).fill(5);
-        const pending = backend.upload({ data, shape: [length], dtype: "f32" });
+        const pending = upload(backend, { data, shape: [length], dtype: "f32" });
         data.fill(6);
         const resident = (await pending) as ResidentTensor<"f32">;
         expect((await numbersOf(backend, resident)).every((number) => number === 5)).toBe(true);
@@ -477,13 +476,13 @@ function suite(gpu: GPU): void {
     });
 
     test("made empty are written by calls", async () => {
-      const y = backend.empty([2, 2], "f32");
+      const y = backend.empty([2, 2]);
       expect(await runToy(backend, Float32Array.of(1, 2, 3, 4), { shape: [2, 2], out: y })).toBe(y);
       expect(await numbersOf(backend, y)).toEqual([2, 4, 6, 8]);
     });
 
     test("cannot be used after they are disposed of; doing that twice is fine", async () => {
-      const y = backend.empty([3], "f32");
+      const y = backend.empty([3]);
       const before = backend.state.bytes.inUse;
       y.dispose();
       y.dispose();
@@ -493,8 +492,8 @@ function suite(gpu: GPU): void {
     });
 
     test("of a dtype that is not on GPUs are refused", async () => {
-      await expect(backend.upload({ data: new Float64Array(3), shape: [3], dtype: "f64" })).rejects.toThrow(UnsupportedError);
-      await expect(backend.upload({ data: new Uint16Array(3), shape: [3], dtype: "bf16" })).rejects.toThrow(UnsupportedError);
+      await expect(upload(backend, { data: new Float64Array(3), shape: [3], dtype: "f64" })).rejects.toThrow(UnsupportedError);
+      await expect(upload(backend, { data: new Uint16Array(3), shape: [3], dtype: "bf16" })).rejects.toThrow(UnsupportedError);
     });
   });
 

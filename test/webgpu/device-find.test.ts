@@ -1,7 +1,8 @@
 import { describe, expect, test, vi } from "vitest";
 import { type FoundDevice, type NoDevice, findDevice } from "../../src/backend/webgpu/device/device.ts";
-import { BASE_TRAITS, storageOf } from "../../src/backend/webgpu/device/traits.ts";
+import { storageOf } from "../../src/backend/webgpu/device/traits.ts";
 import { nullGpu } from "./toy.ts";
+import { BASE_TRAITS } from "./variants.ts";
 
 function found(search: FoundDevice | NoDevice): FoundDevice {
   if ("reason" in search) throw new Error(search.reason);
@@ -27,8 +28,8 @@ describe("a device", () => {
     expect(traits.workgroupStorage).toBe(adapter?.limits.maxComputeWorkgroupStorageSize);
     expect(traits.bindingBytes).toBe(adapter?.limits.maxStorageBufferBindingSize);
     expect(traits.bufferBytes).toBe(adapter?.limits.maxBufferSize);
-    expect(traits.storageBuffers).toBe(adapter?.limits.maxStorageBuffersPerShaderStage);
-    expect(traits.invocations).toBe(adapter?.limits.maxComputeInvocationsPerWorkgroup);
+    expect(device.limits.maxStorageBuffersPerShaderStage).toBe(adapter?.limits.maxStorageBuffersPerShaderStage);
+    expect(device.limits.maxComputeInvocationsPerWorkgroup).toBe(adapter?.limits.maxComputeInvocationsPerWorkgroup);
     expect(traits.f16).toBe(true);
     expect(traits.subgroups).toEqual({ min: 4, max: 128 });
     expect(info.reasons).toEqual([]);

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
-import type { WebGpuBackend } from "../../src/backend/webgpu/recorder/backend.ts";
+import type { Gpu } from "../../src/backend/webgpu/recorder/gpu.ts";
 import type { Recording } from "../../src/backend/webgpu/recorder/recording.ts";
 import { ResidentTensor } from "../../src/backend/webgpu/device/resident-tensor.ts";
 import { BackendError, DisposedError } from "../../src/errors/errors.ts";
 import { unavailable } from "../support/variants.ts";
-import { type Operand, type ToyOptions, numbersOf, openForSuite, openOn, runToy, someGpu, toyJob, toyProgram } from "./toy.ts";
+import { type Operand, type ToyOptions, numbersOf, openForSuite, openOn, recordJob, runToy, someGpu, toyJob, toyProgram, upload } from "./toy.ts";
 
 const gpu = await someGpu();
 if (typeof gpu === "string") test("calls in an encoder of the caller's", ({ skip }) => unavailable(skip, gpu));
@@ -13,18 +13,18 @@ else suite(gpu);
 function suite(gpu: GPU): void {
   describe("calls in an encoder of the caller's", () => {
     let device: GPUDevice;
-    let backend: WebGpuBackend;
+    let backend: Gpu;
 
     openForSuite(gpu, (opened) => ({ backend, device } = opened));
 
     function record(recording: Recording, x: Operand, options?: ToyOptions): ResidentTensor<"f32"> {
-      const [y] = recording.run(toyJob(x, options));
+      const [y] = recordJob(recording, toyJob(x, options));
       if (!(y instanceof ResidentTensor)) throw new Error("what is recorded has results on the GPU");
-      return y;
+      return y as ResidentTensor<"f32">;
     }
 
     test("have results on the GPU at once, which the next call may read", async () => {
-      const x = await backend.upload({ data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
+      const x = await upload(backend, { data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
       const encoder = device.createCommandEncoder();
       const recording = backend.encode(encoder);
       const y = record(recording, x, { program: toyProgram("not compiled before") });
@@ -35,11 +35,11 @@ function suite(gpu: GPU): void {
     });
 
     test("compute when the caller submits, not before", async () => {
-      const x = await backend.upload({ data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
-      const y = await backend.upload({ data: Float32Array.of(-1, -1, -1), shape: [3], dtype: "f32" });
+      const x = await upload(backend, { data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
+      const y = await upload(backend, { data: Float32Array.of(-1, -1, -1), shape: [3], dtype: "f32" });
       const encoder = device.createCommandEncoder();
       const recording = backend.encode(encoder);
-      expect(recording.run(toyJob(x as ResidentTensor<"f32">, { out: y }))).toEqual([y]);
+      expect(recordJob(recording, toyJob(x as ResidentTensor<"f32">, { out: y }))).toEqual([y]);
       expect(await numbersOf(backend, y as ResidentTensor<"f32">)).toEqual([-1, -1, -1]);
       device.queue.submit([encoder.finish()]);
       expect(await numbersOf(backend, y as ResidentTensor<"f32">)).toEqual([2, 4, 6]);
@@ -47,7 +47,7 @@ function suite(gpu: GPU): void {
     });
 
     test("stand among the caller's own commands", async () => {
-      const x = await backend.upload({ data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
+      const x = await upload(backend, { data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
       const copy = device.createBuffer({ size: 256, usage: 0x80 | 0x4 | 0x8 });
       const encoder = device.createCommandEncoder();
       const recording = backend.encode(encoder);
@@ -60,7 +60,7 @@ function suite(gpu: GPU): void {
     });
 
     test("keep what they need until the recording is disposed of, whatever else runs meanwhile", async () => {
-      const x = await backend.upload({ data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
+      const x = await upload(backend, { data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
       const before = backend.state.bytes.inUse;
       const encoder = device.createCommandEncoder();
       const recording = backend.encode(encoder);
@@ -89,10 +89,10 @@ function suite(gpu: GPU): void {
     });
 
     test("write where the operand is", async () => {
-      const x = await backend.upload({ data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
+      const x = await upload(backend, { data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
       const encoder = device.createCommandEncoder();
       const recording = backend.encode(encoder);
-      for (let i = 0; i < 3; i++) recording.run(toyJob(x, { out: x }));
+      for (let i = 0; i < 3; i++) recordJob(recording, toyJob(x, { out: x }));
       device.queue.submit([encoder.finish()]);
       expect(await numbersOf(backend, x as ResidentTensor<"f32">)).toEqual([8, 16, 24]);
       recording.dispose();
@@ -101,7 +101,7 @@ function suite(gpu: GPU): void {
     test("cannot go into an array", () => {
       const recording = backend.encode(device.createCommandEncoder());
       const job = toyJob(Float32Array.of(1), { out: new Float32Array(1) });
-      expect(() => recording.run(job)).toThrow(new TypeError('"out" expected a tensor on the GPU, since what is recorded is not read back'));
+      expect(() => recordJob(recording, job)).toThrow(new TypeError('"out" expected a tensor on the GPU, since what is recorded is not read back'));
       recording.dispose();
     });
 
@@ -119,7 +119,7 @@ function suite(gpu: GPU): void {
       const other = await openOn(device);
       const recording = other.encode(device.createCommandEncoder());
       other.dispose();
-      expect(() => recording.run(toyJob(Float32Array.of(1)))).toThrow(DisposedError);
+      expect(() => recordJob(recording, toyJob(Float32Array.of(1)))).toThrow(DisposedError);
       expect(() => other.encode(device.createCommandEncoder())).toThrow(DisposedError);
     });
   });

@@ -1,13 +1,13 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { describe, expect, onTestFinished, test } from "vitest";
-import type { WebGpuBackend } from "../../src/backend/webgpu/recorder/backend.ts";
+import type { Gpu } from "../../src/backend/webgpu/recorder/gpu.ts";
 import { CHECKED_BYTES } from "../../src/backend/webgpu/device/buffers.ts";
-import type { Job } from "../../src/backend/webgpu/recorder/job.ts";
 import { BackendError, DisposedError, TooLargeError } from "../../src/errors/errors.ts";
+import { ArrayHandle } from "../../src/tensor/array.ts";
 import type { GpuTensor } from "../../src/tensor/tensor.ts";
 import { unavailable } from "../support/variants.ts";
-import { numbersOf, openOn, runToy, someDevice, someGpu, toyProgram } from "./toy.ts";
+import { type Job, execute, numbersOf, openOn, runToy, someDevice, someGpu, toyProgram, upload } from "./toy.ts";
 
 const gpu = await someGpu();
 if (typeof gpu === "string") test("faults of a GPU", ({ skip }) => unavailable(skip, gpu));
@@ -91,7 +91,7 @@ function suite(gpu: GPU): void {
   describe("a device that is lost", () => {
     test("in the middle of 100 calls rejects what is under way, and whatever comes later", async () => {
       const { backend, device } = await start();
-      const resident = await backend.upload({ data: x(), shape: [3], dtype: "f32" });
+      const resident = await upload(backend, { data: x(), shape: [3], dtype: "f32" });
       const outs = Array.from({ length: 100 }, () => new Float32Array(3).fill(-1));
       const inputs = outs.map(() => x());
       const calls = outs.map((out, i) => {
@@ -112,8 +112,8 @@ function suite(gpu: GPU): void {
       expect(backend.ended?.message).toContain("the GPU device was lost (destroyed)");
       expect(backend.state.bytes).toMatchObject({ inUse: 0, pooled: 0 });
       expect(await failure(runToy(backend, x()))).toBe(backend.ended);
-      expect(await failure(backend.upload({ data: x(), shape: [3], dtype: "f32" }))).toBe(backend.ended);
-      expect(() => backend.empty([1], "f32")).toThrow(BackendError);
+      expect(await failure(upload(backend, { data: x(), shape: [3], dtype: "f32" }))).toBe(backend.ended);
+      expect(() => backend.empty([1])).toThrow(BackendError);
       expect(() => resident.dispose()).not.toThrow();
     });
 
@@ -147,7 +147,7 @@ function suite(gpu: GPU): void {
     test("gets back what the pool keeps, and the call succeeds", async () => {
       const { backend, device } = await start();
       const data = new Float32Array(LARGE).fill(3);
-      (await backend.upload({ data: new Float32Array(LARGE * 4), shape: [LARGE * 4], dtype: "f32" })).dispose();
+      (await upload(backend, { data: new Float32Array(LARGE * 4), shape: [LARGE * 4], dtype: "f32" })).dispose();
       expect(backend.state.bytes.pooled).toBeGreaterThanOrEqual(CHECKED_BYTES * 4);
       // The operand, the addend, the result, and where it lands.
       starve(device, 4);
@@ -161,7 +161,7 @@ function suite(gpu: GPU): void {
 
     test("gets it for results that stay on the GPU, too", async () => {
       const { backend, device } = await start();
-      const resident = await backend.upload({ data: new Float32Array(LARGE).fill(3), shape: [LARGE], dtype: "f32" });
+      const resident = await upload(backend, { data: new Float32Array(LARGE).fill(3), shape: [LARGE], dtype: "f32" });
       starve(device, 1);
       const y = await runToy(backend, resident, { bias: resident as GpuTensor });
       expect((await numbersOf(backend, y)).every((number) => number === 9)).toBe(true);
@@ -178,7 +178,7 @@ function suite(gpu: GPU): void {
       expect(submissions()).toBe(0);
       expect(out.every((number) => number === -1)).toBe(true);
       expect(backend.state.bytes.inUse).toBe(before);
-      expect(await failure(backend.upload({ data: out, shape: [LARGE], dtype: "f32" }))).toBeInstanceOf(BackendError);
+      expect(await failure(upload(backend, { data: out, shape: [LARGE], dtype: "f32" }))).toBeInstanceOf(BackendError);
       expect(uncaptured).toEqual([]);
       expect(await runToy(backend, x()), "small calls go on").toEqual({ data: Float32Array.of(2, 4, 6), shape: [3], dtype: "f32" });
     });
@@ -194,7 +194,7 @@ function suite(gpu: GPU): void {
         expect(error.message).toMatch(/^the GPU (refused the commands of|failed) a call: /);
       }
       const feed = starve(device, 1, 0);
-      const resident = await backend.upload({ data: x(), shape: [3], dtype: "f32" });
+      const resident = await upload(backend, { data: x(), shape: [3], dtype: "f32" });
       expect(await failure(runToy(backend, resident))).toBeInstanceOf(BackendError);
       resident.dispose();
       feed();
@@ -207,7 +207,7 @@ function suite(gpu: GPU): void {
     test("is told by the first call with a tensor that was made empty", async () => {
       const { backend, device, submissions } = await start();
       starve(device, 1);
-      const tensor = backend.empty([LARGE], "f32");
+      const tensor = backend.empty([LARGE]);
       expect((await failure(runToy(backend, tensor))).message).toMatch(new RegExp(`^the GPU has no memory for a buffer of ${CHECKED_BYTES} bytes`));
       expect(submissions()).toBe(0);
     });
@@ -238,7 +238,7 @@ function suite(gpu: GPU): void {
         "a dispatch",
         TooLargeError,
         (recorder, [y]) => {
-          const input = recorder.input(x());
+          const input = recorder.input(ArrayHandle.of(x(), "f32"));
           if (y !== undefined) recorder.run(toyProgram(), new ArrayBuffer(32), [input, input, y], [65536, 1, 1]);
         },
         /^program "toy" needs \[65536, 1, 1\] workgroups, but this GPU allows 65535 per dimension$/,
@@ -247,14 +247,14 @@ function suite(gpu: GPU): void {
         "one buffer for reading and writing",
         BackendError,
         (recorder, [y]) => {
-          if (y !== undefined) recorder.run(toyProgram(), new ArrayBuffer(32), [recorder.input(x()), y, y], [1, 1, 1]);
+          if (y !== undefined) recorder.run(toyProgram(), new ArrayBuffer(32), [recorder.input(ArrayHandle.of(x(), "f32")), y, y], [1, 1, 1]);
         },
         /^program "toy" reads and writes the same buffer$/,
       ],
     ])("%s", async (_, type, record, message) => {
       const { backend, submissions } = await start();
       // At once, while the caller's arrays hold what they did.
-      const error = thrown(() => backend.execute(asking(record)));
+      const error = thrown(() => execute(backend, asking(record)));
       expect(error).toBeInstanceOf(type);
       expect(error.message).toMatch(message);
       expect(submissions()).toBe(0);
@@ -304,7 +304,7 @@ function suite(gpu: GPU): void {
       const { backend, submissions } = await start();
       const reason = new Error("enough");
       expect(await failure(runToy(backend, x(), {}, AbortSignal.abort(reason)))).toBe(reason);
-      expect(await failure(backend.upload({ data: x(), shape: [3], dtype: "f32" }, AbortSignal.abort(reason)))).toBe(reason);
+      expect(await failure(upload(backend, { data: x(), shape: [3], dtype: "f32" }, AbortSignal.abort(reason)))).toBe(reason);
       expect(backend.state.bytes.created).toBe(0);
       expect(submissions()).toBe(0);
     });
@@ -367,7 +367,7 @@ function suite(gpu: GPU): void {
       controller.abort();
       await call;
       expect(backend.state.bytes.pooled).toBeGreaterThanOrEqual(CHECKED_BYTES);
-      const tensor = await backend.upload({ data: new Float32Array(length).fill(7), shape: [length], dtype: "f32" });
+      const tensor = await upload(backend, { data: new Float32Array(length).fill(7), shape: [length], dtype: "f32" });
       finish();
       await new Promise((resolve) => setTimeout(resolve, 50));
       expect((await numbersOf(backend, tensor as GpuTensor<"f32">)).every((number) => number === 7)).toBe(true);
@@ -417,15 +417,15 @@ function suite(gpu: GPU): void {
 
     test("rejects what is under way and leaves a given device as it is", async () => {
       const { backend, device } = await start();
-      const resident = await backend.upload({ data: x(), shape: [3], dtype: "f32" });
+      const resident = await upload(backend, { data: x(), shape: [3], dtype: "f32" });
       const calls = [runToy(backend, resident), runToy(backend, x())];
       backend.dispose();
       backend.dispose();
       for (const call of await settle(calls)) expect((call as PromiseRejectedResult).reason).toBeInstanceOf(DisposedError);
       expect(await failure(runToy(backend, x()))).toBeInstanceOf(DisposedError);
-      expect(() => backend.empty([1], "f32")).toThrow(DisposedError);
+      expect(() => backend.empty([1])).toThrow(DisposedError);
       expect(backend.state.bytes).toMatchObject({ inUse: 0, pooled: 0 });
-      const again: WebGpuBackend = await openOn(device);
+      const again: Gpu = await openOn(device);
       expect(await numbersOf(again, await runToy(again, buffer(device, [1, 2])))).toEqual([2, 4]);
       again.dispose();
     });

@@ -5,7 +5,7 @@ import { PipelineCache } from "../../src/backend/webgpu/device/pipelines.ts";
 import { Recorder } from "../../src/backend/webgpu/recorder/recorder.ts";
 import { recordRows } from "../../src/backend/webgpu/plans/rows.ts";
 import { type DeviceTraits, traitsOf } from "../../src/backend/webgpu/device/traits.ts";
-import { DeviceArray } from "../../src/tensor/tensor.ts";
+import { ArrayHandle, BYTES, type DType } from "../../src/tensor/array.ts";
 import { parseLogSoftmax } from "../../src/ops/log-softmax.ts";
 import { parseLogSumExp } from "../../src/ops/log-sum-exp.ts";
 import { parseSoftmax } from "../../src/ops/softmax.ts";
@@ -41,7 +41,7 @@ export class RowDevice {
 
   /** What the GPU makes of a call. `traits` replaces some of the device's, `place` moves the result in its buffer (bytes). */
   async run(call: RowCall, traits: Partial<DeviceTraits> = {}, place = 0): Promise<Float32Array> {
-    const count = countOf(call.shape);
+    const count = countOf(call.results.out.shape);
     const guard = 64;
     const bytes = place + 4 * (count + guard);
     const buffer = this.#pool.acquire(bytes, NUMBERS);
@@ -49,7 +49,7 @@ export class RowDevice {
     const sentinels = new Float32Array(bytes / 4).fill(-12345.5);
     this.device.queue.writeBuffer(buffer, 0, sentinels);
     const recorder = new Recorder(this.device, this.#pool, { ...this.traits, ...traits });
-    recordRows(recorder, call, { buffer, byteOffset: place, byteLength: 4 * count });
+    recordRows(recorder, call, { out: { buffer, byteOffset: place, byteLength: 4 * count } });
     for (const program of recorder.programs) await this.#pipelines.compile(program);
     const encoder = this.device.createCommandEncoder();
     await Promise.all(recorder.encode(encoder, this.#pipelines));
@@ -68,12 +68,12 @@ export class RowDevice {
   }
 
   /** Numbers in a buffer of the GPU, `offset` bytes from its start. */
-  upload(data: Float32Array | Uint16Array | Uint8Array, offset = 0): DeviceArray {
+  upload(data: Float32Array | Uint16Array | Uint8Array, dtype: DType, offset = 0): ArrayHandle {
     const bytes = new Uint8Array(Math.ceil((offset + data.byteLength) / 4) * 4);
     bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), offset);
     const buffer = this.device.createBuffer({ size: bytes.byteLength, usage: NUMBERS });
     this.device.queue.writeBuffer(buffer, 0, bytes);
-    return new DeviceArray(buffer, offset, data.byteLength);
+    return ArrayHandle.onGpu(buffer, dtype, offset, data.byteLength / BYTES[dtype]);
   }
 }
 

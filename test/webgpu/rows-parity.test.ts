@@ -233,17 +233,20 @@ function suite(gpu: RowDevice): void {
     const bias = numbers("normal", 64, 2);
     const mask = maskBytes(384);
     for (const offset of [0, 4, 16, 252, 256, 260, 1028]) {
-      const at = gpu.upload(x, offset);
-      const plain = { ...PARSERS.softmax({ data: x, shape }), x: { data: at, dtype: "f32", shape, strides: [64, 1] } } as const satisfies RowCall;
+      const call = PARSERS.softmax({ data: x, shape });
+      const plain: RowCall = { ...call, operands: { ...call.operands, x: { data: gpu.upload(x, "f32", offset), strides: [64, 1] } } };
       expectClose(await gpu.run(plain, {}, offset), expected("softmax", x, shape, { axis: 1 }), gpuTolerance("softmax"), `${offset}`);
-      const call: RowCall = {
+      const modified: RowCall = {
         ...plain,
         safe: true,
-        bias: { data: gpu.upload(bias, offset), strides: [0, 1] },
-        mask: { data: gpu.upload(mask, offset), strides: [64, 1] },
+        operands: {
+          ...plain.operands,
+          bias: { data: gpu.upload(bias, "f32", offset), strides: [0, 1] },
+          mask: { data: gpu.upload(mask, "u8", offset), strides: [64, 1] },
+        },
       };
       const wanted = { axis: 1, safe: true, bias: { values: bias, shape: [64] }, mask: { values: mask, shape } };
-      expectClose(await gpu.run(call, {}, 256 - (offset % 256)), expected("softmax", x, shape, wanted), gpuTolerance("softmax", 12), `${offset}`);
+      expectClose(await gpu.run(modified, {}, 256 - (offset % 256)), expected("softmax", x, shape, wanted), gpuTolerance("softmax", 12), `${offset}`);
     }
   });
 
@@ -350,8 +353,9 @@ function suite(gpu: RowDevice): void {
 
     test("from a GPU buffer, at an odd pair", async () => {
       const bits = Uint16Array.from(numbers("normal", 120), toHalf);
-      const call: RowCall = { ...PARSERS.softmax(new Float32Array(120)), x: { data: gpu.upload(bits, 12), dtype: "f16", shape: [120], strides: [1] } };
-      expectClose(await gpu.run(call), expected("softmax", Float32Array.from(bits, fromHalf), [120], { axis: 0 }), gpuTolerance("softmax"));
+      const call = PARSERS.softmax(new Float32Array(120));
+      const halves: RowCall = { ...call, operands: { ...call.operands, x: { data: gpu.upload(bits, "f16", 12), strides: [1] } } };
+      expectClose(await gpu.run(halves), expected("softmax", Float32Array.from(bits, fromHalf), [120], { axis: 0 }), gpuTolerance("softmax"));
     });
   });
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { OPERANDS, type RowPiece, rowGrid, rowKey, spanOf, splitRows, tileRows } from "../../src/backend/webgpu/kernels/row-tiling.ts";
 import { heldBy } from "../../src/backend/webgpu/kernels/rows.ts";
-import { type PlanDim, planRows } from "../../src/calls/row-dims.ts";
+import { type RowDim, rowDims } from "../../src/calls/row-dims.ts";
 import { contiguousStrides } from "../../src/tensor/shape.ts";
 import { fc } from "../support/property.ts";
 
@@ -9,7 +9,7 @@ const NONE = { bias: false, mask: false };
 
 /** The plan of a contiguous tensor. */
 function planOf(shape: readonly number[], axis: number) {
-  return planRows(shape, [axis], { x: contiguousStrides(shape), y: contiguousStrides(shape) });
+  return rowDims(shape, [axis], { x: contiguousStrides(shape), y: contiguousStrides(shape) });
 }
 
 describe("how rows are cut", () => {
@@ -64,7 +64,7 @@ describe("how rows are cut", () => {
 
   test("four numbers at once only where every row begins at a multiple of four, with nothing else to read", () => {
     const vector = (shape: number[], x: number[], aligned = true, modifiers = NONE): boolean =>
-      tileRows(planRows(shape, [1], { x, y: contiguousStrides(shape) }), modifiers, aligned).vector;
+      tileRows(rowDims(shape, [1], { x, y: contiguousStrides(shape) }), modifiers, aligned).vector;
     expect(vector([3, 64], [64, 1])).toBe(true);
     expect(vector([3, 64], [68, 1])).toBe(true);
     expect(vector([3, 64], [0, 1])).toBe(true);
@@ -146,7 +146,7 @@ describe("rows that no binding holds at once", () => {
         const shape = made.map((dim) => dim.size);
         const x = contiguousStrides(shape);
         const bias = x.map((stride, d) => (made[d]?.repeated === true ? 0 : stride));
-        const plan = planRows(shape, [at % shape.length], { x, y: x, bias, mask: x });
+        const plan = rowDims(shape, [at % shape.length], { x, y: x, bias, mask: x });
         const most = limits(spanOf(plan.cols).x + spare);
         const pieces = splitRows(plan, most) as RowPiece[];
         const offsets = pieces.flatMap((piece) => {
@@ -166,7 +166,7 @@ function upTo(bits: number): fc.Arbitrary<number> {
   return fc.integer({ min: 1, max: bits }).chain((b) => fc.integer({ min: 1, max: 2 ** b }));
 }
 
-function offsetsOf(dims: readonly PlanDim[]): { x: number; bias: number }[] {
+function offsetsOf(dims: readonly RowDim[]): { x: number; bias: number }[] {
   let offsets = [{ x: 0, bias: 0 }];
   for (const dim of dims)
     offsets = offsets.flatMap((at) => Array.from({ length: dim.size }, (_, i) => ({ x: at.x + i * dim.x, bias: at.bias + i * dim.bias })));

@@ -1,8 +1,8 @@
 import { create, globals } from "webgpu";
 import { beforeAll, describe, expect, test } from "vitest";
-import { ROW_KEYS, type RowKey, rowBuffers, rowProgram } from "../../src/backend/webgpu/kernels/rows.ts";
+import { type RowKey, rowBuffers, rowProgram } from "../../src/backend/webgpu/kernels/rows.ts";
 import { PipelineCache } from "../../src/backend/webgpu/device/pipelines.ts";
-import { BASE_TRAITS } from "../../src/backend/webgpu/device/traits.ts";
+import { BASE_BUFFERS, BASE_TRAITS, ROW_KEYS } from "./variants.ts";
 
 // Dawn without a driver: the compiler checks everything, and nothing runs.
 Object.assign(globalThis, globals);
@@ -30,7 +30,7 @@ describe("the shaders of the row operations", () => {
     const program = rowProgram(key);
     const storage = program.bindings.filter((kind) => kind !== "uniform");
     expect(storage).toHaveLength(Object.keys(rowBuffers(key)).length);
-    expect(storage.length).toBeLessThanOrEqual(BASE_TRAITS.storageBuffers);
+    expect(storage.length).toBeLessThanOrEqual(BASE_BUFFERS);
     // 256 states of 8 bytes.
     expect(program.wgsl.match(/var<workgroup>/g)).toHaveLength(1);
     expect(256 * 8).toBeLessThanOrEqual(BASE_TRAITS.workgroupStorage);

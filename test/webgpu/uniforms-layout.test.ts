@@ -1,8 +1,7 @@
 import { describe, expect, test } from "vitest";
-import type { Job } from "../../src/backend/webgpu/recorder/job.ts";
 import { type FieldType, uniformBlock } from "../../src/backend/webgpu/device/uniforms.ts";
 import { unavailable } from "../support/variants.ts";
-import { openOn, someGpu } from "./toy.ts";
+import { type Job, execute, openOn, someGpu } from "./toy.ts";
 
 describe("uniform block", () => {
   test("writes WGSL and bytes from one list", () => {
@@ -82,7 +81,7 @@ ${reads.map((read, i) => `  y[${i}] = ${read};`).join("\n")}
         record: (recorder, slices) =>
           recorder.run({ name: title, wgsl, bindings: ["uniform", "write"], features: [] }, block.pack(values as never), slices, [1, 1, 1]),
       };
-      const [result] = await backend.execute(job);
+      const [result] = await execute(backend, job);
       expect(Array.from((result as { data: Float32Array }).data)).toEqual(Object.values(values).flat());
       backend.dispose();
     });

@@ -1,70 +1,45 @@
-import type { AbortSignalLike } from "../../../errors/signal.ts";
-import { type AttentionCall, hostAttentionCall, outputView } from "../../../calls/attention-call.ts";
-import { BackendError, DisposedError } from "../../../errors/errors.ts";
-import { type MapCall, mapAttentionCall, mapRowCall } from "../../../calls/map-call.ts";
+import { type Call, type CallKind, type Output, type Returned, newOutput, snapshot } from "../../../calls/call.ts";
 import { CallOrder, waitForTurn } from "../../../calls/call-order.ts";
-import { newOutput } from "../../../calls/arguments.ts";
-import { type RowCall, hostRowCall } from "../../../calls/row-call.ts";
-import { elementCount } from "../../../tensor/shape.ts";
-import type { Tensor } from "../../../tensor/tensor.ts";
-import { runAttention } from "../plans/attention.ts";
-import { attentionCost, attentionJob } from "../plans/attention-job.ts";
+import { workOf } from "../../../calls/work.ts";
+import { BackendError, DisposedError } from "../../../errors/errors.ts";
+import type { AbortSignalLike } from "../../../errors/signal.ts";
+import { type Copyable, copyDimsOf, copyStrided } from "../../../tensor/copy-strided.ts";
 import type { EngineRuntime } from "../module/engine-memory.ts";
 import type { Variant } from "../module/features.ts";
-import { holdIn, keepIn } from "../module/held-tensors.ts";
-import { type Job, Lease, writeJob } from "../plans/job.ts";
-import type { WorkerPool } from "./pool.ts";
-import { rowOperation } from "../plans/row-calls.ts";
-import { type RowOperation, runRows } from "../plans/rows.ts";
-import { rowsCost, rowsJob } from "../plans/rows-job.ts";
 import type { Runtime } from "../module/runtime.ts";
-import { type Cost, TUNING, type Tuning, threadsFor } from "../plans/schedule.ts";
+import { planAttention } from "../plans/attention.ts";
+import { copyIn, copyOut } from "../plans/copies.ts";
+import { planMerge } from "../plans/merge.ts";
+import type { Machine, Plan, Planner, Stage } from "../plans/plan.ts";
+import { forgetPlans, planRows } from "../plans/rows.ts";
+import { planScores } from "../plans/scores.ts";
+import { type Cost, TUNING, type Tuning, costOf, threadsFor } from "../plans/schedule.ts";
+import { alone, checkOperands, isEmpty, outputsOf, runPlan, tensorsOf } from "./compute.ts";
+import { Lease, type ThreadScratch, writeTasks } from "./job-tables.ts";
+import { type WorkerPool, yieldToEvents } from "./pool.ts";
 
-/** Attention with its log-sum-exp. */
-export interface OutAndLse {
-  readonly out: Tensor<"f32">;
-  readonly lse: Tensor<"f32">;
-}
+/** The planner for each kind of call. */
+const PLANNERS: Readonly<Record<CallKind, Planner<never>>> = { rows: planRows, attention: planAttention, scores: planScores, merge: planMerge };
 
-/** A result that is there, or will be. */
-type Eventual<T> = Promise<T> | T;
-
-/** A call as it waits for its turn. */
-interface Turn<T> {
-  readonly signal: AbortSignalLike | undefined;
-  /** Computes; a promise if that goes on after it has returned. */
-  readonly run: () => Promise<void> | undefined;
-  /** Brings the result to where the caller wants it. */
-  readonly finish: () => T;
-  /** Whatever happens. */
-  readonly end: () => void;
-}
-
-/** What a call is to the queue. */
-interface Operation<C, T> {
-  readonly call: C;
-  readonly map: MapCall<C>;
-  readonly cost: Cost;
-  /** Whether any operand lies in the runtime's memory, so that only this runtime can run it. */
-  readonly inModule: boolean;
-  /** Runs it on the calling thread at once. */
-  readonly now: (runtime: Runtime) => T;
-  /** The same later, by what has become of its call. */
-  readonly later: (runtime: Runtime, call: C) => T;
-  readonly job: (lease: Lease, call: C, threads: number) => Job & { readonly finish: () => void };
-  readonly result: () => T;
-}
-
-/** Computing on one thread that takes so long goes task by task where a signal may stop it, or where a page would stand still. */
+/** A call that takes longer than this on one thread runs task by task if a signal may stop it, or if a page would freeze otherwise. */
 const LONG_NS = 20e6;
+/** Scratch of a stage on several threads: enough for most calls to be one stage, while large calls keep the shared memory small. */
+const STAGE_BYTES = 40 << 20;
+
+/** A call, the places for its results, and the signal that may stop it. */
+interface Job {
+  readonly call: Call;
+  readonly outputs: Readonly<Record<string, Output>>;
+  readonly signal: AbortSignalLike | undefined;
+}
 
 /**
- * The CPU as an engine sees it: operations over one memory, on as many threads as a call is worth. Arrays of the caller's are read
- * before a method returns, tensors in module memory when the call's turn has come; calls run in the order in which they were made, and
- * those that are short run at once if none is waiting.
+ * The CPU as an engine sees it: calls over one memory, each on as many threads as it is worth. The caller's arrays are read before a
+ * method returns, tensors in module memory when it is the call's turn. Calls run in the order in which they were made; short ones run
+ * at once if no other is waiting.
  */
 export class Cpu {
-  /** The runtime whose memory the threads share: for tensors that are used in place. */
+  /** The runtime whose memory the threads share. Tensors in it are used in place. */
   readonly runtime: EngineRuntime;
   readonly #pool: WorkerPool;
   readonly #local: Runtime;
@@ -87,103 +62,57 @@ export class Cpu {
     return this.runtime.variant;
   }
 
-  /** Memory of the kernels: that of tensors and threads, and that of calls on the calling thread alone. */
+  /** Memory of the kernels: the one for tensors and threads, plus the one for calls on the calling thread alone. */
   get memoryBytes(): number {
     const runtimes = new Set([this.runtime, this.#local]);
     return [...runtimes].reduce((bytes, { memory }) => bytes + memory.byteLength, 0);
   }
 
-  /** Threads that compute now: the workers, and the calling thread where it may wait for them. */
+  /** The threads that compute at present: the workers, plus the calling thread if it may wait for them. */
   get threads(): number {
     return this.#pool.threads;
   }
 
-  /** Why there are fewer threads than asked for; empty if there are not. */
+  /** Why there are fewer threads than asked for; empty if there are enough. */
   get reasons(): readonly string[] {
     return [...this.#reasons, ...this.#pool.reasons];
   }
 
-  /** Whether no call runs or waits. */
+  /** Whether no call is running or waiting. */
   get idle(): boolean {
     return !this.#order.busy;
   }
 
-  /** How many threads a call would be shared by. */
-  threadsFor(given: RowCall | AttentionCall): number {
-    if ("sequences" in given) return this.#worth(attentionCost(this.runtime.memory, hostAttentionCall(given)));
-    const call = hostRowCall(given);
-    return this.#worth(rowsCost(this.runtime, rowOperation(call, call.out ?? newOutput([], call.x.dtype))));
+  /** How many threads would share a call. */
+  threadsFor(call: Call): number {
+    return this.#worth(costOf(workOf(call)));
   }
 
-  /** Runs a row operation. */
-  rows(given: RowCall, signal?: AbortSignalLike): Eventual<Tensor<"f32" | "f64">> {
-    const call = hostRowCall(given);
+  /**
+   * Runs a call.
+   *
+   * @returns what the call returns, or a promise of it if the call continues after this returns
+   * @throws (or rejects with) TypeError or UnsupportedError if the CPU cannot use an operand, BackendError, DisposedError, or the
+   *   signal's reason
+   */
+  run<C extends Call>(call: C, signal?: AbortSignalLike): Returned<C> | Promise<Returned<C>> {
+    checkOperands(call);
     this.#check(signal);
-    const out = call.out ?? newOutput(call.shape, call.x.dtype);
-    if (elementCount(call.shape) === 0) return out.tensor;
-    const operation = rowOperation(call, out);
-    const run = (runtime: Runtime, o: RowOperation): typeof out.tensor => {
-      runRows(runtime, o);
-      return out.tensor;
-    };
-    return this.#run(
-      {
-        call: { ...call, out },
-        map: mapRowCall,
-        cost: rowsCost(this.runtime, operation),
-        inModule: this.#owns(operation.x, operation.y, operation.bias, operation.mask),
-        now: (runtime) => run(runtime, operation),
-        later: (runtime, c) => run(runtime, rowOperation(c, c.out)),
-        job: (lease, c, threads) => rowsJob(this.runtime, lease, rowOperation(c, c.out), threads, this.#tuning),
-        result: () => out.tensor,
-      },
-      signal,
-    );
+    const outputs = outputsOf(call);
+    const result = (): Returned<C> => tensorsOf(outputs) as Returned<C>;
+    if (isEmpty(call)) return result();
+    if (!this.idle) return this.#enqueue({ call: snapshot(call, this.runtime.memory), outputs, signal }).then(result);
+    const running = this.#start({ call, outputs, signal });
+    return running === undefined ? result() : this.#inside(this.#order.enter(), () => running).then(result);
   }
 
-  /** Runs attention. */
-  attention(given: AttentionCall, signal?: AbortSignalLike): Eventual<Tensor<"f32"> | OutAndLse> {
-    const { result, ...scores } = hostAttentionCall(given);
-    this.#check(signal);
-    const output = result.out ?? newOutput(result.shape, "f32");
-    const call = { ...scores, result: { ...result, out: output } };
-    const out = output.tensor as Tensor<"f32">;
-    const lse = result.lse && { ...result.lse, data: new Float32Array(elementCount(result.lse.shape)) };
-    const resultOf = (): Tensor<"f32"> | OutAndLse => (lse === undefined ? out : { out, lse: { data: lse.data, shape: lse.shape, dtype: "f32" } });
-    if (elementCount(result.shape) === 0) return resultOf();
-    const targetOf = (c: typeof call) => ({ out: outputView(c.result.out, c.result), lse });
-    const run = (runtime: Runtime, c: typeof call): Tensor<"f32"> | OutAndLse => {
-      runAttention(runtime, c, targetOf(c));
-      return resultOf();
-    };
-    return this.#run(
-      {
-        call,
-        map: mapAttentionCall,
-        cost: attentionCost(this.runtime.memory, call),
-        inModule: this.#owns(call.q.data, call.k.data, call.v.data, call.bias?.data, call.mask?.data, output.data),
-        now: (runtime) => run(runtime, call),
-        later: run,
-        job: (lease, c, threads) => attentionJob(this.runtime.memory, lease, c, targetOf(c), threads, this.#tuning),
-        result: resultOf,
-      },
-      signal,
-    );
-  }
-
-  /** Runs anything else on the calling thread when every call before it has ended: at once if there is none. */
-  inTurn<C, T>(call: C, map: MapCall<C>, run: (runtime: Runtime, call: C) => T, signal?: AbortSignalLike): Eventual<T> {
-    this.#check(signal);
-    if (this.idle) return run(this.runtime, call);
-    return this.#enqueueDirect(call, map, (c) => run(this.runtime, c), signal);
-  }
-
-  /** Ends the workers; calls that run or wait reject with DisposedError, and tensors in module memory have no numbers any more. */
+  /** Ends the workers. Running and waiting calls reject with DisposedError, and tensors in module memory lose their numbers. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#ended = this.#pool.dispose();
     this.runtime.memory.end();
+    for (const { memory } of [this.runtime, this.#local]) forgetPlans(memory);
   }
 
   /** Resolves when no worker is left after `dispose`. */
@@ -200,102 +129,172 @@ export class Cpu {
     if (signal?.aborted) throw signal.reason;
   }
 
-  #owns(...arrays: readonly (ArrayBufferView | undefined)[]): boolean {
-    return arrays.some((array) => array !== undefined && this.runtime.memory.addressOf(array) >= 0);
-  }
-
-  #run<C, T>(operation: Operation<C, T>, signal: AbortSignalLike | undefined): Eventual<T> {
-    const { call, map, cost, inModule, now, later } = operation;
-    const threads = this.#worth(cost);
-    const direct = inModule ? this.runtime : this.#local;
-    const divided = threads > 1 || (cost.computeNs > LONG_NS && (signal !== undefined || !this.#pool.mayBlock));
-    if (this.idle && !divided) return now(direct);
-    // Making a job takes memory.
-    const hold = holdIn(this.runtime.memory);
-    const held = map(call, hold, hold);
-    const turn = this.#turn(operation, held, threads, signal);
-    if (turn !== undefined) return this.idle ? this.#begin(turn) : this.#enqueue(turn);
-    // None left for a job: on one thread, which needs little.
-    if (this.idle) return later(direct, held);
-    return this.#enqueueDirect(held, map, (c) => later(direct, c), signal);
-  }
-
-  /** Makes a job of a call: the caller's arrays have been read when it returns. Undefined if there is no memory for it. */
-  #turn<C, T>(operation: Operation<C, T>, held: C, threads: number, signal: AbortSignalLike | undefined): Turn<T> | undefined {
-    const pool = this.#pool;
-    const { memory } = this.runtime;
-    for (;;) {
-      const { byteLength } = memory;
-      const lease = new Lease(memory);
-      try {
-        const job = operation.job(lease, held, threads);
-        const tables = writeJob(lease, pool.kernelNumbers, job, pool.slots);
-        if (memory.byteLength === byteLength) {
-          lease.readArrays();
-          return {
-            signal,
-            run: () => {
-              lease.readMemory();
-              // Of a signal, the pool uses what all of them have.
-              return pool.run(tables, threads, signal as AbortSignal | undefined);
-            },
-            finish: () => {
-              job.finish();
-              return operation.result();
-            },
-            end: () => lease.free(),
-          };
-        }
-      } catch (error) {
-        lease.free();
-        if (error instanceof BackendError) return undefined;
-        throw error;
-      }
-      // Growth may have detached views that the job was made of. Once more, now that there is room for it.
-      lease.free();
-    }
-  }
-
-  /** Runs a call whose turn it is. */
-  #begin<T>(turn: Turn<T>): Eventual<T> {
-    let running: Promise<void> | undefined;
-    try {
-      running = turn.run();
-      if (running === undefined) return turn.finish();
-    } finally {
-      if (running === undefined) turn.end();
-    }
-    return this.#inside(this.#order.enter(), turn, () => running.then(() => turn.finish()));
-  }
-
-  /** Runs a call when all before it have ended. */
-  #enqueue<T>(turn: Turn<T>): Promise<T> {
+  /** Runs a call after all earlier ones have ended. */
+  #enqueue(job: Job): Promise<void> {
     const place = this.#order.enter();
-    return this.#inside(place, turn, async () => {
-      await waitForTurn(place.turn, turn.signal);
-      this.#check(turn.signal);
-      await turn.run();
-      return turn.finish();
+    return this.#inside(place, async () => {
+      await waitForTurn(place.turn, job.signal);
+      this.#check(job.signal);
+      await this.#start(job);
     });
   }
 
-  /** The same on the calling thread, without a job. */
-  #enqueueDirect<C, T>(call: C, map: MapCall<C>, run: (call: C) => T, signal: AbortSignalLike | undefined): Promise<T> {
-    const { memory } = this.runtime;
-    const kept = map(call, keepIn(memory), holdIn(memory));
-    return this.#enqueue({ signal, run: () => undefined, finish: () => run(kept), end: () => undefined });
-  }
-
-  /** Keeps a call's place, and memory where it is, until the call has settled. */
-  async #inside<T>(place: { leave(): void }, turn: Turn<T>, run: () => Promise<T>): Promise<T> {
+  /** Keeps a call's place, and blocks of memory, until the call has settled. */
+  async #inside(place: { leave(): void }, run: () => Promise<void>): Promise<void> {
     const { memory } = this.runtime;
     memory.enter();
     try {
-      return await run();
+      await run();
     } finally {
-      turn.end();
       place.leave();
       memory.leave();
+    }
+  }
+
+  /** Runs a call when it is its turn. `undefined` if the call has ended and nothing is left to write. */
+  #start(job: Job): Promise<void> | undefined {
+    const { call, signal } = job;
+    const cost = costOf(workOf(call));
+    const threads = this.#worth(cost);
+    const divided = threads > 1 || (cost.computeNs > LONG_NS && (signal !== undefined || !this.#pool.mayBlock));
+    if (divided) {
+      try {
+        return this.#divide(job, threads);
+      } catch (error) {
+        // There is no memory for all of it: do it bit by bit, on one thread.
+        if (!(error instanceof BackendError)) throw error;
+      }
+    }
+    const runtime = this.#usesModule(job) ? this.runtime : this.#local;
+    const { outputs, finish } = this.#ownOutputs(job);
+    runPlan(runtime, planOf(call, outputs, alone(runtime)));
+    return finish && Promise.resolve().then(finish);
+  }
+
+  /** Whether any operand or result lies in the engine's memory, so that only its own runtime can run the call. */
+  #usesModule({ call, outputs }: Job): boolean {
+    const { memory } = this.runtime;
+    return [...Object.values(call.operands), ...Object.values(outputs)].some((array) => array?.data.owner === memory);
+  }
+
+  /**
+   * New arrays in place of those that the caller can see, for a call that writes before it settles, and a function that moves the
+   * results to where the caller wants them, if needed.
+   */
+  #ownOutputs({ call, outputs }: Job): { readonly outputs: Job["outputs"]; readonly finish: (() => void) | undefined } {
+    const own: Record<string, Output> = { ...outputs };
+    const copies: (() => void)[] = [];
+    for (const [name, to] of Object.entries(outputs)) {
+      const result = call.results[name];
+      if (result?.out === undefined || to.data.owner === this.runtime.memory) continue;
+      const from = (own[name] = newOutput(result.shape, result.dtype));
+      const dims = copyDimsOf(result.shape, from.strides, to.strides);
+      copies.push(() => copyStrided(from.data.view() as unknown as Copyable, 0, to.data.view() as unknown as Copyable, 0, dims));
+    }
+    return { outputs: own, finish: copies.length === 0 ? undefined : () => copies.forEach((copy) => copy()) };
+  }
+
+  /** Gives a call to the pool, stage by stage. @throws BackendError if there is no memory for it; nothing has happened then */
+  #divide(job: Job, threads: number): Promise<void> | undefined {
+    const { call, signal } = job;
+    const { memory } = this.runtime;
+    const machine: Machine = { memory, threads, divides: true, stageBytes: STAGE_BYTES, tuning: this.#tuning };
+    const whole = new Division(this.runtime, this.#pool, planOf(call, job.outputs, machine), threads, signal);
+    if (whole.isSingle) return whole.run();
+    whole.free();
+    // Later stages read what the caller may have changed by then, and must not write where it shows before all stages have ended.
+    const { outputs, finish } = this.#ownOutputs(job);
+    const division = new Division(this.runtime, this.#pool, planOf(snapshot(call, memory), outputs, machine), threads, signal);
+    return division.runAll(() => this.#check(signal)).then(finish);
+  }
+}
+
+function planOf(call: Call, outputs: Job["outputs"], machine: Machine): Plan {
+  return PLANNERS[call.kind](call as never, outputs, machine);
+}
+
+/** A plan that a pool carries out. */
+class Division {
+  readonly #runtime: EngineRuntime;
+  readonly #pool: WorkerPool;
+  readonly #threads: number;
+  readonly #signal: AbortSignalLike | undefined;
+  readonly #lease: Lease;
+  readonly #scratch: ThreadScratch;
+  readonly #next: () => Stage | undefined;
+  readonly #first: Stage | undefined;
+  readonly #second: Stage | undefined;
+
+  /** @throws BackendError if there is no memory for a stage */
+  constructor(runtime: EngineRuntime, pool: WorkerPool, plan: Plan, threads: number, signal: AbortSignalLike | undefined) {
+    this.#runtime = runtime;
+    this.#pool = pool;
+    this.#threads = threads;
+    this.#signal = signal;
+    this.#lease = new Lease(runtime.memory);
+    try {
+      const bytes = Math.ceil(plan.threadBytes / 64) * 64;
+      this.#scratch = { address: this.#lease.take(bytes * pool.slots), bytes };
+      this.#next = plan.stages(this.#lease.take(plan.stageBytes));
+    } catch (error) {
+      this.#lease.free();
+      throw error;
+    }
+    this.#first = this.#next();
+    this.#second = this.#next();
+  }
+
+  /** Whether there is at most one stage. */
+  get isSingle(): boolean {
+    return this.#second === undefined;
+  }
+
+  /** Runs the only stage. */
+  run(): Promise<void> | undefined {
+    try {
+      return this.#first && this.#run(this.#first).finally(() => this.free());
+    } catch (error) {
+      this.free();
+      throw error;
+    }
+  }
+
+  /** Runs all stages, and lets events happen in between. `check` throws to stop. */
+  async runAll(check: () => void): Promise<void> {
+    try {
+      for (let stage = this.#first, after = this.#second; stage !== undefined; stage = after, after = this.#next()) {
+        await this.#run(stage);
+        await yieldToEvents();
+        check();
+      }
+    } finally {
+      this.free();
+    }
+  }
+
+  free(): void {
+    this.#lease.free();
+  }
+
+  /** Runs a stage; its results are copied out when the promise settles. @throws BackendError if there is no memory for its tables */
+  #run({ tables, in: into, tasks, out }: Stage): Promise<void> {
+    const runtime = this.#runtime;
+    const { memory } = runtime;
+    const lease = new Lease(memory);
+    try {
+      const written = writeTasks(lease, this.#pool.kernelNumbers, tasks, this.#scratch);
+      for (const { address, words } of tables) memory.i32.set(words, address / 4);
+      for (const copy of into) copyIn(runtime, copy);
+      // The pool uses only what all kinds of signals have.
+      const running = this.#pool.run(written, this.#threads, this.#signal as AbortSignal | undefined) ?? Promise.resolve();
+      return running
+        .then(() => {
+          for (const copy of out) copyOut(runtime, copy);
+        })
+        .finally(() => lease.free());
+    } catch (error) {
+      lease.free();
+      throw error;
     }
   }
 }

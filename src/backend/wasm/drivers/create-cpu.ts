@@ -11,25 +11,25 @@ import type { Tuning } from "../plans/schedule.ts";
 import { DEFAULT_MAXIMUM_BYTES } from "../module/shared-memory.ts";
 import { createSharedRuntime } from "../module/shared-runtime.ts";
 
-/** More threads than this are not started unless asked for by number: these kernels are bound by memory before. */
+/** "auto" starts no more threads than this: memory limits these kernels before that. */
 const MOST_AUTOMATIC_THREADS = 16;
 
 /** Options of {@link createCpu}. */
 export interface CpuOptions {
   readonly variant?: Variant | undefined;
-  /** Threads that compute: as many as there are processors, or a number. 1 starts no worker. */
+  /** Threads that compute: "auto" for as many as there are processors, or a number. 1 starts no worker. */
   readonly threads?: "auto" | number | undefined;
-  /** A compiled binary (onepass/wasm/…), for pages that may not compile bytes; threads need one of the `-shared` ones. */
+  /** A compiled binary (onepass/wasm/…), for pages that may not compile bytes. Threads need one of the `-shared` ones. */
   readonly module?: object | undefined;
   /** Where the package's worker script (onepass/worker) is served, for pages that may not run blobs. */
   readonly workerUrl?: string | { readonly href: string } | undefined;
-  /** What the memory that threads share, or that of the one thread, may grow to. Default 1 GiB, or as far as it goes. */
+  /** How far the memory may grow, that of the threads or of the one thread. Default 1 GiB, or as far as possible. */
   readonly maxMemoryBytes?: number | undefined;
   /** Which calls are shared and how they are cut; for tests. */
   readonly tuning?: Tuning;
 }
 
-/** What a CPU is started with. */
+/** What a CPU starts with. */
 interface Start {
   readonly variant: Variant;
   readonly threads: number;
@@ -39,10 +39,10 @@ interface Start {
 }
 
 /**
- * Starts the CPU backend. It does not fail for want of threads: `threads` and `reasons` say what there is.
+ * Starts the CPU backend. A lack of threads is not an error: `threads` and `reasons` tell what there is.
  *
- * @throws TypeError or RangeError if an option is wrong, UnsupportedError if the variant cannot run here, BackendError if the module is
- *   not of use and none may be compiled
+ * @throws TypeError or RangeError if an option is wrong, UnsupportedError if the variant cannot run here, BackendError if the module
+ *   cannot be used and compiling one is not allowed
  */
 export async function createCpu(options: CpuOptions = {}): Promise<Cpu> {
   const module = parseModule(options.module);
@@ -82,12 +82,12 @@ function parseUrl(value: unknown): string | undefined {
 }
 
 function parseModule(value: unknown): WebAssembly.Module | undefined {
-  // By its tag, as it may be of another realm.
+  // By its tag, since it may come from another realm.
   if (value === undefined || kindOf(value) === "WebAssembly.Module") return value as WebAssembly.Module | undefined;
   throw new TypeError(`"module" expected a WebAssembly.Module, got ${describe(value)}`);
 }
 
-/** The variant that a compiled binary says it is; it has to be what the caller asks for, if anything. */
+/** The variant stored in a compiled binary. It must match the variant that the caller asks for, if any. */
 function variantOf(module: WebAssembly.Module, asked: unknown): Variant {
   const [section] = WebAssembly.Module.customSections(module, VARIANT_SECTION);
   const variant = new TextDecoder().decode(section);
@@ -97,17 +97,17 @@ function variantOf(module: WebAssembly.Module, asked: unknown): Variant {
   return variant;
 }
 
-/** Processors that may be used. */
+/** Number of processors that may be used. */
 function processors(): number {
   const { navigator, process } = globalThis as {
     navigator?: { readonly hardwareConcurrency?: number };
     process?: { getBuiltinModule?: (name: string) => { readonly availableParallelism?: () => number } | undefined };
   };
-  // First the one that knows of limits by container or affinity.
+  // First the one that knows of container and affinity limits.
   return process?.getBuiltinModule?.("node:os")?.availableParallelism?.() ?? navigator?.hardwareConcurrency ?? 1;
 }
 
-/** Shared memory and workers, or undefined with the reason among `reasons`. */
+/** Shared memory and workers, or `undefined` with the reason added to `reasons`. */
 async function startThreads(
   { variant, threads, module, workerUrl, maxMemoryBytes = DEFAULT_MAXIMUM_BYTES }: Start,
   reasons: string[],
@@ -134,20 +134,20 @@ async function startThreads(
   return undefined;
 }
 
-/** A runtime of unshared memory for calls on the calling thread, if it can be had: copying into shared memory takes three times as long. */
+/** A runtime with unshared memory for calls on the calling thread, if possible: copying into shared memory takes three times as long. */
 function localRuntime(variant: Variant): Runtime | undefined {
   try {
     const runtime = createRuntime(variant);
-    // The others when they are needed: if one may be compiled, all may.
+    // The others are loaded when needed: if one may be compiled, all may.
     runtime.load(ROWS);
     return runtime;
   } catch {
-    // Where bytes may not be compiled, the shared one does everything.
+    // If bytes may not be compiled, the shared runtime does everything.
     return undefined;
   }
 }
 
-/** The runtime for one thread. A module for shared memory links to no other. */
+/** The runtime for one thread. A module for shared memory cannot link to any other memory. */
 function unsharedRuntime({ variant, module, maxMemoryBytes }: Start, reasons: string[]): EngineRuntime {
   const memory = new EngineMemory(maxMemoryBytes === undefined ? undefined : new WebAssembly.Memory(limitsOf(maxMemoryBytes)));
   try {

@@ -21,12 +21,12 @@ import {
 
 type Kernel = (...args: number[]) => void;
 
-/** The number by which an executor knows each kernel: its place among the exports of all binaries, one binary after the other. */
+/** Each kernel's number in executors: its position among the exports of all binaries, one binary after the other. */
 export function numbersOf(binaries: readonly WebAssembly.Exports[]): ReadonlyMap<string, number> {
   return new Map(binaries.flatMap((exports) => Object.keys(exports)).map((name, number) => [name, number]));
 }
 
-/** Does tasks of jobs, one after the other: the same on the calling thread and in every worker. */
+/** Does the tasks of jobs, one after the other, the same way on the calling thread and in every worker. */
 export class Executor {
   readonly #memory: WebAssembly.Memory;
   readonly #kernels: readonly Kernel[];
@@ -48,15 +48,15 @@ export class Executor {
     this.#refresh();
   }
 
-  /** The control block. Taken anew after memory has grown. */
+  /** The control block. Renewed after memory has grown. */
   get control(): Int32Array {
     this.#refresh();
     return this.#control;
   }
 
   /**
-   * Takes tickets of a job and does their tasks until none is left, and at most until `deadline` (of performance.now). What a task
-   * throws ends the job: nobody begins another task, FAILED is set, and it is thrown here.
+   * Takes tickets of a job and does their tasks until none is left, or until `deadline` (of performance.now). If a task throws, the job
+   * ends: no thread starts another task, FAILED is set, and the error is thrown here.
    *
    * @returns whether the tickets ran out
    */
@@ -65,7 +65,7 @@ export class Executor {
     const count = Atomics.load(control, COUNT);
     try {
       for (;;) {
-        // Busy before the ticket is taken: who closes the tickets and then sees nobody busy knows that all tasks are over.
+        // Busy before taking the ticket: whoever closes the tickets and then sees no thread busy knows that all tasks are over.
         Atomics.store(control, this.#state, BUSY);
         const task = takeTicket(control, job, count);
         if (task < 0) return true;
@@ -86,7 +86,7 @@ export class Executor {
     }
   }
 
-  /** The control block, and views that show all of the job: a thread may learn late that another has grown the memory. */
+  /** The control block, with views that cover the whole job: a thread may learn late that another has grown the memory. */
   #controlOfJob(): Int32Array {
     for (;;) {
       const control = this.control;
@@ -117,7 +117,7 @@ export class Executor {
       const arg = (n: number): number => (numbers[at + n] ?? 0) + ((relative >> n) & 1) * scratch;
       const kernel = this.#kernels[words[record / 4] ?? -1];
       if (kernel === undefined) throw new Error("the job names a kernel that is not there");
-      // All of them, always: a WebAssembly function ignores arguments that it does not have.
+      // Always pass all of them: a WebAssembly function ignores extra arguments.
       kernel(arg(0), arg(1), arg(2), arg(3), arg(4), arg(5), arg(6), arg(7), arg(8), arg(9), arg(10), arg(11), arg(12), arg(13), arg(14));
     }
   }

@@ -24,19 +24,19 @@ import {
   ticketOf,
 } from "./control.ts";
 import { Executor, numbersOf } from "./executor.ts";
-import type { JobTables } from "../plans/job.ts";
+import type { JobTables } from "./job-tables.ts";
 import type { Runtime } from "../module/runtime.ts";
 import { type WorkerThread, startWorker } from "./worker-thread.ts";
 
-/** How long a worker may take to start before it counts as one that cannot. */
+/** How long a worker may take to start before it counts as unable to. */
 const START_TIMEOUT_MS = 10_000;
-/** How many workers that died may be replaced before a job succeeds again: what kills one may kill the next. */
+/** How many dead workers may be replaced before a job succeeds again: what kills one may kill the next. */
 const REPLACEMENTS = 10;
-/** How long the calling thread works or blocks before it looks after events: aborts, workers that died. */
+/** How long the calling thread works or blocks before it checks for events: aborts, workers that died. */
 const SLICE_MS = 10;
-/** How long it looks for the end of the last tasks before it blocks: as long as waking it would take. */
+/** How long it spins for the last tasks to end before it blocks: as long as waking it would take. */
 const SPIN_MS = 0.05;
-/** How long it blocks for the end of the last tasks before it waits for a message instead. */
+/** How long it blocks for the last tasks to end before it waits for a message instead. */
 const BLOCK_MS = 2;
 
 /** A worker, and its number among the threads. */
@@ -48,38 +48,38 @@ interface Member {
   readonly settle: () => void;
 }
 
-/** The job that is running, if it did not end at once. */
+/** The running job, if it did not end at once. */
 interface Running {
   readonly id: number;
   readonly count: number;
-  /** Why it ends without a result. Set once; its tickets are closed then. */
+  /** Why the job ends without a result. Set once; its tickets are closed by then. */
   failure: { readonly reason: unknown } | undefined;
-  /** Looks again whether it has ended. */
+  /** Makes the job check again whether it has ended. */
   wake: () => void;
 }
 
 /** What `WorkerPool.create` needs to know. */
 export interface PoolOptions {
-  /** Threads that compute, the calling one included where it may block. */
+  /** Threads that compute, including the calling one if it may block. */
   readonly threads: number;
-  /** Whether there are workers: over shared memory only. */
+  /** Whether to start workers; only possible with shared memory. */
   readonly shared: boolean;
   readonly workerUrl: string | undefined;
 }
 
 /**
- * Workers over one shared memory, and the calling thread beside them where it may block: never on a browser's main thread, which
- * only hands out jobs. One job runs at a time. Without workers, the calling thread does all tasks.
+ * Workers over one shared memory, plus the calling thread if it may block. It never may on a browser's main thread, which only hands
+ * out jobs. One job runs at a time. Without workers, the calling thread does all tasks.
  */
 export class WorkerPool {
   readonly #runtime: Runtime;
   readonly #options: PoolOptions;
   readonly #mayBlock: boolean;
-  /** Workers that there should be. */
+  /** How many workers there should be. */
   readonly #wanted: number;
   readonly #controlAt: number;
   readonly #executor: Executor;
-  /** The numbers of kernels in the tables of jobs. */
+  /** The kernels' numbers in the tables of jobs. */
   readonly kernelNumbers: ReadonlyMap<string, number>;
   readonly #members = new Map<number, Member>();
   /** Why workers are missing. */
@@ -103,49 +103,49 @@ export class WorkerPool {
     this.#wanted = !options.shared ? 0 : options.threads - (this.#mayBlock ? 1 : 0);
   }
 
-  /** Starts the workers and waits until each is ready or known not to come. */
+  /** Starts the workers and waits until each is ready, or known not to start. */
   static async create(runtime: Runtime, options: PoolOptions): Promise<WorkerPool> {
     const pool = new WorkerPool(runtime, options);
     await Promise.all(Array.from({ length: pool.#wanted }, (_, i) => pool.#start(i + 1, false)));
     return pool;
   }
 
-  /** Threads that compute now. */
+  /** The threads that compute at present. */
   get threads(): number {
     return Math.max(1, this.#ready().length + (this.#mayBlock ? 1 : 0));
   }
 
-  /** Workers that are ready. */
+  /** The workers that are ready. */
   get workers(): number {
     return this.#ready().length;
   }
 
-  /** Slots of scratch that a job needs: one for every thread there may be, the calling one included. */
+  /** Slots of scratch that a job needs: one per possible thread, including the calling one. */
   get slots(): number {
     return this.#options.threads + 1;
   }
 
-  /** Whether this thread may wait, and so takes part. */
+  /** Whether this thread may wait, and so takes part in jobs. */
   get mayBlock(): boolean {
     return this.#mayBlock;
   }
 
-  /** Why there are fewer threads than asked for; empty while there are not. */
+  /** Why there are fewer threads than asked for; empty if there are enough. */
   get reasons(): readonly string[] {
     return this.#ready().length < this.#wanted ? [...this.#reasons] : [];
   }
 
   /**
-   * Runs a job on up to `threads` threads. Returns undefined when it has ended before this does, as short jobs do where the calling
-   * thread may block.
+   * Runs a job on up to `threads` threads. Returns `undefined` if the job has already ended, as short jobs do if the calling thread may
+   * block.
    *
    * @throws (or rejects with) BackendError if a worker died or a task threw, the signal's reason if it was aborted, DisposedError
    */
   run(tables: JobTables, threads: number, signal: AbortSignal | undefined): Promise<void> | undefined {
     const running = this.#publish(tables);
-    // Where the calling thread only hands out work, a job for one thread is a worker's too.
+    // If the calling thread only hands out work, a worker also does a job for one thread.
     this.#wakeWorkers(threads - (this.#mayBlock ? 1 : 0));
-    // Without workers there is nobody else, whether or not this thread may block.
+    // Without workers this thread does the work, whether or not it may block.
     if (this.#mayBlock || this.#ready().length === 0) {
       const deadline = performance.now() + SLICE_MS;
       if (this.#work(running, deadline)) this.#waitShortly(running, deadline);
@@ -157,7 +157,7 @@ export class WorkerPool {
     return this.#finish(running, signal);
   }
 
-  /** Ends all workers. A job that is running rejects. */
+  /** Ends all workers. A running job rejects. */
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -173,14 +173,14 @@ export class WorkerPool {
     this.#running?.wake();
   }
 
-  /** The control block, as it is now: where memory is not shared, growth detaches every view. */
+  /** The current control block: if memory is not shared, growth detaches every view. */
   get #control(): Int32Array {
     return this.#executor.control;
   }
 
   #publish({ tasks, groups, calls, count, scratch, scratchBytes }: JobTables): Running {
     const control = this.#control;
-    // No tickets while the tables change: a worker may still be looking for one of the job before.
+    // No tickets while the tables change: a worker may still be looking for a ticket of the previous job.
     closeTickets(control, this.#job);
     const id = (this.#job = (this.#job + 1) | 0);
     control[TASKS] = tasks;
@@ -198,7 +198,7 @@ export class WorkerPool {
     return (this.#running = { id, count, failure: undefined, wake: () => undefined });
   }
 
-  /** Wakes up to `count` workers. Those that still look for a job, or start, come by themselves. */
+  /** Wakes up to `count` workers. Workers that are still spinning or starting come by themselves. */
   #wakeWorkers(count: number): void {
     const control = this.#control;
     const ready = this.#ready();
@@ -207,7 +207,7 @@ export class WorkerPool {
     if (asleep > 0 && awake < count) Atomics.notify(control, JOB, count - awake);
   }
 
-  /** Does tasks on this thread until the deadline; whether the tickets ran out. */
+  /** Does tasks on this thread until the deadline. Returns whether the tickets ran out. */
   #work(running: Running, deadline: number): boolean {
     try {
       return this.#executor.work(running.id, deadline);
@@ -217,7 +217,7 @@ export class WorkerPool {
     }
   }
 
-  /** Waits for the last tasks of others: looking, then blocking. */
+  /** Waits for other threads' last tasks: spins first, then blocks. */
   #waitShortly(running: Running, deadline: number): void {
     const control = this.#control;
     const spinUntil = Math.min(performance.now() + SPIN_MS, deadline);
@@ -232,7 +232,7 @@ export class WorkerPool {
     }
   }
 
-  /** Whether nobody does a task of the job any more, nor will. */
+  /** Whether no thread is doing a task of the job, or ever will. */
   #hasEnded(running: Running): boolean {
     const control = this.#control;
     if (Atomics.load(control, DONE) === running.count) return true;
@@ -245,7 +245,7 @@ export class WorkerPool {
     this.#replaced = 0;
   }
 
-  /** Sees a job through that did not end at once. */
+  /** Waits for the end of a job that did not end at once. */
   async #finish(running: Running, signal: AbortSignal | undefined): Promise<void> {
     const onAbort = (): void => this.#fail(running, signal?.reason);
     signal?.addEventListener("abort", onAbort);
@@ -261,7 +261,7 @@ export class WorkerPool {
           if (running.failure === undefined && !this.#work(running, deadline)) continue;
           if (running.failure === undefined) this.#waitShortly(running, deadline);
         }
-        // A worker leaves the job before it looks whether anybody listens; so listen first, then look.
+        // A worker leaves the job before it checks whether anybody listens. So listen first, then check.
         Atomics.store(this.#control, LISTENING, 1);
         if (!this.#hasEnded(running)) await changed;
       }
@@ -275,7 +275,7 @@ export class WorkerPool {
     this.#succeeded();
   }
 
-  /** Lets nobody begin another task, and notes why. */
+  /** Stops any thread from starting another task, and records why. */
   #fail(running: Running, reason: unknown): void {
     if (running.failure !== undefined || this.#running !== running) return;
     closeTickets(this.#control, running.id);
@@ -291,7 +291,7 @@ export class WorkerPool {
     for (const { handle } of this.#members.values()) handle.keepAlive(keep);
   }
 
-  /** Starts worker `thread`; resolves when it is ready, or is known not to come. `replacing`: in the place of one that was ready. */
+  /** Starts worker `thread`. Resolves when it is ready, or known not to start. `replacing`: it takes the place of one that was ready. */
   #start(thread: number, replacing: boolean): Promise<void> {
     const { workerUrl } = this.#options;
     const { instances, memory } = this.#runtime;
@@ -307,7 +307,7 @@ export class WorkerPool {
         if (isGone) return;
         isGone = true;
         clearTimeout(timer);
-        // Its number is free when it is sure not to write any more.
+        // Its number is free only when it can no longer write.
         await member?.handle.terminate();
         if (!this.#disposed) this.#lost(thread, member?.ready === true, replacing, reason);
         resolve();
@@ -339,16 +339,16 @@ export class WorkerPool {
     });
   }
 
-  /** A worker died, or could not start. What it was doing is lost; one that was ready is replaced. */
+  /** A worker died or could not start. The task it was doing is lost; a worker that was ready is replaced. */
   #lost(thread: number, wasReady: boolean, replacing: boolean, reason: string): void {
     this.#members.delete(thread);
     this.#reasons.add(`a worker ${wasReady ? "died" : "could not start"}: ${reason}`);
-    // One that was slow to start may have begun with a task when it was given up.
+    // A worker that started too late may have begun a task by the time it was given up.
     const busy = Atomics.exchange(this.#control, stateOf(thread), IDLE) === BUSY;
     const running = this.#running;
     if (running !== undefined) {
       if (busy) this.#fail(running, new BackendError("a worker died during the call", { cause: new Error(reason) }));
-      // The others may sleep because this one was awake.
+      // The others may be asleep because this one was awake.
       this.#wakeWorkers(this.#wanted);
       running.wake();
     }
@@ -358,20 +358,20 @@ export class WorkerPool {
   }
 }
 
-/** Whether this thread may wait for another: everywhere but on a browser's main thread and in service workers. */
+/** Whether this thread may wait for another: yes, except on a browser's main thread and in service workers. */
 function mayBlock(): boolean {
   try {
-    // Another value than the cell has: returns at once where waiting is allowed.
+    // The cell has another value, so this returns at once if waiting is allowed.
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 1, 0);
     return true;
   } catch {
-    // Not allowed, or no memory is shared: then there is nobody to wait for, and a page is the one thing that must not stand still.
+    // Waiting is not allowed, or there is no shared memory and so nobody to wait for. In that case only a page must not block.
     return typeof SharedArrayBuffer === "undefined" && !("document" in globalThis);
   }
 }
 
 /** Lets events happen: messages, aborts, timers that are due. */
-function yieldToEvents(): Promise<void> {
+export function yieldToEvents(): Promise<void> {
   const { setImmediate } = globalThis as { setImmediate?: (callback: () => void) => unknown };
   return new Promise((resolve) => {
     if (setImmediate !== undefined) {

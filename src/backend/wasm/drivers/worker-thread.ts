@@ -1,22 +1,22 @@
 import type { WorkerMessage, WorkerStart } from "./control.ts";
 import { WORKER_SOURCE } from "../generated/worker-source.ts";
 
-/** What happens to a worker, told to its owner. */
+/** What a worker's owner learns about it. */
 export interface WorkerEvents {
   message(message: WorkerMessage): void;
-  /** The worker is gone, or never came: not called after `terminate`. */
+  /** The worker is gone, or never started. Not called after `terminate`. */
   gone(reason: string): void;
 }
 
-/** A worker of either kind: of `node:worker_threads`, or of a browser. */
+/** A worker, from `node:worker_threads` or in a browser. */
 export interface WorkerThread {
   post(start: WorkerStart): void;
-  /** Whether the process has to stay alive for it. */
+  /** Whether the process must stay alive for it. */
   keepAlive(keep: boolean): void;
   terminate(): Promise<void>;
 }
 
-/** As much of `node:worker_threads` as is needed; Bun and Deno have it too. */
+/** The part of `node:worker_threads` that is needed; Bun and Deno have it too. */
 interface NodeWorkerThreads {
   readonly Worker: new (source: string | URL, options: object) => NodeWorker;
 }
@@ -34,7 +34,7 @@ interface NodeWorker {
 /**
  * Starts a worker with the inlined script, or with the one at `url`.
  *
- * @throws whatever the platform throws where workers are forbidden
+ * @throws whatever the platform throws if it forbids workers
  */
 export function startWorker(url: string | undefined, events: WorkerEvents): WorkerThread {
   const { process } = globalThis as { process?: { getBuiltinModule?: (name: string) => unknown } };
@@ -45,7 +45,7 @@ export function startWorker(url: string | undefined, events: WorkerEvents): Work
 }
 
 function startNodeWorker({ Worker }: NodeWorkerThreads, url: string | undefined, events: WorkerEvents): WorkerThread {
-  // Without the flags of this process: a loader would only slow the start.
+  // Without this process's flags: a loader would only slow the start.
   const options = { name: "onepass", execArgv: [] };
   const worker = url === undefined ? new Worker(WORKER_SOURCE, { ...options, eval: true }) : new Worker(fileOrUrl(url), options);
   let reason = "";
@@ -68,7 +68,7 @@ function startNodeWorker({ Worker }: NodeWorkerThreads, url: string | undefined,
   };
 }
 
-/** `worker_threads` takes paths and URL objects, but no URLs as strings. */
+/** `worker_threads` takes paths and URL objects, but not URLs as strings. */
 function fileOrUrl(url: string): string | URL {
   return /^[a-z]{2,}:/i.test(url) ? new URL(url) : url;
 }
@@ -87,7 +87,7 @@ function startWebWorker(url: string | undefined, events: WorkerEvents): WorkerTh
     if (blob !== undefined) URL.revokeObjectURL(blob);
   };
   worker.onmessage = ({ data }) => {
-    // Not before: the script is fetched after the constructor has returned.
+    // Not earlier: the script is fetched after the constructor has returned.
     release();
     events.message(data as WorkerMessage);
   };
@@ -97,7 +97,7 @@ function startWebWorker(url: string | undefined, events: WorkerEvents): WorkerTh
     if (ended) return;
     ended = true;
     worker.terminate();
-    // A script that may not be loaded gives an event without a message.
+    // If the script may not be loaded, the event has no message.
     events.gone((event as { message?: string }).message ?? "the worker's script could not be loaded (a content security policy?)");
   };
   return {

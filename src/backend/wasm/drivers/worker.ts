@@ -1,12 +1,12 @@
-// The script of a worker: it knows kernels by their numbers and nothing of what they compute. scripts/build.ts bundles it, for
+// The worker's script. It knows kernels only by number, not what they compute. scripts/build.ts bundles it, for
 // src/backend/wasm/generated/worker-source.ts and for the package's "./worker".
 import { ASLEEP, IDLE, JOB, LISTENING, STOP, type WorkerMessage, type WorkerStart, stateOf } from "./control.ts";
 import { Executor } from "./executor.ts";
 
-/** How long a worker looks for the next job before it sleeps: waking it costs its caller 15 µs and takes another 40. */
+/** How long a worker spins for the next job before it sleeps. Waking it costs its caller 15 µs and takes another 40. */
 const SPIN_MS = 0.1;
 
-/** The other end: `parentPort` where there is one (Node, Bun, Deno), else the worker's global object. */
+/** The other end: `parentPort` if there is one (Node, Bun, Deno), else the worker's global object. */
 interface Port {
   onmessage: ((event: { readonly data: unknown }) => void) | null;
   onmessageerror: (() => void) | null;
@@ -16,7 +16,7 @@ interface Port {
 const { process } = globalThis as { process?: { getBuiltinModule?: (name: string) => { readonly parentPort?: Port | null } | undefined } };
 const port = process?.getBuiltinModule?.("node:worker_threads")?.parentPort ?? (globalThis as unknown as Port);
 
-// Memory may not be shared with whoever is of another origin or process.
+// Memory cannot be shared with another origin or process.
 port.onmessageerror = () => port.postMessage({ kind: "failed", reason: "the modules or the memory could not be sent to it" });
 
 port.onmessage = ({ data }) => {
@@ -33,7 +33,7 @@ function serve({ modules, memory, control: controlAt, thread }: WorkerStart): vo
   const binaries = modules.map((module) => new WebAssembly.Instance(module, { env: { memory } }).exports);
   const executor = new Executor(memory, binaries, controlAt, thread);
   const { control } = executor;
-  // Job 0 is none. One that is under way already may still have tickets.
+  // There is no job 0. A job already in progress may still have tickets.
   let seen = 0;
   port.postMessage({ kind: "ready" });
   for (;;) {
@@ -48,7 +48,7 @@ function serve({ modules, memory, control: controlAt, thread }: WorkerStart): vo
   }
 }
 
-/** Waits until the number of the current job is not `seen`, and returns it. */
+/** Waits until the current job's number differs from `seen`, and returns it. */
 function nextJob(control: Int32Array, thread: number, seen: number): number {
   const until = performance.now() + SPIN_MS;
   for (;;) {

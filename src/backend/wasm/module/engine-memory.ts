@@ -3,18 +3,18 @@ import { INITIAL_PAGES, MAXIMUM_PAGES, ModuleMemory } from "./memory.ts";
 import type { Runtime } from "./runtime.ts";
 
 const PAGE = 65536;
-/** What kernels and the tables of threads need (1.1 MiB), and something beside it. */
+/** What kernels and the tables of threads need (1.1 MiB), with some to spare. */
 export const LEAST_MEMORY_BYTES = 2 << 20;
 
-/** The limits of a memory that may grow to so many bytes, at least those. */
+/** The limits of a memory that may grow to `bytes`, which is at least LEAST_MEMORY_BYTES. */
 export function limitsOf(bytes: number): { readonly initial: number; readonly maximum: number } {
   return { initial: INITIAL_PAGES, maximum: Math.min(MAXIMUM_PAGES, Math.floor(bytes / PAGE)) };
 }
 
-/** The kernels of an engine with their memory. */
+/** An engine's kernels with their memory. */
 export type EngineRuntime = Runtime<EngineMemory>;
 
-/** Module memory of an engine: calls use it that have not ended, and with the engine it ends. */
+/** An engine's module memory. Blocks stay while running calls may use them, and the memory ends with the engine. */
 export class EngineMemory extends ModuleMemory {
   #calls = 0;
   #ended = false;
@@ -27,18 +27,24 @@ export class EngineMemory extends ModuleMemory {
   }
 
   /** @throws DisposedError after `end` */
+  override get buffer(): ArrayBufferLike {
+    this.#check();
+    return super.buffer;
+  }
+
+  /** @throws DisposedError after `end` */
   override get f64(): Float64Array {
     this.#check();
     return super.f64;
   }
 
-  /** While there are calls that may use the block, after them. */
+  /** Frees the block, after all calls that may use it. */
   override retire(start: number): void {
     if (this.#calls > 0) this.#waiting.push(start);
     else this.free(start);
   }
 
-  /** Keeps every block where it is until `leave`. */
+  /** Keeps every block in place until `leave`. */
   enter(): void {
     this.#calls++;
   }
@@ -48,7 +54,7 @@ export class EngineMemory extends ModuleMemory {
     for (const start of this.#waiting.splice(0)) this.free(start);
   }
 
-  /** Lets nobody look at the numbers any more. */
+  /** Ends all access to the numbers. */
   end(): void {
     this.#ended = true;
   }

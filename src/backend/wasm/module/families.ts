@@ -7,8 +7,8 @@ import type { Runtime } from "./runtime.ts";
 export const FAMILIES: readonly Family<unknown>[] = [ROWS, ATTENTION];
 
 /**
- * Loads every family, as engines do: workers need all of them when they start, and what the platform forbids shows when the engine is
- * created.
+ * Loads every family, as engines do: workers need all of them when they start, and whatever the platform forbids shows up when the
+ * engine is created.
  */
 export function loadAll<R extends Runtime>(runtime: R): R {
   for (const family of FAMILIES) runtime.load(family);

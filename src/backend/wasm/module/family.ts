@@ -1,7 +1,7 @@
 import type { Variant } from "./features.ts";
 import { decode } from "./inlined.ts";
 
-/** Kernels that share a binary, which a runtime loads when one of them is first needed. `K`: what the binary exports. */
+/** Kernels that share a binary. A runtime loads it when one of them is first needed. `K`: what the binary exports. */
 export interface Family<K> {
   readonly binaries: InlinedBinaries;
   /** The same exports, with their types. */
@@ -10,9 +10,9 @@ export interface Family<K> {
 
 /** The two binaries of a family, as scripts/build.ts writes them. */
 interface InlinedBinaries {
-  /** The family's place in scripts/families.ts, by which a runtime keeps what it has loaded. */
+  /** The family's position in scripts/families.ts. A runtime stores what it has loaded under this number. */
   readonly index: number;
-  /** The most frequent bytes, and pieces of the baseline and of the relaxed binary in turn: see inlined.ts. */
+  /** The most frequent bytes, then pieces of the baseline and the relaxed binary in turn: see inlined.ts. */
   readonly singles: string;
   readonly pieces: readonly string[];
 }

@@ -1,7 +1,7 @@
 /** Which of the two binaries: `relaxed` has fused multiply-add, `baseline` runs wherever WebAssembly SIMD does. */
 export type Variant = "baseline" | "relaxed";
 
-/** The custom section of a binary that holds its variant. */
+/** The custom section that holds a binary's variant. */
 export const VARIANT_SECTION = "onepass";
 
 // (module (func (result v128) …)) whose body is one instruction of the feature in question.

@@ -1,13 +1,13 @@
-// Bytes as a JavaScript string that compresses well. Hexadecimal and base64 hide from gzip which bytes are frequent; here the 89 most
-// frequent ones are a character each and the others two, all printable ASCII without quote and backslash. The binaries
-// of rows and attention travel in 12.5 KB, where hexadecimal takes 13.6 KB and base64 21 KB.
+// Bytes as a JavaScript string that compresses well. Hexadecimal and base64 hide from gzip which bytes are frequent. Here the 89 most
+// frequent bytes take one character each and the others two, all printable ASCII without quote and backslash. The binaries of rows and
+// attention take 12.5 KB this way, 13.6 KB as hexadecimal and 21 KB as base64.
 
 /** Characters in use: from "#" to "~" without the backslash. */
 const SYMBOLS = 91;
-/** How many byte values are one character; the characters behind them are the first of two. */
+/** How many byte values take one character. The remaining characters start a pair. */
 export const SINGLE_COUNT = 89;
 
-/** All byte values in the order of their symbols: the single ones, then the others as they follow. */
+/** All byte values in the order of their symbols: the single ones first, then the others in ascending order. */
 function byteOrder(singles: Iterable<number>): number[] {
   return [...new Set([...singles, ...Array(256).keys()])];
 }
@@ -17,7 +17,7 @@ export function characterOf(symbol: number): string {
   return String.fromCharCode(symbol + (symbol < 57 ? 35 : 36));
 }
 
-/** The text of bytes, of which `singles` are the most frequent, most frequent first. */
+/** Encodes bytes as text. `singles` are the most frequent bytes, most frequent first. */
 export function encode(bytes: Uint8Array, singles: Uint8Array): string {
   const order = byteOrder(singles);
   let text = "";
@@ -29,7 +29,7 @@ export function encode(bytes: Uint8Array, singles: Uint8Array): string {
   return text;
 }
 
-/** The bytes of a text; `singles` as for `encode`, in hexadecimal. */
+/** Decodes text to bytes; `singles` as for `encode`, in hexadecimal. */
 export function decode(text: string, singles: string): Uint8Array<ArrayBuffer> {
   const order = byteOrder((singles.match(/../g) ?? []).map((hex) => parseInt(hex, 16)));
   const bytes = new Uint8Array(text.length);

@@ -1,17 +1,17 @@
+import { type ModuleOwner, registerBuffer } from "../../../tensor/array.ts";
 import { BackendError, DisposedError } from "../../../errors/errors.ts";
-import type { DType, DTypeData } from "../../../tensor/tensor.ts";
 
 const PAGE = 65536;
 /** Every allocation starts on a cache line. */
 const ALIGN = 64;
 /** Page 0 holds the module's constants (scripts/check-wasm.ts asserts that they fit). */
 const ARENA_START = PAGE;
-/** Scratch for one call; a larger need is borrowed from the heap until the call ends. */
+/** Scratch for one call. A larger need is met from the heap until the call ends. */
 const ARENA_BYTES = 1 << 20;
 const HEAP_START = ARENA_START + ARENA_BYTES;
-/** Pages that a memory has to begin with. */
+/** Pages that a memory must start with. */
 export const INITIAL_PAGES = HEAP_START / PAGE;
-/** Pages that the binaries declare as the maximum: all of a 32-bit address space. */
+/** The maximum number of pages that the binaries declare: all of a 32-bit address space. */
 export const MAXIMUM_PAGES = 65536;
 
 interface Block {
@@ -27,20 +27,18 @@ export interface Mark {
 
 /**
  * The module's linear memory: constants, an arena for per-call scratch (mark, take, release), and a first-fit heap with
- * coalescing for what outlives a call. Memory grows and never shrinks; freed blocks are used again.
+ * coalescing for what outlives a call. Memory grows and never shrinks; freed blocks are reused.
  */
-export class ModuleMemory {
+export class ModuleMemory implements ModuleOwner {
   readonly memory: WebAssembly.Memory;
-  /** Views of all of memory. Only this class grows it, and makes them anew when it does. */
+  /** Views of all of memory. Only this class grows memory, and it renews them when it does. */
   #f32!: Float32Array;
   #f64!: Float64Array;
   #i32!: Int32Array;
   #u8!: Uint8Array;
   #buffer!: ArrayBufferLike;
-  /** Shared memory that grows gets a new buffer, but the old ones go on showing their part of it. */
-  readonly #shared = new WeakSet<ArrayBufferLike>();
   #top = ARENA_START;
-  /** Heap blocks the current calls borrowed for scratch. */
+  /** Heap blocks that current calls borrowed as scratch. */
   readonly #borrowed: number[] = [];
   /** Free blocks in ascending order, never adjacent. */
   readonly #free: Block[] = [];
@@ -53,7 +51,7 @@ export class ModuleMemory {
     this.#refresh();
   }
 
-  /** Bytes of linear memory, all uses together. */
+  /** Bytes of linear memory, for all uses. */
   get byteLength(): number {
     return this.#u8.byteLength;
   }
@@ -65,7 +63,7 @@ export class ModuleMemory {
     return sum;
   }
 
-  /** All of memory as f32. Growth detaches it: take it anew after every allocation. */
+  /** All of memory as f32. Growth detaches it: get it again after every allocation. */
   get f32(): Float32Array {
     return this.#f32;
   }
@@ -85,29 +83,21 @@ export class ModuleMemory {
     return this.#u8;
   }
 
-  /** The address of an array that lies in this memory, or −1. */
-  addressOf(data: ArrayBufferView): number {
-    return data.buffer === this.#buffer || this.#shared.has(data.buffer) ? data.byteOffset : -1;
+  /** The current buffer; an engine's is gone once the engine ends. */
+  get buffer(): ArrayBufferLike {
+    return this.#buffer;
   }
 
-  /**
-   * A view that survives growth: call it for the current view of `data`, after the last allocation. Growth detaches views of this
-   * memory, the caller's included, in the middle of a call that takes scratch.
-   */
-  hold<A extends DTypeData[DType] | Uint8Array>(data: A): () => A {
-    if (data.buffer !== this.#buffer) return () => data;
-    const { byteOffset, length } = data;
-    return () =>
-      data.length === length
-        ? data
-        : new (data.constructor as new (buffer: ArrayBufferLike, byteOffset: number, length: number) => A)(this.#buffer, byteOffset, length);
+  /** All of memory as elements of `bytes` bytes each; as for `f32`. */
+  viewOf(bytes: number): Float32Array | Float64Array | Uint16Array | Uint8Array {
+    return bytes === 4 ? this.#f32 : bytes === 1 ? this.#u8 : bytes === 8 ? this.#f64 : new Uint16Array(this.#buffer);
   }
 
   mark(): Mark {
     return { top: this.#top, borrowed: this.#borrowed.length };
   }
 
-  /** Scratch of `bytes`, until `release` of a mark taken before. */
+  /** Scratch of `bytes`, until `release` of an earlier mark. */
   take(bytes: number): number {
     const start = this.#top;
     const end = start + roundUp(bytes);
@@ -125,7 +115,7 @@ export class ModuleMemory {
     while (this.#borrowed.length > mark.borrowed) this.free(this.#borrowed.pop() ?? 0);
   }
 
-  /** A block of the heap that stays until `free`. Throws BackendError, with nothing changed, when there is no memory left. */
+  /** A heap block that stays until `free`. Throws BackendError, with nothing changed, if memory runs out. */
   allocate(bytes: number): number {
     const need = Math.max(roundUp(bytes), ALIGN);
     const index = this.#free.findIndex((block) => block.bytes >= need);
@@ -151,12 +141,12 @@ export class ModuleMemory {
     return start;
   }
 
-  /** Gives a tensor's block back, when nothing uses it any more. */
+  /** Frees a tensor's block once nothing uses it any more. */
   retire(start: number): void {
     this.free(start);
   }
 
-  /** Gives a block back. */
+  /** Frees a block. */
   free(start: number): void {
     const bytes = this.#used.get(start);
     if (bytes === undefined) throw new DisposedError(`no block at ${start}`);
@@ -192,7 +182,7 @@ export class ModuleMemory {
   #refresh(): void {
     const buffer = this.memory.buffer;
     this.#buffer = buffer;
-    if (!(buffer instanceof ArrayBuffer)) this.#shared.add(buffer);
+    registerBuffer(buffer, this);
     this.#f32 = new Float32Array(buffer);
     this.#f64 = new Float64Array(buffer);
     this.#i32 = new Int32Array(buffer);

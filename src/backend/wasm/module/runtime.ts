@@ -3,16 +3,16 @@ import { hasRelaxedSimd, hasSimd, type Variant } from "./features.ts";
 import { type Family, binaryOf } from "./family.ts";
 import { ModuleMemory } from "./memory.ts";
 
-/** The module of a family's kernels. The same one for several families has the kernels of all of them. */
+/** Gives the module with a family's kernels. If it gives one module for several families, that module has all their kernels. */
 export type ModuleOf = (family: Family<unknown>) => WebAssembly.Module;
 
-/** Kernels over one memory, which are loaded by families when first needed. */
+/** Kernels over one memory. Families are loaded when first needed. */
 export class Runtime<M extends ModuleMemory = ModuleMemory> {
   readonly variant: Variant;
   readonly memory: M;
   readonly #moduleOf: ModuleOf;
   readonly #instances = new Map<WebAssembly.Module, WebAssembly.Exports>();
-  /** Kernels by the index of their family: found as fast as a property, as every call looks for some. */
+  /** Kernels by the index of their family: as fast to find as a property, since every call looks some up. */
   readonly #loaded: unknown[] = [];
 
   constructor(variant: Variant, memory: M, moduleOf: ModuleOf = (family) => new WebAssembly.Module(binaryOf(family, variant))) {
@@ -21,12 +21,12 @@ export class Runtime<M extends ModuleMemory = ModuleMemory> {
     this.#moduleOf = moduleOf;
   }
 
-  /** What has been loaded: the modules with their exports, in the order of loading. */
+  /** What has been loaded: modules with their exports, in the order of loading. */
   get instances(): ReadonlyMap<WebAssembly.Module, WebAssembly.Exports> {
     return this.#instances;
   }
 
-  /** The kernels of a family. The first time it is compiled and instantiated, synchronously: about a millisecond. */
+  /** The kernels of a family. The first call compiles and instantiates it synchronously, in about a millisecond. */
   load<K>(family: Family<K>): K {
     return (this.#loaded[family.binaries.index] ?? this.#instantiate(family)) as K;
   }
@@ -41,14 +41,14 @@ export class Runtime<M extends ModuleMemory = ModuleMemory> {
   }
 }
 
-/** A runtime with memory of its own. Without `variant` the fastest that runs here. */
+/** A runtime with its own memory. Without `variant`, the fastest that runs here. */
 export function createRuntime(variant: Variant = chooseVariant()): Runtime {
   return new Runtime(variant, new ModuleMemory());
 }
 
 let shared: Runtime | undefined;
 
-/** The runtime behind the plain functions, made on first use. */
+/** The runtime of the plain functions, created on first use. */
 export function defaultRuntime(): Runtime {
   return (shared ??= createRuntime());
 }
@@ -64,7 +64,7 @@ export function chooseVariant(asked?: Variant): Variant {
   return forced;
 }
 
-/** What the environment asks for. Reading it throws in Deno without `--allow-env`, where softmax has to work all the same. */
+/** What the environment asks for. Reading it throws in Deno without `--allow-env`, where softmax must still work. */
 function forcedVariant(): string | undefined {
   try {
     return (globalThis as { process?: { env?: Record<string, string | undefined> } }).process?.env?.["ONEPASS_WASM"];

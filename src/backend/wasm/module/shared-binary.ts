@@ -1,11 +1,11 @@
-// "env", "memory" and the kind of an import, in front of the limits of the memory; the first byte of these is their flags.
+// "env", "memory" and the kind of the import. The limits of the memory follow; their first byte holds the flags.
 const MEMORY_IMPORT = [3, 101, 110, 118, 6, 109, 101, 109, 111, 114, 121, 2];
 const FLAG_SHARED = 2;
 
 /**
- * The binary for shared memory, which differs from the other in one bit (scripts/check-wasm.ts asserts it).
+ * Turns a binary into the one for shared memory, which differs in a single bit (scripts/check-wasm.ts asserts it).
  *
- * @throws RangeError if `bytes` import no memory
+ * @throws RangeError if `bytes` do not import a memory
  */
 export function shareMemoryOf(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   const shared = bytes.slice();

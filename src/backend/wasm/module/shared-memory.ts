@@ -1,13 +1,13 @@
 import { BackendError, describe } from "../../../errors/errors.ts";
 import { EngineMemory, limitsOf } from "./engine-memory.ts";
 
-/** Default of what a shared memory may grow to. Every one reserves its maximum of address space, and phones have little of that. */
+/** How far a shared memory may grow by default. Each one reserves its maximum of address space, and phones have little of that. */
 export const DEFAULT_MAXIMUM_BYTES = 1 << 30;
-/** Where the maximum cannot be reserved it is halved, down to this. */
+/** If the maximum cannot be reserved it is halved, down to this. */
 const SMALLEST_MAXIMUM_BYTES = 1 << 26;
 
 /**
- * Reserves shared memory: what is asked for, or the largest part of it that can be had.
+ * Reserves shared memory: the size asked for, or as much of it as there is.
  *
  * @throws BackendError if there is none, with the engine's reason
  */

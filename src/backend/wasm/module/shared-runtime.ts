@@ -7,9 +7,9 @@ import { shareMemoryOf } from "./shared-binary.ts";
 import { createSharedMemory } from "./shared-memory.ts";
 
 /**
- * A runtime whose memory workers share, with all families loaded.
+ * A runtime whose memory the workers share, with all families loaded.
  *
- * @throws BackendError if no shared memory can be had, or what the engine throws if it may not compile or link
+ * @throws BackendError if there is no shared memory, or what the engine throws if it may not compile or link
  */
 export function createSharedRuntime(variant: Variant, maximumBytes: number, given?: WebAssembly.Module): EngineRuntime {
   const memory = createSharedMemory(maximumBytes);

@@ -1,33 +1,34 @@
-// How a call is cut into tasks, and for how many threads: pure. A cut never changes a result: rows are independent, a block of
-// queries computes the same whoever else is computed, and chunks of keys begin at multiples of CHUNK_KEYS and merge in ascending order,
-// on one thread too.
+// How a call is cut into tasks, and for how many threads. Nothing here has side effects, and a cut never changes a result: rows are
+// independent, a block of queries gives the same bits whatever else is computed, and chunks of keys begin at multiples of CHUNK_KEYS and
+// merge in ascending order, on one thread too.
 import { CHUNK_KEYS } from "../../../calls/blocks.ts";
+import type { Work } from "../../../calls/work.ts";
 import { MAX_TASKS } from "../drivers/control.ts";
 
-// What things take on the machine where this was written (AMD EPYC 9004 at 2.6 GHz, two cores, Node 24), in nanoseconds. They only have to be
-// right to a factor of two: what they decide is whether a call is worth sharing.
+// Costs in nanoseconds on the development machine (AMD EPYC 9004 at 2.6 GHz, two cores, Node 24). They only have to be right within a
+// factor of two, because they only decide whether a call is worth sharing.
 /** One element of a row operation in f32 and f64: exponential, sum, scaling. */
 export const ELEMENT_NS = { f32: 0.7, f64: 4 } as const;
-/** A scale, bias or mask on top of that. */
-export const MODIFY_NS = 0.3;
 /** One multiply-add of attention. */
 export const MULTIPLY_ADD_NS = 0.06;
+/** One byte of keys and values when few queries attend to it. */
+export const KEY_BYTE_NS = 0.06;
 /** One byte copied between a caller's array and unshared memory. */
 export const LOCAL_COPY_NS = 0.027;
 
-/** What sharing a call costs, in nanoseconds, and how finely it is cut. */
+/** What sharing a call costs, in nanoseconds, and how finely to cut it. */
 export interface Tuning {
-  /** What the calling thread spends on a job: tables, waking others, finding out that they are done. */
+  /** What the calling thread spends on a job: writing tables, waking others, finding out that they are done. */
   readonly jobNs: number;
-  /** Work that is worth a ticket and the calls behind it, which take about one microsecond. */
+  /** The least work worth a ticket and its calls, which take about one microsecond. */
   readonly taskNs: number;
   /** One byte copied between a caller's array and shared memory, where engines copy word by word. */
   readonly copyNs: number;
-  /** Tasks per thread to aim at: threads end as far apart as a task is long, and neither tasks nor cores are alike. */
+  /** Target number of tasks per thread. Threads end up to one task apart, and neither tasks nor cores are alike. */
   readonly tasksPerThread: number;
-  /** A task of rows takes one in `share` of what remains for each thread: long tasks first, so that they are few, and short ones to end together. */
+  /** A task of rows takes one in `share` of what remains for each thread: long tasks first to have few of them, short ones last to end together. */
   readonly share: number;
-  /** Blocks per thread that are enough not to cut them into chunks of keys, which costs a little more. */
+  /** With this many blocks per thread, blocks are not cut into chunks of keys, which costs a little more. */
   readonly blocksPerThread: number;
 }
 
@@ -36,13 +37,20 @@ export const TUNING: Tuning = { jobNs: 60_000, taskNs: 20_000, copyNs: 0.075, ta
 /** What a call costs on one thread. */
 export interface Cost {
   readonly computeNs: number;
-  /** Bytes that travel between a caller's arrays and module memory. */
+  /** Bytes copied between a caller's arrays and module memory. */
   readonly copyBytes: number;
 }
 
+/** What a call costs. Work that cannot be divided, such as a single row, counts as 0: threads cannot save any of it. */
+export function costOf({ dtype, rowElements, multiplyAdds, keyBytes, parts, copyBytes }: Work): Cost {
+  const rowNs = rowElements * ELEMENT_NS[dtype === "f64" ? "f64" : "f32"];
+  const computeNs = rowNs + Math.max(multiplyAdds * MULTIPLY_ADD_NS, keyBytes * KEY_BYTE_NS);
+  return { computeNs: parts.cpu < 2 ? 0 : computeNs, copyBytes };
+}
+
 /**
- * How many of `threads` threads a call is worth: 1 unless sharing it saves more than it costs. Copies are made by the calling thread,
- * and into shared memory more slowly.
+ * How many of `threads` threads a call is worth: 1 unless sharing it saves more than it costs. The calling thread makes the copies,
+ * and copies into shared memory are slower.
  */
 export function threadsFor({ computeNs, copyBytes }: Cost, threads: number, { jobNs, taskNs, copyNs }: Tuning = TUNING): number {
   const useful = Math.min(threads, Math.floor(computeNs / taskNs));
@@ -52,7 +60,7 @@ export function threadsFor({ computeNs, copyBytes }: Cost, threads: number, { jo
   return saved > spent ? useful : 1;
 }
 
-/** How much work a task should have: at least what is worth a ticket, and so much that no job has too many tasks. */
+/** How much work a task should have: enough to be worth a ticket, and enough that no job has too many tasks. */
 export function workPerTask(computeNs: number, threads: number, { taskNs, tasksPerThread }: Tuning = TUNING): number {
   return Math.max(taskNs, computeNs / Math.min(MAX_TASKS / 2, threads * tasksPerThread));
 }
@@ -69,8 +77,8 @@ export interface RowPart extends Range {
 }
 
 /**
- * Cuts segments of rows into tasks of `least` rows, longer where that is less than one in `divisor` of the rows that remain: a task
- * has parts of one or several segments. Every row is in exactly one part, in order.
+ * Cuts segments of rows into tasks of `least` rows, or of one in `divisor` of the remaining rows if that is more. A task has parts of
+ * one or several segments. Every row is in exactly one part, in order.
  */
 export function cutRows(segments: readonly number[], least: number, divisor: number): readonly (readonly RowPart[])[] {
   const tasks: RowPart[][] = [];
@@ -92,7 +100,7 @@ export function cutRows(segments: readonly number[], least: number, divisor: num
   return tasks;
 }
 
-/** Joins neighbouring items, by their cost, into tasks of at least `least`; the last may have less. */
+/** Joins neighbouring items into tasks that cost at least `least`; the last may cost less. */
 export function joinTasks(costs: readonly number[], least: number): readonly Range[] {
   const tasks: Range[] = [];
   let from = 0;
@@ -108,7 +116,7 @@ export function joinTasks(costs: readonly number[], least: number): readonly Ran
   return tasks;
 }
 
-/** The chunks of a block that sees the keys `low` … `high`: all but the first begin at multiples of CHUNK_KEYS, every key is in one. */
+/** The chunks of a block that sees keys `low` … `high`: they begin at multiples of CHUNK_KEYS, and every key is in one. */
 export function keyChunks(low: number, high: number): readonly Range[] {
   const chunks: Range[] = [];
   for (let from = Math.floor(low / CHUNK_KEYS.wasm) * CHUNK_KEYS.wasm; from < high; from += CHUNK_KEYS.wasm) {
@@ -117,7 +125,7 @@ export function keyChunks(low: number, high: number): readonly Range[] {
   return chunks;
 }
 
-/** Whether a job's decode blocks are cut into chunks of keys: when there are too few blocks to keep all threads busy to the end. */
+/** Whether to cut a job's decode blocks into chunks of keys: only if there are too few blocks to keep all threads busy to the end. */
 export function cutsKeys(blocks: number, threads: number, { blocksPerThread }: Tuning = TUNING): boolean {
   return threads > 1 && blocks < threads * blocksPerThread;
 }

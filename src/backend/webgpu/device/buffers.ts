@@ -1,43 +1,43 @@
 import { TooLargeError } from "../../../errors/errors.ts";
 
-// The specification fixes these numbers; Node has no global that holds them.
+// The specification fixes these numbers; Node has no globals for them.
 export const MAP_READ = 0x1;
 export const COPY_SRC = 0x4;
 export const COPY_DST = 0x8;
 export const UNIFORM = 0x40;
 export const STORAGE = 0x80;
 
-/** What a pooled buffer may be used for: numbers that shaders read and write, uniforms, or a landing place for readback. */
+/** What pooled buffers are used for: numbers that shaders read and write, uniforms, or readback. */
 export const NUMBERS = STORAGE | COPY_SRC | COPY_DST;
 export const UNIFORMS = UNIFORM | COPY_DST;
 export const READBACK = MAP_READ | COPY_DST;
 
-/** Bytes of the smallest buffer: the least that a binding's offset moves by, so that small tensors all share a class. */
+/** Bytes of the smallest buffer. Equal to the smallest step of a binding offset, so all small tensors share one class. */
 const SMALLEST = 256;
 
 /**
- * Bytes of buffers that wait for use, at most. WebGPU does not tell how much memory a GPU has, only how large a buffer may be: two of
- * those are what calls of the largest size take turns with (256 MiB by default: f32 of 8192 × 8192). And no more than an eighth of a
- * card of 8 GiB, since many devices allow buffers of half their memory.
+ * Most bytes of idle buffers. WebGPU does not say how much memory a GPU has, only how large a buffer may be. Calls of the largest size take
+ * turns with two such buffers (256 MiB by default: f32 of 8192 × 8192). The cap is an eighth of an 8 GiB card, since many devices allow
+ * buffers of half their memory.
  */
 export function pooledBytes({ maxBufferSize }: Pick<GPUSupportedLimits, "maxBufferSize">): number {
   return Math.min(2 * maxBufferSize, 2 ** 30);
 }
 
 /**
- * Bytes from which on a call waits until a new buffer is known to have got its memory, which takes a round trip. A smaller one that
- * finds none fails the commands that use it.
+ * From this size on, a call waits until a new buffer is known to have its memory, which takes a round trip. If a smaller buffer gets no
+ * memory, the commands that use it fail.
  */
 export const CHECKED_BYTES = 1024 * 1024;
 
-/** What the pool holds: bytes that someone uses, bytes waiting for use, and buffers made since the start. */
+/** What the pool holds: bytes in use, bytes idle, and buffers created so far. */
 export interface PoolState {
   readonly inUse: number;
   readonly pooled: number;
   readonly created: number;
 }
 
-/** Bytes of the class that a size falls into: four classes per power of two, so that at most a fifth of a buffer is unused. */
+/** The size class of a buffer, in bytes. There are four classes per power of two, so that at most a fifth of a buffer is unused. */
 export function sizeClass(bytes: number): number {
   if (bytes <= SMALLEST) return SMALLEST;
   const step = 2 ** (Math.floor(Math.log2(bytes - 1)) - 2);
@@ -45,20 +45,20 @@ export function sizeClass(bytes: number): number {
 }
 
 /**
- * Buffers by size class and usage. A buffer may have several owners (a tensor and the calls that still read it): it returns to
- * the pool when the last has released it. That may be before the GPU is done with it, since what is written to it next is
- * queued behind. Those that have waited longest for use go when too many wait.
+ * Buffers by size class and usage. A buffer may have several owners (a tensor and the calls that still read it). It returns to the pool
+ * when the last owner releases it. The GPU may still be using it then, but whatever is written to it next is queued behind. When too many
+ * bytes are idle, the buffers that have been idle longest are destroyed.
  */
 export class BufferPool {
   readonly #device: GPUDevice;
   readonly #limit: number;
-  /** What waits for use, by class and usage, and in the order of release: the longest first in both. */
+  /** Idle buffers, by class and usage and in order of release. Both start with the longest idle. */
   readonly #idle = new Map<string, GPUBuffer[]>();
   readonly #waiting = new Set<GPUBuffer>();
   readonly #owners = new Map<GPUBuffer, number>();
-  /** New buffers, until they are known to have got their memory. */
+  /** New buffers, until they are known to have their memory. */
   readonly #unsure = new Map<GPUBuffer, Promise<boolean>>();
-  /** Those that got none. */
+  /** Buffers that got no memory. */
   readonly #failed = new WeakSet<GPUBuffer>();
   #inUse = 0;
   #pooled = 0;
@@ -89,18 +89,18 @@ export class BufferPool {
     return buffer;
   }
 
-  /** Whether a buffer got its memory; undefined when it is known to. */
+  /** Whether a buffer got its memory; `undefined` once it is known to have it. */
   check(buffer: GPUBuffer): Promise<boolean> | undefined {
     return this.#unsure.get(buffer);
   }
 
-  /** Adds an owner. Buffers that are not the pool's are left to theirs. */
+  /** Adds an owner. Ignores buffers from outside the pool. */
   retain(buffer: GPUBuffer): void {
     const owners = this.#owners.get(buffer);
     if (owners !== undefined) this.#owners.set(buffer, owners + 1);
   }
 
-  /** Takes an owner away; the last one's buffer waits for its next use. */
+  /** Removes an owner. Without any, the buffer becomes idle. */
   release(buffer: GPUBuffer): void {
     const owners = this.#owners.get(buffer);
     if (owners === undefined) return;
@@ -123,14 +123,14 @@ export class BufferPool {
     this.#shrink(this.#limit);
   }
 
-  /** Destroys a buffer, whoever owns it: one that got no memory, or that a failed call leaves mapped. */
+  /** Destroys a buffer, whoever owns it: one that got no memory, or that a failed call left mapped. */
   discard(buffer: GPUBuffer): void {
     if (this.#owners.delete(buffer)) this.#inUse -= buffer.size;
     this.#unsure.delete(buffer);
     buffer.destroy();
   }
 
-  /** Destroys what waits for use. */
+  /** Destroys all idle buffers. */
   trim(): void {
     this.#shrink(0);
   }
@@ -141,7 +141,7 @@ export class BufferPool {
     for (const buffer of [...this.#owners.keys()]) this.discard(buffer);
   }
 
-  /** Destroys what has waited longest, until no more than `bytes` wait. */
+  /** Destroys the buffers that have been idle longest, until at most `bytes` are idle. */
   #shrink(bytes: number): void {
     for (const buffer of this.#waiting) {
       if (this.#pooled <= bytes) return;
@@ -149,7 +149,7 @@ export class BufferPool {
     }
   }
 
-  /** Destroys a buffer that waits for use. */
+  /** Destroys an idle buffer. */
   #drop(buffer: GPUBuffer): void {
     this.#waiting.delete(buffer);
     this.#pooled -= buffer.size;
@@ -168,12 +168,12 @@ export class BufferPool {
           this.#unsure.delete(buffer);
           return true;
         }
-        // Nobody else is to get it, also where it has been released meanwhile.
+        // Nobody else may get it, even if it has been released meanwhile.
         this.#failed.add(buffer);
         if (this.#waiting.has(buffer)) this.#drop(buffer);
         return false;
       },
-      // A lost device answers nothing; that is told elsewhere.
+      // A lost device does not answer; the loss is reported elsewhere.
       () => true,
     );
     this.#unsure.set(buffer, sound);

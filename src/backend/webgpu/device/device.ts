@@ -2,23 +2,23 @@ import { describe } from "../../../errors/errors.ts";
 import type { GPUDeviceLike, GPULike } from "../../../tensor/gpu-types.ts";
 import { type DeviceTraits, traitsOf } from "./traits.ts";
 
-/** A device to compute on, and what is worth telling about it. */
+/** A device to compute on, and what is known about it. */
 export interface FoundDevice {
   readonly device: GPUDevice;
-  /** Whether it was made here, and so is ours to destroy. */
+  /** Whether it was created here, and so is ours to destroy. */
   readonly owned: boolean;
-  /** Dawn for Node stops working when the object that the device came from is collected, so it is kept. */
+  /** Kept because Dawn for Node stops working when the object that the device came from is garbage-collected. */
   readonly gpu: GPU | undefined;
   readonly traits: DeviceTraits;
   readonly info: AdapterInfo;
 }
 
-/** What the GPU says of itself, and what it cannot do. */
+/** What the GPU reports about itself, and what it cannot do. */
 export interface AdapterInfo {
   readonly vendor: string;
   readonly architecture: string;
   readonly description: string;
-  /** Whether it is software. */
+  /** Whether it is emulated in software. */
   readonly isFallback: boolean;
   /** Why something is off, in words; empty when everything is on. */
   readonly reasons: readonly string[];
@@ -29,7 +29,7 @@ export interface NoDevice {
   readonly reason: string;
 }
 
-/** Limits that decide tile shapes and sizes of tensors: as much of each as the adapter has. */
+/** Limits that decide tile shapes and tensor sizes. Each is requested at the maximum of the adapter. */
 const LIMITS = [
   "maxComputeWorkgroupStorageSize",
   "maxComputeInvocationsPerWorkgroup",
@@ -39,17 +39,17 @@ const LIMITS = [
   "maxStorageBuffersPerShaderStage",
 ] as const satisfies readonly (keyof GPUSupportedLimits)[];
 
-/** Optional features that something here uses, and what happens without. */
+/** Optional features used here, and what happens without them. */
 const FEATURES = [
   ["subgroups", "reductions go through workgroup memory"],
   ["shader-f16", "f16 is read with unpack2x16float"],
 ] as const satisfies readonly (readonly [GPUFeatureName, string])[];
 
 /**
- * Finds a GPU: the one given, the platform's `navigator.gpu`, or the `webgpu` package in Node. A given device is taken as it is.
+ * Finds a GPU: the one given, the platform's `navigator.gpu`, or the `webgpu` package in Node. A given device is used as it is.
  *
  * @param given - a GPU or a GPUDevice; undefined to look for one
- * @param load - imports the package; tests give their own
+ * @param load - imports the package; tests pass their own
  * @returns the device, or the reason why there is none
  * @throws TypeError if `given` is neither
  */
@@ -59,7 +59,7 @@ export async function findDevice(given?: GPULike | GPUDeviceLike, load: () => Pr
     if (!isGpu(given)) throw new TypeError(`"gpu" expected a GPU or a GPUDevice, got ${describe(given)}`);
     return fromGpu(given);
   }
-  // Where a page is not in a secure context, and in Node, `navigator` is there but has no GPU.
+  // In Node, and on pages outside a secure context, `navigator` exists but has no GPU.
   const own = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
   if (own !== undefined) return fromGpu(own);
   if ((globalThis as { process?: { versions?: { node?: string } } }).process?.versions?.node === undefined)
@@ -70,7 +70,7 @@ export async function findDevice(given?: GPULike | GPUDeviceLike, load: () => Pr
 
 let packageGpu: GPU | undefined;
 
-/** The GPU of Node's package, made once: each one loads the drivers anew. */
+/** The GPU of the `webgpu` package, made once because each one loads the drivers anew. */
 async function fromPackage(load: () => Promise<unknown>): Promise<GPU | NoDevice> {
   if (packageGpu !== undefined) return packageGpu;
   try {
@@ -83,7 +83,7 @@ async function fromPackage(load: () => Promise<unknown>): Promise<GPU | NoDevice
   }
 }
 
-/** A variable as specifier, and the comments, keep bundlers from resolving (or warning of) a package that may not be there. */
+/** The variable specifier and the comments keep bundlers from resolving, or warning about, a package that may not be installed. */
 function importPackage(): Promise<unknown> {
   const name = "webgpu";
   return import(/* webpackIgnore: true */ /* @vite-ignore */ name);
@@ -103,7 +103,7 @@ async function fromGpu(gpu: GPU): Promise<FoundDevice | NoDevice> {
 }
 
 function found(device: GPUDevice, owned: boolean, gpu: GPU | undefined, adapter?: GPUAdapter): FoundDevice {
-  // Before `device.adapterInfo` and `info.isFallbackAdapter` there were `adapter.info` and `adapter.isFallbackAdapter`.
+  // Older platforms have `adapter.info` and `adapter.isFallbackAdapter` instead of `device.adapterInfo` and `info.isFallbackAdapter`.
   const info = (device.adapterInfo as Partial<GPUAdapterInfo> | undefined) ?? adapter?.info ?? {};
   return {
     device,

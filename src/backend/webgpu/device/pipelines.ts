@@ -1,7 +1,7 @@
 import { BackendError } from "../../../errors/errors.ts";
 import type { BindingKind, Program } from "./program.ts";
 
-/** `GPUShaderStage.COMPUTE`, which Node has no global for. */
+/** `GPUShaderStage.COMPUTE`; Node has no global for it. */
 const COMPUTE = 0x4;
 
 const BUFFER_TYPES = { uniform: "uniform", read: "read-only-storage", write: "storage" } as const satisfies Record<BindingKind, GPUBufferBindingType>;
@@ -10,13 +10,13 @@ const BUFFER_TYPES = { uniform: "uniform", read: "read-only-storage", write: "st
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
   readonly groupLayout: GPUBindGroupLayout;
-  /** What the compiler found wrong, where the pipeline is used before it could say so ({@link PipelineCache.compileNow}). */
+  /** The compile error, if any. Arrives after a pipeline made by {@link PipelineCache.compileNow} is already in use. */
   readonly failure: Promise<BackendError | undefined>;
 }
 
 const SOUND = Promise.resolve(undefined);
 
-/** Compiles programs once each. */
+/** Compiles each program once. */
 export class PipelineCache {
   readonly #device: GPUDevice;
   readonly #ready = new Map<string, Pipeline>();
@@ -33,12 +33,12 @@ export class PipelineCache {
     return this.#compiled;
   }
 
-  /** A program that is compiled already. */
+  /** The pipeline of a program, if it is compiled already. */
   get(program: Program): Pipeline | undefined {
     return this.#ready.get(program.name);
   }
 
-  /** Compiles in the background. Rejects with a BackendError that shows the line; a later call tries again. */
+  /** Compiles in the background. Rejects with a BackendError that shows the faulty line; a later call tries again. */
   compile(program: Program): Promise<Pipeline> {
     const ready = this.#ready.get(program.name);
     if (ready !== undefined) return Promise.resolve(ready);
@@ -50,44 +50,48 @@ export class PipelineCache {
     return compiling;
   }
 
-  /** Compiles for use at once, which may block until the compiler is done. An error comes later, in `failure`. */
+  /** Compiles for immediate use, which may block until the compiler is done. Errors arrive later, in `failure`. */
   compileNow(program: Program): Pipeline {
     const ready = this.#ready.get(program.name);
     if (ready !== undefined) return ready;
     this.#device.pushErrorScope("validation");
-    const layouts = this.#layoutsOf(program);
-    const module = this.#device.createShaderModule({ label: program.name, code: program.wgsl });
-    const pipeline = this.#device.createComputePipeline(descriptor(program, module, layouts.pipeline));
+    const { descriptor, module, groupLayout } = this.#begin(program);
+    const pipeline = this.#device.createComputePipeline(descriptor);
     const failure = this.#device.popErrorScope().then(async (error) => {
       if (error === null) return undefined;
       this.#ready.delete(program.name);
       return describeFailure(program, module, error);
     });
-    const made: Pipeline = { pipeline, groupLayout: layouts.group, failure };
-    this.#compiled++;
-    this.#ready.set(program.name, made);
-    return made;
+    return this.#keep(program, { pipeline, groupLayout, failure });
   }
 
   async #compile(program: Program): Promise<Pipeline> {
-    // Without the scope, what the device does not like is reported to the console as well.
+    // Without the scope, errors are also logged to the console.
     this.#device.pushErrorScope("validation");
-    const layouts = this.#layoutsOf(program);
-    const module = this.#device.createShaderModule({ label: program.name, code: program.wgsl });
+    const { descriptor, module, groupLayout } = this.#begin(program);
     const refused = this.#device.popErrorScope();
-    this.#compiled++;
-    let pipeline: GPUComputePipeline;
     try {
-      pipeline = await this.#device.createComputePipelineAsync(descriptor(program, module, layouts.pipeline));
+      const pipeline = await this.#device.createComputePipelineAsync(descriptor);
+      return this.#keep(program, { pipeline, groupLayout, failure: SOUND });
     } catch (error) {
       throw await describeFailure(program, module, (await refused) ?? error);
     }
-    const made: Pipeline = { pipeline, groupLayout: layouts.group, failure: SOUND };
-    this.#ready.set(program.name, made);
+  }
+
+  #keep({ name }: Program, made: Pipeline): Pipeline {
+    this.#ready.set(name, made);
     return made;
   }
 
-  /** Layouts are explicit, since the automatic ones leave out what the shader happens not to use. */
+  /** Creates what a pipeline is made of. */
+  #begin(program: Program) {
+    const { group: groupLayout, pipeline: layout } = this.#layoutsOf(program);
+    const module = this.#device.createShaderModule({ label: program.name, code: program.wgsl });
+    this.#compiled++;
+    return { module, groupLayout, descriptor: { label: program.name, layout, compute: { module, entryPoint: "main" } } };
+  }
+
+  /** Layouts are explicit because automatic ones leave out buffers that the shader does not use. */
   #layoutsOf(program: Program) {
     const key = program.bindings.join();
     let layouts = this.#layouts.get(key);
@@ -101,20 +105,16 @@ export class PipelineCache {
   }
 }
 
-function descriptor(program: Program, module: GPUShaderModule, layout: GPUPipelineLayout): GPUComputePipelineDescriptor {
-  return { label: program.name, layout, compute: { module, entryPoint: "main" } };
-}
-
-/** The compiler's first error with its line of WGSL; what the device said where the compiler had nothing to say. */
+/** The compiler's first error with its line of WGSL, or the device's message if the compiler reported none. */
 async function describeFailure(program: Program, module: GPUShaderModule, error: unknown): Promise<BackendError> {
   const said = (error as { message?: string }).message ?? String(error);
-  // A device that is lost has no compilation info either; its own error is told then.
+  // A lost device has no compilation info either; its own error is reported then.
   const info = await module.getCompilationInfo().catch(() => undefined);
   const first = info?.messages.find((message) => message.type === "error");
   if (first === undefined) return new BackendError(`WGSL program "${program.name}" was refused: ${said.trim()}`, { cause: error });
   const line = program.wgsl.split("\n")[first.lineNum - 1] ?? "";
   const place = first.lineNum > 0 ? `:${first.lineNum}:${first.linePos}` : "";
-  // Tabs stay tabs, so that the caret stands below its character.
+  // Tabs stay tabs, so that the caret lines up with its character.
   const indent = line.slice(0, Math.max(0, first.linePos - 1)).replace(/[^\t]/g, " ");
   return new BackendError(`WGSL program "${program.name}"${place} ${first.message}\n${line}\n${indent}^`, { cause: error });
 }

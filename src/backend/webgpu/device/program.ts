@@ -5,25 +5,25 @@ export type BindingKind = "uniform" | "read" | "write";
 export type ProgramFeature = "shader-f16" | "subgroups";
 
 /**
- * A compute shader and what it is bound to. The entry point is `main`; the buffers are in group 0, numbered by their place in
- * `bindings`, and number 0 is the uniform block.
+ * A compute shader and its bindings. The entry point is `main`. The buffers are in group 0, numbered by their position in `bindings`;
+ * number 0 is the uniform block.
  */
 export interface Program {
-  /** Everything that decides the text: programs of equal names are the same program, compiled once. */
+  /** Encodes everything that decides the text: programs with the same name are the same program and compiled once. */
   readonly name: string;
   readonly wgsl: string;
   readonly bindings: readonly BindingKind[];
   readonly features: readonly ProgramFeature[];
 }
 
-/** What a program is written from. */
+/** What a program is generated from. */
 export interface ProgramSource {
-  /** The block that the WGSL knows as `u`. */
+  /** The uniform block, called `u` in the WGSL. */
   readonly uniforms: { readonly name: string; readonly wgsl: string };
-  /** What it is bound to behind the uniforms, in this order: a name, what is done with it, and the type of what it holds. */
+  /** The buffers bound after the uniforms, in this order: name, access and element type. */
   readonly buffers: Readonly<Record<string, readonly ["read" | "write", type: string]>>;
   readonly features?: readonly ProgramFeature[];
-  /** All that is not said above. */
+  /** The rest of the WGSL. */
   readonly body: string;
 }
 
@@ -31,7 +31,7 @@ const ENABLED = { "shader-f16": "f16", subgroups: "subgroups" } as const satisfi
 
 const PROGRAMS = new Map<string, Program>();
 
-/** The program of a name. Its text, some 15 KB, is written when it is first asked for. */
+/** The program with a name. Its text, about 15 KB, is generated on first use. */
 export function programOf(name: string, source: () => ProgramSource): Program {
   let program = PROGRAMS.get(name);
   if (program === undefined) PROGRAMS.set(name, (program = write(name, source())));

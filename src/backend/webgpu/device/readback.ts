@@ -1,9 +1,12 @@
 import { MAP_READ } from "./buffers.ts";
 
-/** Firefox looks for finished work every 100 ms, or when something is submitted; so something is. In Firefox 153: 5 ms, not 103. */
+/**
+ * Firefox only checks for finished work every 100 ms or when something is submitted, so an empty submission is made this often. In Firefox
+ * 153, waiting then takes 5 ms instead of 103.
+ */
 const NUDGE_MS = 1;
 
-/** Waits for what the GPU has to do first. */
+/** Waits for a promise that depends on GPU work. */
 export async function nudged<T>(device: GPUDevice, promise: Promise<T>): Promise<T> {
   const { userAgent } = (globalThis as { navigator?: { userAgent?: string } }).navigator ?? {};
   const nudge = userAgent?.includes("Firefox") === true ? setInterval(() => device.queue.submit([]), NUDGE_MS) : undefined;

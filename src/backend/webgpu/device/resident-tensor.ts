@@ -1,10 +1,11 @@
+import type { DType } from "../../../tensor/array.ts";
 import { disposeSymbol } from "../../../errors/dispose-symbol.ts";
 import { DisposedError } from "../../../errors/errors.ts";
 import type { GPUBufferLike } from "../../../tensor/gpu-types.ts";
-import type { DType, GpuTensor } from "../../../tensor/tensor.ts";
+import type { GpuTensor } from "../../../tensor/tensor.ts";
 import type { BufferPool } from "./buffers.ts";
 
-/** A tensor in a buffer of the pool: what an engine returns where the operands are on the GPU. */
+/** A tensor in a pooled buffer: what an engine returns if the operands are on the GPU. */
 export class ResidentTensor<D extends DType = DType> implements GpuTensor<D> {
   readonly shape: readonly number[];
   readonly dtype: D;
@@ -20,13 +21,13 @@ export class ResidentTensor<D extends DType = DType> implements GpuTensor<D> {
     this.dtype = dtype;
   }
 
-  /** @throws DisposedError after `dispose()`, when someone else's numbers may be there */
+  /** @throws DisposedError after `dispose()`, since the buffer may then hold someone else's numbers */
   get buffer(): GPUBufferLike {
     if (this.#buffer === undefined) throw new DisposedError("this GPU tensor has been disposed");
     return this.#buffer;
   }
 
-  /** Gives the memory back; calls that were made before still read it. */
+  /** Returns the memory to the pool. Calls made earlier can still read it. */
   dispose(): void {
     if (this.#buffer !== undefined) this.#pool.release(this.#buffer);
     this.#buffer = undefined;

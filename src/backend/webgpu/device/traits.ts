@@ -1,64 +1,43 @@
-/** How numbers lie in a buffer: f32, f16 read as such (`shader-f16`), or pairs of f16 in a u32 that `unpack2x16float` reads. */
+import type { DType } from "../../../tensor/array.ts";
+
+/** How numbers are stored in a buffer: f32, f16 read directly (`shader-f16`), or pairs of f16 in a u32, read with `unpack2x16float`. */
 export type Storage = "f32" | "f16" | "f16-packed";
 
-/** Everything about a device that decides which shader is made. Plain numbers, so that shaders can be made and tested without a GPU. */
+/** Everything about a device that decides which shader is generated. Plain numbers, so that shaders can be generated and tested without a GPU. */
 export interface DeviceTraits {
   /** Bytes of workgroup memory. */
   readonly workgroupStorage: number;
-  /** Threads in a workgroup, in all and along x. */
-  readonly invocations: number;
-  readonly invocationsX: number;
-  /** Workgroups along each dimension of a dispatch. */
+  /** Most workgroups along each dimension of a dispatch. */
   readonly workgroupsPerDimension: number;
-  /** Bytes of a buffer that one storage binding may show. */
+  /** Most bytes of a buffer that one storage binding can show. */
   readonly bindingBytes: number;
-  /** Bytes of a buffer. */
+  /** Most bytes of a buffer. */
   readonly bufferBytes: number;
-  /** A binding starts at a multiple of this many bytes. */
+  /** Bindings start at multiples of this many bytes. */
   readonly offsetAlignment: number;
-  /** Storage buffers that one shader may have. */
-  readonly storageBuffers: number;
-  /** Floating-point operations of a submission, where a call can be cut. */
+  /** Floating-point operations per submission, if a call can be split. */
   readonly submissionFlops: number;
-  /** Sizes that a subgroup may have; undefined without the feature. */
+  /** Possible subgroup sizes; `undefined` without the feature. */
   readonly subgroups: { readonly min: number; readonly max: number } | undefined;
-  /** Whether shaders may name `f16`. */
+  /** Whether shaders can use `f16`. */
   readonly f16: boolean;
 }
 
 /**
- * Floating-point operations of a submission, at first. Systems take a GPU for hung that does not come back for two seconds, and reset
- * it. A laptop's computes some 0.1 TFLOP/s with these kernels: 0.7 s.
+ * Floating-point operations per submission, to begin with. Systems consider a GPU hung, and reset it, if it does not respond for two
+ * seconds. A laptop GPU reaches about 0.1 TFLOP/s with these kernels, so a submission takes 0.7 s.
  */
-const SUBMISSION_FLOPS = 2 ** 36;
+export const SUBMISSION_FLOPS = 2 ** 36;
 
-/** What every WebGPU device has: the specification's default limits and no optional feature. */
-export const BASE_TRAITS: DeviceTraits = {
-  workgroupStorage: 16384,
-  invocations: 256,
-  invocationsX: 256,
-  workgroupsPerDimension: 65535,
-  bindingBytes: 134217728,
-  bufferBytes: 268435456,
-  offsetAlignment: 256,
-  storageBuffers: 8,
-  submissionFlops: SUBMISSION_FLOPS,
-  subgroups: undefined,
-  f16: false,
-};
-
-/** Reads the traits of a device. Where nobody states the sizes of its subgroups, they are within the specification's range. */
+/** Reads the traits of a device. Subgroup sizes that nobody reports are taken from the range in the specification. */
 export function traitsOf(device: Pick<GPUDevice, "limits" | "features" | "adapterInfo">, info: Partial<GPUAdapterInfo> = device.adapterInfo): DeviceTraits {
   const { limits, features } = device;
   return {
     workgroupStorage: limits.maxComputeWorkgroupStorageSize,
-    invocations: limits.maxComputeInvocationsPerWorkgroup,
-    invocationsX: limits.maxComputeWorkgroupSizeX,
     workgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
     bindingBytes: limits.maxStorageBufferBindingSize,
     bufferBytes: limits.maxBufferSize,
     offsetAlignment: Math.max(limits.minStorageBufferOffsetAlignment, limits.minUniformBufferOffsetAlignment),
-    storageBuffers: limits.maxStorageBuffersPerShaderStage,
     submissionFlops: SUBMISSION_FLOPS,
     subgroups: features.has("subgroups") ? { min: info.subgroupMinSize ?? 4, max: info.subgroupMaxSize ?? 128 } : undefined,
     f16: features.has("shader-f16"),
@@ -66,6 +45,6 @@ export function traitsOf(device: Pick<GPUDevice, "limits" | "features" | "adapte
 }
 
 /** How this device reads a dtype. */
-export function storageOf(dtype: "f32" | "f16", traits: Pick<DeviceTraits, "f16">): Storage {
-  return dtype === "f32" ? "f32" : traits.f16 ? "f16" : "f16-packed";
+export function storageOf(dtype: DType, traits: Pick<DeviceTraits, "f16">): Storage {
+  return dtype !== "f16" ? "f32" : traits.f16 ? "f16" : "f16-packed";
 }

@@ -1,7 +1,7 @@
-/** A member of a uniform block: one 32-bit number, or an array, whose elements WGSL wants to be multiples of 16 bytes. */
+/** A member of a uniform block: one 32-bit number, or an array, whose elements must be multiples of 16 bytes in WGSL. */
 export type FieldType = "u32" | "i32" | "f32" | { readonly array: "vec4<u32>" | "vec4<i32>" | "vec4<f32>"; readonly length: number };
 
-/** Values of a block: a number for each scalar, up to 4 · length numbers (then zeros) for each array. */
+/** Values of a block: one number for each scalar, up to 4 · length numbers (then zeros) for each array. */
 export type FieldValues<F extends Record<string, FieldType>> = {
   readonly [K in keyof F]: F[K] extends string ? number : readonly number[];
 };
@@ -16,8 +16,8 @@ export interface UniformBlock<F extends Record<string, FieldType>> {
 }
 
 /**
- * Makes a uniform block from its fields, in the order given, by the layout rules of WGSL's uniform address space: scalars at
- * multiples of 4, arrays of vec4 at multiples of 16, the whole a multiple of 16 bytes.
+ * Makes a uniform block from its fields, in the given order, by the layout rules of WGSL's uniform address space: scalars at multiples of 4
+ * bytes, arrays of vec4 at multiples of 16, the whole a multiple of 16.
  */
 export function uniformBlock<const F extends Record<string, FieldType>>(name: string, fields: F): UniformBlock<F> {
   const members: { key: string; kind: "u32" | "i32" | "f32"; at: number; count: number }[] = [];

@@ -6,7 +6,7 @@ import { ELEMENT, LSE, SCORE_UNIFORMS, SCORE_WGSL, SINKS, TILE_SKIPPED, element,
 
 // Flash attention: a workgroup computes `rows` rows, in tiles of `keys` keys, with the running max and sum in registers.
 //
-// A thread owns four rows and every 16th key of a tile, later the same four rows and every 16th of 64 value columns:
+// A thread computes four rows by every 16th key of a tile, then the same four rows by every 16th of 64 value columns:
 //
 //     lane c →   0 1 … 15          keys c, c + 16, …  (neighbouring lanes read neighbouring biases, mask bytes, columns)
 //     group ↓ 0  ┌────────┐
@@ -14,103 +14,80 @@ import { ELEMENT, LSE, SCORE_UNIFORMS, SCORE_WGSL, SINKS, TILE_SKIPPED, element,
 //             …  │ each   │         o_r_h: vec4 of row r's columns c, c + 16, c + 32, c + 48 of half h
 //                └────────┘
 //
-// so that every step of q·k reads a vec4 of each side from workgroup memory for 4 × keys/16 products, and every step of p·v
-// three vec4 for 32. Steps come in fours: workgroup memory is indexed by a row of four steps, then by constants, which keeps the
-// compiler's bounds checks out of the inner code, and rows of 5 vec4 put neighbouring lanes into different banks. Loops are bounded
-// by uniforms and not unrolled further: drivers that compile on the CPU take a minute for what is 64 steps long.
+// So each step of q·k reads one vec4 of q and one of k from workgroup memory for 4 × keys/16 products, and each step of p·v reads three
+// vec4 for 32 products. Steps come in fours: workgroup memory is indexed by a row of four steps, then by constants, which keeps the
+// compiler's bounds checks out of the inner code. Rows of 5 vec4 put neighbouring lanes into different banks. Loops are bounded by
+// uniforms and not unrolled further: drivers that compile on the CPU take a minute for 64 unrolled steps.
 
-/** Value columns of a workgroup: two halves of 64. */
+/** Value columns per workgroup: two halves of 64. */
 export const SLICE = 128;
 const HALF = 64;
 
 /** Lanes that share four rows. */
 const LANES = 16;
 
-/** Dimensions of q and k that are staged at a time. */
+/** Dimensions of q and k that are staged at once. */
 const STAGED_DIMS = 16;
 
-/** Steps in a row of staged vec4; one more is left empty. */
+/** Steps in a row of staged vec4; one extra is left empty. */
 const STEPS = 4;
 
 /**
- * Keys of a split-KV chunk. Constant, so that a row's bits depend on nothing else. A workgroup then reads 128 KiB of f32 keys and
- * values of 128 dimensions and writes 4 KiB for each row in use; 8 heads at 4096 keys are 256 workgroups.
+ * Keys per split-KV chunk. Constant, so that a row's bits depend on nothing else. At 128 dimensions, a workgroup then reads 128 KiB of f32
+ * keys and values and writes 4 KiB for each row in use; 8 heads with 4096 keys make 256 workgroups.
  */
 const CHUNK = CHUNK_KEYS.webgpu;
 
-/** Bytes of workgroup memory that tiles of 64 × 64 take; WebGPU promises 16 KiB only. */
+/** Bytes of workgroup memory for tiles of 64 × 64. WebGPU guarantees only 16 KiB. */
 const LARGE_TILE_BYTES = tileBytes({ rows: 64, keys: 64 });
 
-/** What decides the text of an attention kernel; every option of a call is a uniform or a table instead. */
+/** What decides the text of an attention kernel. Options of a call are uniforms or tables instead. */
 export interface AttentionKey {
-  /** Rows of a workgroup: 64 of one head (prefill), or 16 of all heads that share a key/value head (decode). */
+  /** Rows per workgroup: 64 of one head (prefill), or 16 across all heads that share a key/value head (decode). */
   readonly rows: 64 | 16;
   readonly keys: 64 | 32;
   readonly storage: Storage;
-  /** Whether four lanes find their max by shuffles. */
+  /** Whether groups of four lanes find their max by shuffles. */
   readonly subgroups: boolean;
 }
 
 /** The kernel for a device. */
 export function attentionKey(kind: "prefill" | "decode", storage: Storage, traits: Pick<DeviceTraits, "workgroupStorage" | "subgroups">): AttentionKey {
   const rows = kind === "prefill" ? 64 : 16;
-  // Shuffles reach across four lanes, which the smallest subgroup that WebGPU allows has.
+  // Shuffles span four lanes, the smallest subgroup that WebGPU allows.
   const subgroups = traits.subgroups !== undefined && traits.subgroups.min >= 4;
   return { rows, keys: rows === 16 || traits.workgroupStorage >= LARGE_TILE_BYTES ? 64 : 32, storage, subgroups };
 }
 
-/** Every kernel there is. */
-export const ATTENTION_KEYS: readonly AttentionKey[] = (["f32", "f16", "f16-packed"] as const).flatMap((storage) =>
-  [false, true].flatMap((subgroups): AttentionKey[] => [
-    { rows: 64, keys: 64, storage, subgroups },
-    { rows: 64, keys: 32, storage, subgroups },
-    { rows: 16, keys: 64, storage, subgroups },
-  ]),
-);
-
 /** Uniforms. Strides and offsets in elements. */
 export const ATTENTION_UNIFORMS = uniformBlock("Uniforms", {
   ...SCORE_UNIFORMS,
-  dim: "u32",
   valueDim: "u32",
-  /** Query heads that share a key/value head. */
-  group: "u32",
-  qHead: "u32",
-  qRow: "u32",
-  kHead: "u32",
-  kRow: "u32",
   vHead: "u32",
   vRow: "u32",
-  outHead: "u32",
   outRow: "u32",
-  /** Distance between the outputs of two chunks, and their log-sum-exps. */
-  outChunk: "u32",
-  lseHead: "u32",
   lseRow: "u32",
+  /** Distance from one chunk to the next, of the outputs and of the log-sum-exps. */
+  outChunk: "u32",
   lseChunk: "u32",
   sinksAt: "u32",
-  /** Where `tables` lists blocks: their sequence's record, their first row, and which of its chunks. */
+  /** Where `tables` lists blocks: each one's sequence record, first row, and chunk. */
   blocksAt: "u32",
-  /** The workgroups: blocks, fastest, times heads from `firstHead` on (key/value heads for decode), times slices. */
+  /** Number of blocks. Workgroups are blocks (fastest) × heads × slices. */
   blocks: "u32",
-  firstHead: "u32",
-  heads: "u32",
-  /** Workgroups along x, of all of them. */
-  gridX: "u32",
-  workgroups: "u32",
 });
 
-/** Words of a block in `tables`. */
+/** Words per block in `tables`. */
 export const BLOCK_WORDS = 3;
 
-/** What follows from a key. */
+/** Sizes that follow from a key. */
 interface Tiles {
   readonly threads: number;
   /** Groups of four rows. */
   readonly groups: number;
-  /** Keys of a thread. */
+  /** Keys per thread. */
   readonly perThread: number;
-  /** Values' keys that are staged at a time. */
+  /** Keys whose values are staged at once. */
   readonly valueKeys: number;
   /** Rows of staged vec4. */
   readonly stagedRows: number;
@@ -119,7 +96,7 @@ interface Tiles {
 function tilesOf({ rows, keys }: Pick<AttentionKey, "rows" | "keys">): Tiles {
   const groups = rows / 4;
   const valueKeys = keys === 64 ? 16 : 8;
-  // 32 keys fill half a vec4: the other half holds the dimension 8 further on.
+  // 32 keys fill only half a vec4; the other half holds the dimension 8 further on.
   const forScores = (STAGED_DIMS / STEPS) * (groups + (keys / 64) * LANES);
   const forValues = ((2 * valueKeys) / STEPS) * LANES;
   return { threads: groups * LANES, groups, perThread: keys / LANES, valueKeys, stagedRows: Math.max(forScores, forValues) };
@@ -130,7 +107,7 @@ function tileBytes(key: Pick<AttentionKey, "rows" | "keys">): number {
   return 16 * (groups * key.keys + stagedRows * (STEPS + 1));
 }
 
-/** Bytes of workgroup memory and threads of a kernel. */
+/** Bytes of workgroup memory and threads that a kernel needs. */
 export function attentionNeeds(key: AttentionKey): { readonly workgroupStorage: number; readonly invocations: number } {
   return { workgroupStorage: tileBytes(key), invocations: tilesOf(key).threads };
 }
@@ -138,7 +115,7 @@ export function attentionNeeds(key: AttentionKey): { readonly workgroupStorage: 
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 const lines = (count: number, line: (i: number) => string): string => range(count).map(line).join("\n");
 
-/** The program of a key. */
+/** The program for a key. */
 export function attentionProgram(key: AttentionKey): Program {
   const { rows, keys, storage, subgroups } = key;
   return programOf(`attention ${rows}x${keys} ${storage}${subgroups ? " subgroups" : ""}`, () => attentionSource(key));
@@ -156,13 +133,13 @@ function attentionSource(key: AttentionKey): ProgramSource {
   const accumulators = range(4).flatMap((r) => [`o${r}a`, `o${r}b`]);
 
   const body = `
-/// A chunk of q and of k, four rows or keys in a vec4; or a chunk of v, four columns in one.
+/// Staged q and k, four rows or keys per vec4; or staged v, four columns per vec4.
 var<workgroup> stage: array<array<vec4<f32>, ${STEPS + 1}>, ${stagedRows}>;
-/// The tile's scores, later weights, by group and key: four rows in a vec4.
+/// The tile's scores, later its weights, by group and key: four rows per vec4.
 var<workgroup> tile: array<array<array<vec4<f32>, ${STEPS}>, ${keys / STEPS}>, ${groups}>;
 ${SCORE_WGSL}
 fn load_q(i: u32) -> f32 { return ${element(storage, "q", "i")}; }
-/// Keys outside the block's are not read: what lies there may be NaN.
+/// Keys outside the block's range are not read: they may hold NaN.
 fn load_k(at: u32, key: u32, d: u32, low: i32, high: i32) -> f32 {
   if (d >= u.dim || i32(key) < low || i32(key) >= high) { return 0.0; }
   let i = at + key * u.kRow + d;
@@ -189,7 +166,7 @@ ${
     ? `  let kv_head = u.firstHead + of_head % u.heads;
   let row = first + group * 4u + vec4(0u, 1u, 2u, 3u);
   let limit = sq.rows * u.group;
-  // Rows behind the last repeat it, and are not written.
+  // Rows past the last repeat it, and are not written.
   let clamped = min(row, vec4(limit - 1u));
   let rows = Rows(clamped % sq.rows, kv_head * u.group + clamped / sq.rows);
   let start = (sq.chunk + chunk) * ${CHUNK}u;
@@ -266,7 +243,7 @@ ${steps
       workgroupBarrier();
     }
 
-    // Scores wait in the tile, where a loop can index them.
+    // Scores are kept in the tile, where a loop can index them.
 ${scores.map((j) => `    tile[group][lane / ${STEPS}u + ${j * (LANES / STEPS)}u][lane % ${STEPS}u] = s${j};`).join("\n")}
     let turns = min(${perThread}u, (u32(high) - tile_from + ${LANES - 1}u) / ${LANES}u);
     var best = vec4(LOWEST);
@@ -338,7 +315,7 @@ ${steps.map((i) => `          let b${i} = stage[of_v + ${(valueKeys / STEPS) * L
     }
   }
 
-  // The lanes' parts of the sum.
+  // Adds up the lanes' parts of the sum.
   stage[group * ${LANES / STEPS}u + lane / ${STEPS}u][lane % ${STEPS}u] = l;
   workgroupBarrier();
   var sum = vec4(0.0);
@@ -347,11 +324,11 @@ ${steps.map((i) => `          let b${i} = stage[of_v + ${(valueKeys / STEPS) * L
     sum += stage[at][0] + stage[at][1] + (stage[at][2] + stage[at][3]);
   }
 
-  // The key of the max counts 1, so that a sum of 0 is a row that saw nothing. What it has for outputs may be 0 · NaN, of values
-  // that other rows see.
+  // The key with the max counts 1, so a sum of 0 means that the row saw nothing. Its outputs may then be 0 · NaN, from values that other
+  // rows see.
   var saw = sum > vec4(0.0);
 
-  // A sink joins once, at the end: in the first chunk. Rows that are not in use have none.
+  // A sink joins once, at the end of the first chunk. Rows that are not in use have none.
   var fade = vec4(1.0);
   if ((u.flags & ${SINKS}u) != 0u && chunk == 0u) {
     let bits = ${elements("tables", "(u.sinksAt + rows.head)")};
@@ -367,7 +344,7 @@ ${steps.map((i) => `          let b${i} = stage[of_v + ${(valueKeys / STEPS) * L
   var logs = select(vec4(NEG_INF), bitcast<vec4<u32>>(m + log(select(vec4(1.0), sum, any))), any);
   var out_at = sq.out + rows.head * u.outHead + rows.query * u.outRow + chunk * u.outChunk + slice * ${SLICE}u;
   var lse_at = sq.lse + rows.head * u.lseHead + rows.query * u.lseRow + chunk * u.lseChunk;
-  // Row by row: the first is written, then the next takes its place, which keeps the code short without indexing registers.
+  // Writes row by row: after each, the next row takes its place. This keeps the code short without indexing registers.
   let count = min(4u, limit - min(limit, row.x));
   for (var r = 0u; r < count; r++) {
     if ((u.flags & ${LSE}u) != 0u && slice == 0u && lane == 0u) { lse[lse_at.x] = logs.x; }

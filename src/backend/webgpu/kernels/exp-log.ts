@@ -1,10 +1,10 @@
-// eˣ and ln x in WGSL, by additions and multiplications alone, which WGSL rounds correctly: the built-in `exp` may be off by
-// 3 + 2|x| ULP and `log` by 2⁻²¹ between ½ and 2. The price is about a dozen multiply-adds for eˣ; a kernel that streams memory has
-// 50 or more to spare per number on any GPU. Where a driver fuses or reassociates, the errors below stay within 2 ULP.
+// eˣ and ln x in WGSL, using only additions and multiplications, which WGSL rounds correctly. The built-in `exp` may be off by 3 + 2|x|
+// ULP, and `log` by 2⁻²¹ between ½ and 2. The price is about a dozen multiply-adds for eˣ; a kernel that streams memory has 50 or more to
+// spare per number on any GPU. If a driver fuses or reassociates, the errors below stay within 2 ULP.
 
 /**
- * `fn NAME(x: TYPE) -> TYPE`: eˣ for x ≤ 88.72, exactly 1 for 0 and exactly 0 below −87.33, −inf included; 88.8 and what is not a number
- * give no number. Other x above 88.72 give garbage.
+ * `fn NAME(x: TYPE) -> TYPE`: eˣ for x ≤ 88.72, exactly 1 for 0 and exactly 0 below −87.33, −inf included. 88.8 and NaN give NaN. Other
+ * x above 88.72 give garbage.
  *
  * eˣ = 2ⁿ · eᵗ with n = round(x · log₂e) and t = x − n · ln 2 in two steps; the coefficients are those of assembly/math/exp.ts. Error
  * in the normal range: at most 1.5 ULP, unfused, for every 251st f32 (test/webgpu/rows-math.test.ts).
@@ -14,7 +14,7 @@ export function expWgsl(name: string, type: "f32" | "vec4<f32>"): string {
   return `
 fn ${name}(x: ${type}) -> ${type} {
   let n = round(x * 1.4426950408889634);
-  // 16 bits of ln 2 first, so that n times them is exact.
+  // The first 16 bits of ln 2, so that n times them is exact.
   let t = (x - n * 0.693145751953125) - n * 1.428606765330187e-6;
   var p = t * 0.001384430332109332 + 0.00837432499974966;
   p = p * t + 0.041667960584163666;
@@ -22,7 +22,7 @@ fn ${name}(x: ${type}) -> ${type} {
   p = p * t + 0.4999999403953552;
   p = p * t + 1.0;
   p = p * t + 1.0;
-  // 1.5 · 2²³ leaves n in the low bits, from where it is added to the exponent.
+  // Adding 1.5 · 2²³ leaves n in the low bits, which are then added to the exponent.
   let scaled = bitcast<${type}>(bitcast<${bits}>(p) + (bitcast<${bits}>(n + 12582912.0) << ${bits}(23u)));
   return select(scaled, ${type}(0.0), x < ${type}(-87.33));
 }

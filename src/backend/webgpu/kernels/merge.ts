@@ -1,31 +1,31 @@
 import { programOf } from "../device/program.ts";
 import { uniformBlock } from "../device/uniforms.ts";
 
-// States (out, lse) that merge: chunks of split keys, all at once, and the states of mergeStates, two at a time.
+// Merges states (out, lse): chunks of split keys all at once, and the states of mergeStates two at a time.
 
 const THREADS = 256;
 
-/** Columns of a workgroup that merges chunks, and lanes that share its chunks. */
+/** Columns per workgroup when merging chunks, and lanes that share those chunks. */
 export const MERGED_COLUMNS = 32;
 const CHUNK_LANES = THREADS / MERGED_COLUMNS;
 
-/** Elements of a workgroup that merges two states. */
+/** Elements per workgroup when merging two states. */
 export const MERGED_ELEMENTS = THREADS;
 
 const CONSTANTS = `
-// The bits of −inf: the state of nothing seen. As numbers, infinities could not be written.
+// The bits of −inf, the state of a row that saw nothing. WGSL cannot write infinities as numbers.
 const NEG_INF = 0xff800000u;
 const LOWEST = -0x1.fffffep+127f;
 `;
 
-/** Uniforms of the merge of chunks. Their states lie by [sequence, chunk, head, row]. Strides in elements. */
+/** Uniforms for merging chunks. Their states are stored by [sequence, chunk, head, row]. Strides are in elements. */
 export const CHUNK_UNIFORMS = uniformBlock("Uniforms", {
   columns: "u32",
   columnBlocks: "u32",
-  /** Rows of a sequence in the chunks' states; a sequence may use fewer. */
+  /** Rows stored per sequence in the chunks' states; a sequence may use fewer. */
   rows: "u32",
   heads: "u32",
-  /** Where `tables` has what it says of each sequence. */
+  /** Where `tables` describes the sequences. */
   sequencesAt: "u32",
   outHead: "u32",
   outRow: "u32",
@@ -36,12 +36,12 @@ export const CHUNK_UNIFORMS = uniformBlock("Uniforms", {
   workgroups: "u32",
 });
 
-/** Words of `tables` for each sequence: where its output, its log-sum-exp and its states begin; rows; first chunk, and chunks. */
+/** Words of `tables` per sequence: where its output, log-sum-exp and states begin; number of rows; first chunk, and number of chunks. */
 export const CHUNK_SEQUENCE_WORDS = 6;
 
 /**
- * Merges the chunks of split keys. Chunk c of a sequence goes to lane c mod 8 and the
- * lanes are summed in order, so that chunks which see nothing, in whatever number, change no bit.
+ * Merges the chunks of split keys. Chunk c of a sequence goes to lane c mod 8 and the lanes are summed in order. So chunks that see
+ * nothing, however many, change no bit.
  */
 export const MERGE_CHUNKS = programOf("merge chunks", () => ({
   uniforms: CHUNK_UNIFORMS,
@@ -84,7 +84,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   for (var c = first; c < chunks; c += ${CHUNK_LANES}u) {
     let i = states + c * u.heads * u.rows;
     let bits = part_lse[i];
-    // What a chunk without keys holds as its output is nobody's.
+    // The output of a chunk that saw no keys means nothing.
     if (bits == NEG_INF) { continue; }
     let weight = exp(bitcast<f32>(bits) - top);
     var value = 0.0;
@@ -95,7 +95,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   workgroupBarrier();
   if (lane != 0u) { return; }
   for (var i = 1u; i < ${CHUNK_LANES}u; i++) { sum += sums[thread + i * ${MERGED_COLUMNS}u]; }
-  // The chunk of the largest log-sum-exp weighs 1: a sum of 0 is a row that saw nothing.
+  // The chunk with the largest log-sum-exp weighs 1, so a sum of 0 means that the row saw nothing.
   if (column < u.columns) {
     out[tables[sequence] + head * u.outHead + row * u.outRow + column] = select(0.0, sum.y / sum.x, sum.x > 0.0);
   }
@@ -106,7 +106,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 `,
 }));
 
-/** Uniforms of the merge of two states a and b, rows by [batch, head, length]. Offsets and strides in elements. */
+/** Uniforms for merging two states a and b, with rows by [batch, head, length]. Offsets and strides are in elements. */
 export const PAIR_UNIFORMS = uniformBlock("Uniforms", {
   columns: "u32",
   heads: "u32",
@@ -115,14 +115,14 @@ export const PAIR_UNIFORMS = uniformBlock("Uniforms", {
   gridX: "u32",
   /** Whether there is a b. */
   pair: "u32",
-  /** Start, and strides along batch, head and row, of outputs a, b and merged, then of the log-sum-exps. */
+  /** Start, and strides along batch, head and row: of outputs a, b and merged, then of the log-sum-exps. */
   outs: { array: "vec4<u32>", length: 3 },
   lses: { array: "vec4<u32>", length: 3 },
 });
 
 /**
- * Merges two states. The one with the larger log-sum-exp goes first, where its weight is 1,
- * so that both orders compute the same, also if the compiler contracts to a fused multiply-add.
+ * Merges two states. The one with the larger log-sum-exp goes first, with weight 1. So both orders compute the same, even if the compiler
+ * fuses multiply-adds.
  */
 export const MERGE_PAIR = programOf("merge pair", () => ({
   uniforms: PAIR_UNIFORMS,
@@ -139,7 +139,7 @@ export const MERGE_PAIR = programOf("merge pair", () => ({
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let id = (workgroup.y * u.gridX + workgroup.x) * ${THREADS}u + thread;
   if (id >= u.elements) { return; }
-  // An output without columns has log-sum-exps all the same.
+  // An output without columns still has log-sum-exps.
   let width = max(u.columns, 1u);
   let column = id % width;
   let row = id / width;
@@ -149,7 +149,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   if (u.pair != 0u) { of_b = lse_b[dot(at, u.lses[1])]; }
   var a = 0.0;
   var b = 0.0;
-  // What a state without keys holds as its output is nobody's.
+  // The output of a state that saw no keys means nothing.
   if (u.columns > 0u && of_a != NEG_INF) { a = out_a[dot(at, u.outs[0]) + column]; }
   if (u.columns > 0u && of_b != NEG_INF) { b = out_b[dot(at, u.outs[1]) + column]; }
   let x = select(bitcast<f32>(of_a), LOWEST, of_a == NEG_INF);

@@ -1,38 +1,38 @@
-import type { PlanDim, RowPlan } from "../../../calls/row-dims.ts";
+import type { RowDim, RowDims } from "../../../calls/row-dims.ts";
 import type { DeviceTraits } from "../device/traits.ts";
 import { type RowKey, WORKGROUP, heldBy } from "./rows.ts";
 
 /**
- * Numbers per lane up to which one workgroup takes a row whole: 32768 with all lanes, 128 KB that are read a second time from a cache.
- * Longer rows are split into segments of so many per lane, which 32 additions in a row never make inaccurate.
+ * Up to this many numbers per lane, one workgroup takes a whole row: 32768 with all lanes, 128 KB that are read a second time from cache.
+ * Longer rows are split into segments of SEGMENT numbers per lane: 32 additions in a row stay accurate.
  */
 const WHOLE = 128;
 const SEGMENT = 32;
-/** Lanes below which neighbouring lanes of one row would not fill a cache line of 128 bytes, with 16 or 4 bytes each. */
+/** With fewer lanes, neighbouring lanes of one row would not fill a cache line of 128 bytes, at 16 or 4 bytes each. */
 const LANES_PER_LINE = { vector: 8, scalar: 32 } as const;
-/** Lanes of rows that lie across memory, at most: then 16 threads on neighbouring rows read 64 bytes together. */
+/** Most lanes for rows that lie across memory: 16 threads on neighbouring rows then read 64 bytes together. */
 const LANES_ACROSS = 16;
 
-/** The operands of a row operation, in the order of the shader's vectors of strides. */
+/** The operands of a row operation, in the order of the shader's stride vectors. */
 export const OPERANDS = ["x", "y", "bias", "mask"] as const;
-export type RowOperand = (typeof OPERANDS)[number];
-/** A number of elements for each operand; bytes for a mask. */
-export type PerOperand = Readonly<Record<RowOperand, number>>;
+export type RowRole = (typeof OPERANDS)[number];
+/** A number of elements for each operand, or of bytes for a mask. */
+export type PerOperand = Readonly<Record<RowRole, number>>;
 
-/** How rows are cut, which depends on how one row lies in memory and on nothing else. */
+/** How rows are split. This depends only on how one row lies in memory. */
 export interface RowTiling {
   readonly vector: boolean;
-  /** Neighbouring threads take neighbouring rows, not neighbouring elements of one. */
+  /** Neighbouring threads take neighbouring rows instead of neighbouring elements of one row. */
   readonly across: boolean;
   readonly laneBits: number;
-  /** Chunks that a workgroup takes of a row. */
+  /** Chunks of a row per workgroup. */
   readonly chunks: number;
   /** Workgroups that share a row. */
   readonly segments: number;
 }
 
-/** Decides how rows are cut. `aligned`: the first elements of x and of the result are at multiples of four in their bindings. */
-export function tileRows(plan: RowPlan, modifiers: { readonly bias: boolean; readonly mask: boolean }, aligned: boolean): RowTiling {
+/** Decides how rows are split. `aligned` means that the first elements of x and of the result are at multiples of four in their bindings. */
+export function tileRows(plan: RowDims, modifiers: { readonly bias: boolean; readonly mask: boolean }, aligned: boolean): RowTiling {
   const { rows, cols, colCount } = plan;
   const col = cols.at(-1);
   const row = rows.at(-1);
@@ -48,7 +48,7 @@ export function tileRows(plan: RowPlan, modifiers: { readonly bias: boolean; rea
     rows.every((dim) => dim.x % 4 === 0 && (col.y === 0 || dim.y % 4 === 0));
   const held = heldBy(vector);
   const most = across ? LANES_ACROSS : WORKGROUP;
-  // Enough lanes to fill a line where the row is that long, and otherwise so few that each holds what it can: merging lanes costs more.
+  // Enough lanes to fill a cache line, if the row is that long. Beyond that, as few as can hold the row: merging lanes costs more.
   const least = across ? 1 : Math.min(LANES_PER_LINE[vector ? "vector" : "scalar"], powerOfTwo(colCount / 4));
   const lanes = Math.min(most, Math.max(least, powerOfTwo(colCount / held)));
   const whole = colCount <= WHOLE * lanes;
@@ -57,19 +57,19 @@ export function tileRows(plan: RowPlan, modifiers: { readonly bias: boolean; rea
   return { vector, across, laneBits: Math.log2(lanes), chunks, segments };
 }
 
-/** The smallest power of two that is not below `count`. */
+/** The smallest power of two that is at least `count`. */
 function powerOfTwo(count: number): number {
   let power = 1;
   while (power < count) power *= 2;
   return power;
 }
 
-/** The shader for a tiling. Lanes of rows across memory are not neighbours, so shuffles do not reach them. */
+/** The shader for a tiling. The lanes of rows that lie across memory are not neighbours, so shuffles do not reach them. */
 export function rowKey(storage: RowKey["storage"], { vector, across }: RowTiling, traits: Pick<DeviceTraits, "subgroups">): RowKey {
   return { storage, vector, subgroups: traits.subgroups !== undefined && !across };
 }
 
-/** Workgroups for `rows` rows, folded so that no dimension has more than `limit`; the last few may have nothing to do. */
+/** Workgroups for `rows` rows, folded so that no dimension exceeds `limit`. The last few may have nothing to do. */
 export function rowGrid(rows: number, laneBits: number, segments: number, limit: number): [number, number, number] {
   const count = Math.ceil(rows / (WORKGROUP >> laneBits)) * segments;
   const height = Math.ceil(count / limit);
@@ -78,27 +78,27 @@ export function rowGrid(rows: number, laneBits: number, segments: number, limit:
 
 /** Rows that one dispatch takes. */
 export interface RowPiece {
-  readonly rows: readonly PlanDim[];
+  readonly rows: readonly RowDim[];
   readonly rowCount: number;
-  /** Where the first of them begins. */
+  /** Where the first row begins. */
   readonly offset: PerOperand;
-  /** Elements from there to behind the last one that they touch. */
+  /** Elements from there to just past the last one that the rows touch. */
   readonly span: PerOperand;
 }
 
-/** A single row reaches farther than one binding may. */
+/** A row that spans more than one binding may. */
 export interface TooLong {
-  readonly operand: RowOperand;
+  readonly operand: RowRole;
   readonly span: number;
 }
 
-/** Splits the rows so that none of the operands spans more than `most` in a piece, along outer dimensions first. */
-export function splitRows({ rows, cols }: RowPlan, most: PerOperand): RowPiece[] | TooLong {
+/** Splits the rows into pieces in which no operand spans more than `most`, along outer dimensions first. */
+export function splitRows({ rows, cols }: RowDims, most: PerOperand): RowPiece[] | TooLong {
   const row = spanOf(cols);
   const tooLong = OPERANDS.find((operand) => row[operand] > most[operand]);
   if (tooLong !== undefined) return { operand: tooLong, span: row[tooLong] };
   const pieces: RowPiece[] = [];
-  const split = (dims: readonly PlanDim[], offset: PerOperand): void => {
+  const split = (dims: readonly RowDim[], offset: PerOperand): void => {
     const span = spanOf([...dims, ...cols]);
     const [outer, ...inner] = dims;
     if (outer === undefined || OPERANDS.every((o) => span[o] <= most[o])) {
@@ -107,7 +107,7 @@ export function splitRows({ rows, cols }: RowPlan, most: PerOperand): RowPiece[]
     }
     const rest = spanOf([...inner, ...cols]);
     const fitting = Math.min(...OPERANDS.map((o) => (outer[o] === 0 ? Infinity : Math.floor((most[o] - rest[o]) / outer[o]) + 1)));
-    // Where not even the inner rows fit, they are split in turn.
+    // If even the inner rows do not fit, they are split in turn.
     const step = Math.max(1, Math.min(outer.size, fitting));
     for (let i = 0; i < outer.size; i += step) {
       const size = Math.min(step, outer.size - i);
@@ -124,11 +124,11 @@ export function splitRows({ rows, cols }: RowPlan, most: PerOperand): RowPiece[]
   return pieces;
 }
 
-/** Elements from the first to behind the last one that an operand has along these dimensions. */
-export function spanOf(dims: readonly PlanDim[]): PerOperand {
+/** Elements from the first to just past the last one that an operand has along these dimensions. */
+export function spanOf(dims: readonly RowDim[]): PerOperand {
   return perOperand((o) => (dims.some((dim) => dim.size === 0) ? 0 : dims.reduce((span, dim) => span + (dim.size - 1) * dim[o], 1)));
 }
 
-export function perOperand(f: (operand: RowOperand) => number): PerOperand {
+export function perOperand(f: (operand: RowRole) => number): PerOperand {
   return { x: f("x"), y: f("y"), bias: f("bias"), mask: f("mask") };
 }

@@ -2,31 +2,31 @@ import { type Program, type ProgramSource, programOf } from "../device/program.t
 import { uniformBlock } from "../device/uniforms.ts";
 import { expWgsl, logWgsl } from "./exp-log.ts";
 
-// Softmax, its logarithm and log Σ exp over rows, in one shader: which operation, how the rows lie and what modifies them are uniforms.
+// Softmax, its logarithm and log Σ exp over rows, in one shader. Which operation, how the rows lie and what modifies them are uniforms.
 //
-// A workgroup of 256 threads takes 256 / lanes rows, `lanes` threads each, a power of two. A thread loads up to 32 numbers of its
-// row (8, where they come one by one) into registers: a chunk is what the lanes of a row hold together. It takes their max m and
-// l = Σ exp(x − m), and goes on to the next chunk: l is rescaled when m grows, the online softmax. The lanes' states (m, l) merge into
-// the row's; then every chunk is written, the last one first: it is still in registers, as exponentials, so a row of one chunk
-// is read once and costs one exponential per number. Earlier chunks are read again, from a cache unless the row is long.
+// A workgroup of 256 threads takes 256 / lanes rows, with `lanes` threads each, a power of two. A thread loads up to 32 numbers of its row
+// into registers (8 if they are loaded one by one). A chunk is what the lanes of a row hold together. The thread takes their max m and
+// l = Σ exp(x − m), and goes on to the next chunk, rescaling l when m grows: the online softmax. The states (m, l) of the lanes merge into that
+// of the row. Then every chunk is written, the last one first: it is still in registers, as exponentials, so a row of one chunk is read
+// once and costs one exponential per number. Earlier chunks are read again, from a cache unless the row is long.
 //
-// Long rows are split into segments, over many workgroups: phase PARTIAL leaves a state per segment in `states`, phase FINISH merges
-// the states of the row and writes its own segment. How a row is cut depends on its length and on how it lies (row-tiling.ts),
+// Long rows are split into segments, over many workgroups. Phase PARTIAL leaves one state per segment in `states`; phase FINISH merges the
+// states of the row and writes its own segment. How a row is split depends on its length and on how it lies in memory (row-tiling.ts),
 // never on other rows.
 //
-// Scores below every finite one stand for what is not there: NOTHING is the lowest finite f32, and what is visible is raised to
-// LOWEST, the next one up. They are 2·10³¹ apart, so exp(NOTHING − m) is exactly 0 for the m of any row that sees something.
-// No infinity or NaN enters arithmetic on purpose: WGSL need not honour them.
+// Absent scores are below every visible one: NOTHING is the lowest finite f32, and visible scores are raised to at least LOWEST, the next
+// one up. They are 2·10³¹ apart, so exp(NOTHING − m) is exactly 0 for the m of any row that sees something. Arithmetic never takes
+// infinities or NaN on purpose: WGSL need not honour them.
 
-/** Threads of a workgroup. Every device has so many. */
+/** Threads per workgroup. Every device allows this many. */
 export const WORKGROUP = 256;
 /**
- * Vectors of four that a thread holds: 8 loads in flight hide the latency of memory, which single numbers, at four loads a vector,
- * reach with two. More of them would also be more code: a software driver compiled 8 vectors of single numbers for minutes.
+ * Vectors of four per thread. 8 loads in flight hide the latency of memory; single numbers, at four loads per vector, get there with two
+ * vectors. More would also mean more code: a software driver took minutes to compile 8 vectors of single numbers.
  */
 const VECTORS = { vector: 8, scalar: 2 } as const;
 
-/** Numbers that a thread holds. */
+/** Numbers per thread. */
 export function heldBy(vector: boolean): number {
   return 4 * VECTORS[vector ? "vector" : "scalar"];
 }
@@ -34,38 +34,33 @@ export function heldBy(vector: boolean): number {
 export const OPS = { softmax: 0, logSoftmax: 1, logSumExp: 2 } as const;
 export const PHASES = { whole: 0, partial: 1, finish: 2 } as const;
 
-/** What decides the text of the shader; all else is a uniform. */
+/** What decides the text of the shader; everything else is a uniform. */
 export interface RowKey {
-  /** f16 is always read in pairs: unpacking is one instruction, and the numbers stream at the same speed. */
+  /** f16 is always read in pairs: unpacking is one instruction, and reading is just as fast. */
   readonly storage: "f32" | "f16-packed";
   /** Lanes exchange states by shuffles instead of through workgroup memory. */
   readonly subgroups: boolean;
-  /** Rows are dense and begin at multiples of four numbers, with no bias or mask: four numbers per load and store. */
+  /** Rows are dense and begin at multiples of four numbers, with no bias or mask, so each load and store takes four numbers. */
   readonly vector: boolean;
 }
 
-/** Every key there is, so that a test can compile each. */
-export const ROW_KEYS: readonly RowKey[] = (["f32", "f16-packed"] as const).flatMap((storage) =>
-  [false, true].flatMap((subgroups) => [false, true].map((vector) => ({ storage, subgroups, vector }))),
-);
-
-/** The uniforms. Strides and bases are in numbers (mask: bytes) and in the order x, result, bias, mask. */
+/** Uniforms. Strides and bases are in numbers (bytes for the mask), in the order x, result, bias, mask. */
 export const ROW_UNIFORMS = uniformBlock("Uniforms", {
-  /** Of the column dimensions, then of the row dimensions, each outermost first. */
+  /** Strides of the column dimensions, then of the row dimensions, each outermost first. */
   strides: { array: "vec4<u32>", length: 8 },
   sizes: { array: "vec4<u32>", length: 2 },
-  /** Of the first row, in its binding. */
+  /** Where the first row begins in its binding. */
   base: { array: "vec4<u32>", length: 1 },
   colDims: "u32",
   dims: "u32",
   rows: "u32",
   cols: "u32",
   laneBits: "u32",
-  /** Chunks of a segment. */
+  /** Chunks per segment. */
   chunks: "u32",
-  /** Segments of a row, over as many workgroups. */
+  /** Segments per row, over as many workgroups. */
   segments: "u32",
-  /** States of a row in `states`. */
+  /** States per row in `states`. */
   states: "u32",
   op: "u32",
   phase: "u32",
@@ -73,9 +68,9 @@ export const ROW_UNIFORMS = uniformBlock("Uniforms", {
   standard: "u32",
   hasBias: "u32",
   hasMask: "u32",
-  /** Lanes that are sure to be of one subgroup. */
+  /** How many lanes are sure to share a subgroup. */
   subgroupMin: "u32",
-  /** Bits of −∞, and of what stands in a row that sees nothing: as constants, WGSL refuses them. */
+  /** Bits of −∞, and of what a row that sees nothing is filled with. WGSL rejects both as constants. */
   minusInfinity: "u32",
   nothing: "u32",
   scale: "f32",
@@ -88,7 +83,7 @@ const ELEMENTS = {
   "f16-packed": { vector: "vec2<u32>", scalar: "u32" },
 } as const;
 
-/** The buffers behind the uniforms. `lse` has a number per row, `y` a row per row. */
+/** The buffers after the uniforms. `lse` has one number per row, `y` one row per row. */
 export function rowBuffers({ storage, vector }: RowKey) {
   const modifiers = { bias: ["read", "f32"], mask: ["read", "u32"] } as const;
   return {
@@ -100,7 +95,7 @@ export function rowBuffers({ storage, vector }: RowKey) {
   } as const satisfies ProgramSource["buffers"];
 }
 
-/** The shader of a key. */
+/** The shader for a key. */
 export function rowProgram(key: RowKey): Program {
   return programOf(`rows ${key.storage}${key.vector ? " vector" : ""}${key.subgroups ? " subgroups" : ""}`, () => rowSource(key));
 }
@@ -119,7 +114,7 @@ ${constants("PHASE", PHASES)}
 ${expWgsl("exp1", "f32")}
 ${expWgsl("exp4", "vec4<f32>")}
 ${logWgsl("log1")}
-// Where a row begins; its last dimension is the fastest.
+// Where a row begins. Its last dimension varies fastest.
 fn row_place(row: u32) -> vec4<u32> {
   var at = u.base[0];
   var rest = row;
@@ -131,7 +126,7 @@ fn row_place(row: u32) -> vec4<u32> {
   return at;
 }
 ${vector ? vectorAccess(storage) : scalarAccess(storage)}
-// The states (m, l) of two parts of a row. Both orders give the same bits: one factor is exactly 1.
+// Merges the states (m, l) of two parts of a row. Both orders give the same bits: one factor is exactly 1.
 fn merge(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
   let high = select(b, a, a.x >= b.x);
   let low = select(a, b, a.x >= b.x);
@@ -144,11 +139,11 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec
   }) {
   let lanes = 1u << u.laneBits;
   let rows_here = ${WORKGROUP}u >> u.laneBits;
-  // Neighbouring threads are on neighbouring numbers: of one row, or of as many rows where those lie across memory.
+  // Neighbouring threads take neighbouring numbers: of one row, or of as many rows if rows lie across memory.
   let lane = select(thread & (lanes - 1u), thread / rows_here, u.across != 0u);
   let row_here = select(thread >> u.laneBits, thread % rows_here, u.across != 0u);
 
-  // The grid is folded, so that there may be more workgroups than one dimension holds.
+  // The grid is folded, since there may be more workgroups than one dimension holds.
   let workgroup = id.y * grid.x + id.x;
   let segment = workgroup % u.segments;
   let row = workgroup / u.segments * rows_here + row_here;
@@ -159,7 +154,7 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec
   let chunk_length = ${vectors}u * stride;
   let begin = segment * u.chunks * chunk_length;
   let segment_end = min(u.cols, begin + u.chunks * chunk_length);
-  // A row beyond the last one takes part as an empty one: all threads have to reach the barriers.
+  // A row past the last takes part as an empty one: all threads must reach the barriers.
   let end = select(0u, segment_end, present);
   let first = ${vector ? "4u * lane" : "lane"};
   let is_softmax = u.op == OP_SOFTMAX;
@@ -180,7 +175,7 @@ ${each((v, k) => `      ${v} = load(at, c + ${k}u * stride, end);`)}
         let m4 = ${tree("max", 0, vectors)};
         m = max(state.x, max(max(m4.x, m4.y), max(m4.z, m4.w)));
       } else {
-        // At 88.8 \`exp4\` gives no number, as an overflow should.
+        // At 88.8 \`exp4\` gives NaN, as an overflow should.
 ${each((v) => `        ${v} = min(${v}, vec4(88.8));`)}
       }
       var sum = vec4(0.0);
@@ -258,19 +253,19 @@ function constants(prefix: string, values: Readonly<Record<string, number>>): st
     .join("\n");
 }
 
-/** One line for each of the vectors that a thread holds; unrolled, since an indexed array may land in memory. */
+/** One line for each vector that a thread holds. Unrolled, because an indexed array may end up in memory. */
 function unroll(vectors: number, line: (register: string, k: number) => string): string {
   return Array.from({ length: vectors }, (_, k) => line(`v${k}`, k)).join("\n");
 }
 
-/** A function of two, applied to the registers as a tree. */
+/** Applies a function of two arguments to the registers, as a tree. */
 function tree(f: string, from: number, to: number): string {
   if (to - from === 1) return `v${from}`;
   const middle = (from + to) / 2;
   return `${f}(${tree(f, from, middle)}, ${tree(f, middle, to)})`;
 }
 
-/** Four numbers side by side. `c` is a multiple of 4, and so are the strides and bases. */
+/** Loads and stores four adjacent numbers. `c` is a multiple of 4, and so are the strides and bases. */
 function vectorAccess(storage: RowKey["storage"]): string {
   const read =
     storage === "f32"
@@ -300,7 +295,7 @@ fn store(at: vec4<u32>, c: u32, end: u32, value: vec4<f32>) {
 `;
 }
 
-/** Four numbers as many lanes apart, each wherever it lies. */
+/** Loads and stores four numbers of one row that are `lanes` columns apart, wherever they lie. */
 function scalarAccess(storage: RowKey["storage"]): string {
   const four = (expression: (component: string) => string): string => `vec4(${["x", "y", "z", "w"].map(expression).join(", ")})`;
   const read =
@@ -338,7 +333,7 @@ ${read}
   return select(vec4(NOTHING), max(scores, vec4(LOWEST)), keep);
 }
 `;
-  // Only a sum over several axes has columns in more than one dimension, and it does not read its rows again.
+  // Only logSumExp over several axes has columns in more than one dimension, and it does not read its rows again.
   return `${load(
     "load",
     `  for (var d = u.colDims; d > 1u; d--) {
@@ -365,7 +360,7 @@ fn store(at: vec4<u32>, c: u32, end: u32, value: vec4<f32>) {
 `;
 }
 
-/** Merges the states of a row's lanes; `slot` is lane + lanes · row of the workgroup. */
+/** Merges the states of a row's lanes. `slot` is lane + lanes · row within the workgroup. */
 const MERGE_LANES = `
 fn merge_lanes(own: vec2<f32>, slot: u32, lane: u32) -> vec2<f32> {
   if (u.laneBits == 0u) {
@@ -386,9 +381,9 @@ fn merge_lanes(own: vec2<f32>, slot: u32, lane: u32) -> vec2<f32> {
 `;
 
 /**
- * The same by shuffles, for any subgroup size that divides 256. Threads of a subgroup are taken to be neighbours, which every
- * driver does for one-dimensional workgroups, though WGSL does not say so. Where a row has several subgroups, each merges the
- * states of all of them, so that one barrier is enough.
+ * The same by shuffles, for any subgroup size that divides 256. It assumes that threads of a subgroup are neighbours. Every driver ensures
+ * this for one-dimensional workgroups, though WGSL does not say so. If a row has several subgroups, each merges the states of all of them,
+ * so that one barrier is enough.
  */
 const MERGE_LANES_BY_SHUFFLES = `
 fn merge_lanes(own: vec2<f32>, thread: u32, subgroup_size: u32, subgroup_lane: u32) -> vec2<f32> {

@@ -1,14 +1,14 @@
 import type { ProgramFeature } from "../device/program.ts";
 import type { Storage } from "../device/traits.ts";
 
-// What happens to a score between q·k and softmax, in WGSL, for every kernel that computes scores; and the records that say, for
-// each sequence of a call, where its numbers lie and which keys its rows see. Kernels that use it name their uniform block `u`,
-// their tables `tables`, and bind `bias` and `mask`.
+// What happens to a score between q·k and softmax, in WGSL, for every kernel that computes scores. Also the records that say, for each
+// sequence of a call, where its numbers are and which keys its rows see. Kernels that use this name their uniform block `u` and their
+// tables `tables`, and bind `bias` and `mask`.
 
-/** Rows and keys along a side of a block mask's tile. */
+/** Rows and keys along each side of a block mask's tile. */
 export const TILE = 64;
 
-/** Flags of a call: what it has besides queries and keys. */
+/** Flags for what a call has besides queries and keys. */
 export const BIAS = 1;
 export const MASK = 2;
 export const TILES = 4;
@@ -16,12 +16,26 @@ export const ALIBI = 8;
 export const SINKS = 16;
 export const LSE = 32;
 
-/** What a tile's word in `tables` says: skip it, do not look, or (any larger number) where its bits begin, two words for each row. */
+/** Values of a tile's word in `tables`: skip the tile, take all of it, or (any larger number) where its bits begin, two words per row. */
 export const TILE_SKIPPED = 0;
 export const TILE_OPEN = 1;
 
-/** Uniforms that the WGSL here reads. Offsets are in elements, and count from a sequence's own. */
+/** Uniforms of all kernels that compute scores. Strides and offsets are in elements, relative to a sequence's own start. */
 export const SCORE_UNIFORMS = {
+  dim: "u32",
+  /** Query heads that share a key/value head. */
+  group: "u32",
+  qHead: "u32",
+  qRow: "u32",
+  kHead: "u32",
+  kRow: "u32",
+  outHead: "u32",
+  lseHead: "u32",
+  /** Workgroups take `heads` heads, from `firstHead` on (key/value heads for decode). Of all `workgroups`, `gridX` are along x. */
+  firstHead: "u32",
+  heads: "u32",
+  gridX: "u32",
+  workgroups: "u32",
   scale: "f32",
   softcap: "f32",
   flags: "u32",
@@ -37,9 +51,8 @@ export const SCORE_UNIFORMS = {
 } as const;
 
 /**
- * A sequence's record in `tables`: where its first element lies in each binding (the host has added batch, first row and the
- * binding's own start, so that kernels know none of them), and what its rows see. Row i sees the keys from low + i to
- * high + i (exclusive), of those in use.
+ * A sequence's record in `tables`: where its first element is in each binding, and what its rows see. The host has already added batch,
+ * first row and the start of the binding, so kernels need none of them. Of the keys in use, row i sees low + i to high + i (exclusive).
  */
 export const SEQUENCE = {
   q: "u32",
@@ -68,18 +81,18 @@ export const SEQUENCE_WORDS = Object.keys(SEQUENCE).length;
 
 const BITS = new DataView(new ArrayBuffer(4));
 
-/** The bits of a number as an f32. */
+/** The bits of a number, as f32. */
 function bitsOf(value: number): number {
   BITS.setFloat32(0, value);
   return BITS.getUint32(0);
 }
 
-/** What words are appended to. */
+/** Something that takes words. */
 export interface Words {
   push(...words: readonly number[]): unknown;
 }
 
-/** Appends a record. Offsets are modulo 2^32, as the kernels' sums are: one may be negative where a binding starts behind it. */
+/** Appends a record. Offsets are modulo 2^32, as are the kernels' sums: one may be negative if a binding starts after it. */
 export function pushSequence(tables: Words, record: SequenceRecord): void {
   for (const [field, type] of Object.entries(SEQUENCE)) {
     const value = record[field as keyof SequenceRecord];
@@ -89,32 +102,32 @@ export function pushSequence(tables: Words, record: SequenceRecord): void {
 
 const READERS = { u32: "tables[at + N]", i32: "bitcast<i32>(tables[at + N])", f32: "bitcast<f32>(tables[at + N])" } as const;
 
-/** The element type of a binding of numbers. */
+/** The WGSL element type of a binding of numbers. */
 export const ELEMENT: Readonly<Record<Storage, string>> = { f32: "f32", f16: "f16", "f16-packed": "u32" };
 
-/** What reading it takes. */
+/** The features needed to read it. */
 export function featuresOf(storage: Storage): readonly ProgramFeature[] {
   return storage === "f16" ? ["shader-f16"] : [];
 }
 
-/** An expression for element `index` of a binding, as f32. */
+/** A WGSL expression for element `index` of a binding, as f32. */
 export function element(storage: Storage, binding: string, index: string): string {
   if (storage === "f32") return `${binding}[${index}]`;
   if (storage === "f16") return `f32(${binding}[${index}])`;
   return `unpack2x16float(${binding}[(${index}) >> 1u])[(${index}) & 1u]`;
 }
 
-/** Elements of a binding at four indices. */
+/** A WGSL expression for the elements of a binding at four indices. */
 export function elements(binding: string, index: string): string {
   return `vec4(${["x", "y", "z", "w"].map((i) => `${binding}[${index}.${i}]`).join(", ")})`;
 }
 
 /**
- * WGSL: `Sequence`, `Rows` and `modified`. A masked score is told by a flag and not by its value, since WGSL promises nothing of
- * infinities and the lowest finite number is a score like any other.
+ * WGSL for `Sequence`, `Rows` and `modified`. Masked scores are marked by a flag rather than by their value: WGSL promises nothing about
+ * infinities, and the lowest finite number is a score like any other.
  */
 export const SCORE_WGSL = `
-// The bits of −inf, which masks wherever it stands. As a number it could not be written: constants must be finite.
+// The bits of −inf, which masks wherever it appears. It cannot be written as a number: constants must be finite.
 const NEG_INF = 0xff800000u;
 const LOWEST = -0x1.fffffep+127f;
 
@@ -130,7 +143,7 @@ fn sequence_at(at: u32) -> Sequence {
     .join(", ")});
 }
 
-/// Four rows: which query of which head each of them is.
+/// Four rows: the query and head of each.
 struct Rows {
   query: vec4<u32>,
   head: vec4<u32>,
@@ -142,11 +155,11 @@ struct Scores {
   seen: vec4<bool>,
 }
 
-/// Drivers compute tanh from exponentials, which cancel near 0 and overflow far from it. Near 0: Cephes' polynomial.
+/// Drivers compute tanh from exponentials, which cancel near 0 and overflow far from it. So near 0 this uses Cephes' polynomial.
 fn tanh_of(x: vec4<f32>) -> vec4<f32> {
   let z = x * x;
   let near = ((((-5.70498872745e-3 * z + 2.06390887954e-2) * z - 5.37397155531e-2) * z + 1.33314422036e-1) * z - 3.33332819422e-1) * z * x + x;
-  // Behind 20 the result is 1 in f32.
+  // Beyond 20 the result is 1 in f32.
   let far = sign(x) * (1.0 - 2.0 / (exp(2.0 * min(abs(x), vec4(20.0))) + 1.0));
   return select(far, near, abs(x) < vec4(0.625));
 }
@@ -158,7 +171,7 @@ fn capped(dots: vec4<f32>) -> vec4<f32> {
   return u.softcap * tanh_of(s / u.softcap);
 }
 
-/// ALiBi, bias and every mask on the scores of four rows and one key. \`tile\` is what \`tables\` says of the block mask's tile.
+/// Applies ALiBi, bias and every mask to the scores of four rows and one key. \`tile\` is the word in \`tables\` for the block mask's tile.
 fn modified(scores: vec4<f32>, key: u32, rows: Rows, sq: Sequence, tile: u32) -> Scores {
   var s = scores;
   if ((u.flags & ${ALIBI}u) != 0u) {
@@ -186,12 +199,12 @@ fn modified(scores: vec4<f32>, key: u32, rows: Rows, sq: Sequence, tile: u32) ->
     let i = tile + (rows.query % ${TILE}u) * 2u + (key % ${TILE}u) / 32u;
     seen &= ((${elements("tables", "i")} >> vec4(key % 32u)) & vec4(1u)) != vec4(0u);
   }
-  // A key of −inf masks as a bias does.
+  // A key of −inf masks, as a bias does.
   seen &= bitcast<vec4<u32>>(s) != vec4(NEG_INF);
   return Scores(s, seen);
 }
 
-/// What \`tables\` says of the tile of a query and a key of a head.
+/// The word in \`tables\` for the tile of a head's query and key.
 fn tile_of(sq: Sequence, head: u32, query: u32, key: u32) -> u32 {
   if ((u.flags & ${TILES}u) == 0u) { return ${TILE_OPEN}u; }
   return tables[sq.tiles + head * u.tilesHead + query / ${TILE}u * u.tilesRow + key / ${TILE}u];

@@ -3,42 +3,30 @@ import type { Storage } from "../device/traits.ts";
 import { uniformBlock } from "../device/uniforms.ts";
 import { ELEMENT, SCORE_UNIFORMS, SCORE_WGSL, element, featuresOf } from "./score-modifiers.ts";
 
-// The L × S matrix that attention never forms: a thread computes four rows by one key, straight from memory. It is there for
-// pictures and debugging, where writing the matrix costs more than computing it.
+// The L × S matrix that attention never forms. A thread computes four rows by one key, straight from memory. This is for pictures and
+// debugging, where writing the matrix costs more than computing it.
 
 const THREADS = 64;
 
-/** Keys and rows of a workgroup. */
+/** Keys and rows per workgroup. */
 export const SCORE_KEYS = THREADS;
 export const SCORE_ROWS = 4;
 
-/** How far a score is taken. */
+/** How far a score is computed. */
 export const STAGES = ["raw", "softcapped", "masked", "probabilities"] as const;
 
 /** Uniforms. Strides in elements. */
 export const SCORES_UNIFORMS = uniformBlock("Uniforms", {
   ...SCORE_UNIFORMS,
-  dim: "u32",
-  group: "u32",
-  qHead: "u32",
-  qRow: "u32",
-  kHead: "u32",
-  kRow: "u32",
-  outHead: "u32",
-  /** Keys of the result, and so the stride of its rows. */
+  /** Keys of the result, which are also the stride of its rows. */
   keys: "u32",
-  lseHead: "u32",
   stage: "u32",
-  /** The workgroups: by keys, fastest, by rows, heads from `firstHead` on, and sequences. */
+  /** Workgroups are key blocks (fastest) × row blocks × heads × sequences. */
   keyBlocks: "u32",
   rowBlocks: "u32",
-  firstHead: "u32",
-  heads: "u32",
-  /** Where `tables` has the sequences' records, and how many words each takes. */
+  /** Where `tables` has the sequences' records, and words per record. */
   sequencesAt: "u32",
   sequenceWords: "u32",
-  gridX: "u32",
-  workgroups: "u32",
 });
 
 /** The program for a storage. */
@@ -82,7 +70,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     bits = select(vec4(NEG_INF), bitcast<vec4<u32>>(t.values), t.seen);
     if (u.stage == ${STAGES.indexOf("probabilities")}u) {
       let at = sq.lse + head * u.lseHead + rows.query;
-      // The log-sum-exp of a row that sees nothing is −inf, but such a row has no score that is seen.
+      // The log-sum-exp of a row that sees nothing is −inf, but none of its scores is seen.
       let p = exp(t.values - vec4(lse[at.x], lse[at.y], lse[at.z], lse[at.w]));
       bits = select(vec4(0u), bitcast<vec4<u32>>(p), t.seen);
     }

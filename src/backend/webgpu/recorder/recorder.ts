@@ -1,7 +1,6 @@
 import { BackendError, TooLargeError, UnsupportedError } from "../../../errors/errors.ts";
-import { DeviceArray } from "../../../tensor/tensor.ts";
+import { type ArrayHandle, BYTES } from "../../../tensor/array.ts";
 import { type BufferPool, CHECKED_BYTES, COPY_DST, COPY_SRC, NUMBERS, READBACK, STORAGE, UNIFORMS } from "../device/buffers.ts";
-import type { Packable } from "../plans/pack.ts";
 import type { PipelineCache } from "../device/pipelines.ts";
 import type { Program } from "../device/program.ts";
 import type { DeviceTraits } from "../device/traits.ts";
@@ -9,34 +8,34 @@ import type { DeviceTraits } from "../device/traits.ts";
 /** A range of a GPU buffer, in bytes. */
 export interface Slice {
   readonly buffer: GPUBuffer;
-  /** A multiple of 4. Where it is not one of the device's `offsetAlignment`, shaders add {@link Recorder.baseOf}. */
+  /** A multiple of 4. If it is not a multiple of the device's `offsetAlignment`, shaders add {@link Recorder.baseOf}. */
   readonly byteOffset: number;
   readonly byteLength: number;
 }
 
-/** Where ranges land for the CPU: their places, and the buffers that these are in, each as much of it as has to be mapped. */
+/** Where ranges land for the CPU: the ranges, and the buffers that hold them, each as long as the part to map. */
 export interface Landing {
   readonly ranges: readonly Slice[];
   readonly buffers: readonly Slice[];
 }
 
-/** What is looked at in mapped memory starts at a multiple of so many bytes. */
+/** Ranges in mapped memory start at a multiple of this many bytes. */
 const MAPPED_ALIGNMENT = 8;
 
-/** A uniform block and its place in the buffer that all of a call's blocks share. */
+/** A uniform block and its position in the buffer that all blocks of a call share. */
 interface Block {
   readonly block: ArrayBuffer;
   readonly at: number;
 }
 
-/** A command. */
+/** A command: a dispatch or a copy. */
 export type Step =
   | { readonly program: Program; readonly uniforms: Block; readonly operands: readonly Slice[]; readonly grid: readonly [number, number, number] }
   | { readonly from: Slice; readonly to: Slice };
 
 /**
- * The commands of one call, collected before anything is submitted. What it uploads or needs in between comes from the pool and
- * goes back with {@link Recorder.release}: after submission, since later use is queued behind.
+ * The commands of one call, collected before anything is submitted. Uploads and temporary buffers come from the pool and go back with
+ * {@link Recorder.release} after submission, since later use is queued behind.
  */
 export class Recorder {
   readonly traits: DeviceTraits;
@@ -45,24 +44,24 @@ export class Recorder {
   readonly #submissions: [Step[], ...Step[][]] = [[]];
   readonly #programs = new Map<string, Program>();
   readonly #held: GPUBuffer[] = [];
-  readonly #inputs = new Map<object, Slice>();
-  /** Buffers that another may take the place of: made here, and without contents that only the caller's arrays had. */
+  readonly #inputs: { readonly data: ArrayHandle; readonly slice: Slice }[] = [];
+  /** Buffers that can be replaced: acquired here, and without contents that only the caller's arrays had. */
   readonly #replaceable = new Set<GPUBuffer>();
   readonly #checks: boolean;
-  /** Uploads into buffers that may have got no memory. */
+  /** Uploads into buffers that may have no memory. */
   readonly #late: { readonly buffer: GPUBuffer; readonly bytes: Uint8Array }[] = [];
-  /** What took the place of buffers that got no memory. */
+  /** Replacements for buffers that got no memory. */
   readonly #replaced = new Map<GPUBuffer, GPUBuffer>();
   #uniforms: GPUBuffer | undefined;
   #uniformBytes = 0;
-  /** Floating-point operations of the last submission. */
+  /** Floating-point operations in the last submission. */
   #flops = 0;
   #released = false;
   #nothing: Slice | undefined;
 
   /**
-   * Where `checks` is set, uploads into large new buffers wait until those are known to have memory: {@link Recorder.prepare} has to
-   * be awaited before {@link Recorder.encode} then.
+   * With `checks`, uploads into large new buffers wait until those are known to have memory. {@link Recorder.prepare} must then be awaited
+   * before {@link Recorder.encode}.
    */
   constructor(device: GPUDevice, pool: BufferPool, traits: DeviceTraits, { checks = false }: { readonly checks?: boolean } = {}) {
     this.#checks = checks;
@@ -71,7 +70,7 @@ export class Recorder {
     this.traits = traits;
   }
 
-  /** The commands, in submissions that a GPU is not long about: one, unless a lot is computed. */
+  /** The commands, in submissions short enough not to stall the GPU: one, unless a lot is computed. */
   get submissions(): readonly [readonly Step[], ...(readonly Step[])[]] {
     return this.#submissions;
   }
@@ -82,26 +81,40 @@ export class Recorder {
   }
 
   /**
-   * An operand. The first `count` elements of a host array are copied now, once however often it is named; numbers on the GPU are
-   * used where they lie, all of them.
+   * An operand. The first `count` elements of an array are copied now, and only once if it is named several times. Numbers on the GPU are
+   * all used in place.
    */
-  input(data: Packable | DeviceArray, count?: number): Slice {
-    const known = this.#inputs.get(data);
-    if (data instanceof DeviceArray) {
-      if (known !== undefined) return known;
-      // Its buffer may be empty as well, or end where it begins.
-      if (data.byteLength === 0) return { ...this.nothing(), byteLength: 0 };
-      const slice = deviceSlice(data);
+  input(data: ArrayHandle, count = data.length): Slice {
+    const known = this.#inputs.find((input) => input.data.sameAs(data))?.slice;
+    const bytes = count * BYTES[data.dtype];
+    if (known !== undefined && known.byteLength >= bytes) return data.place === "gpu" ? known : { ...known, byteLength: bytes };
+    let slice: Slice;
+    if (data.place === "gpu") {
+      // Its buffer may be empty too, or end where the tensor begins.
+      if (data.length === 0) return { ...this.nothing(), byteLength: 0 };
+      slice = deviceSlice(data);
       this.hold(slice.buffer);
-      this.#inputs.set(data, slice);
-      return slice;
+    } else {
+      if (BYTES[data.dtype] > 4) throw new UnsupportedError("GPUs compute f32 and f16, not f64");
+      const { buffer, byteOffset } = data.view();
+      // As bytes, because Dawn for Node 0.6 crashes when it is given a Float16Array.
+      slice = this.upload(new Uint8Array(buffer, byteOffset, bytes));
     }
-    if (data.BYTES_PER_ELEMENT > 4) throw new UnsupportedError("GPUs compute f32 and f16, not f64");
-    const bytes = hostBytes(data, count ?? data.length);
-    if (known !== undefined && known.byteLength >= bytes.byteLength) return { ...known, byteLength: bytes.byteLength };
-    const slice = this.#upload(bytes);
-    this.#inputs.set(data, slice);
+    this.#inputs.push({ data, slice });
     return slice;
+  }
+
+  /** Copies bytes to the GPU now. */
+  upload(bytes: Uint8Array): Slice {
+    const buffer = this.#acquire(bytes.byteLength, NUMBERS);
+    // Replacing the buffer later takes a copy of the bytes, since the caller may change its array first. But if the pool cannot give back
+    // that much, nothing will replace it, so no copy is made.
+    if (this.#checks && this.#isUnsure(buffer) && this.#pool.state.pooled >= buffer.size) this.#late.push({ buffer, bytes: bytes.slice() });
+    else {
+      this.#replaceable.delete(buffer);
+      this.#write(buffer, bytes);
+    }
+    return { buffer, byteOffset: 0, byteLength: bytes.byteLength };
   }
 
   /** Memory for intermediate results, with whatever it held before. */
@@ -109,7 +122,7 @@ export class Recorder {
     return { buffer: this.#acquire(bytes, NUMBERS), byteOffset: 0, byteLength: bytes };
   }
 
-  /** Copies ranges to memory that the CPU can map, in as few buffers as this GPU lets hold them. */
+  /** Copies ranges to memory that the CPU can map, in as few buffers as this GPU allows. */
   land(wanted: readonly Slice[]): Landing {
     const buffers: Slice[] = [];
     let left = wanted.reduce((bytes, { byteLength }) => bytes + roundUp(byteLength, MAPPED_ALIGNMENT), 0);
@@ -131,12 +144,12 @@ export class Recorder {
     return { ranges, buffers };
   }
 
-  /** Something to bind where an optional operand is absent; the shader must not rely on what is in it. */
+  /** Something to bind for an absent optional operand; the shader must not rely on its contents. */
   nothing(): Slice {
     return (this.#nothing ??= this.scratch(16));
   }
 
-  /** Runs a program over `grid` workgroups, which takes `flops`. `uniforms` fills binding 0, `operands` the others in order. */
+  /** Runs a program over `grid` workgroups, which takes `flops` operations. `uniforms` fills binding 0, `operands` the others in order. */
   run(program: Program, uniforms: ArrayBuffer, operands: readonly Slice[], grid: readonly [number, number, number], flops = 0): void {
     const { bindings, name } = program;
     if (operands.length !== bindings.length - 1) throw new BackendError(`program "${name}" has ${bindings.length - 1} operands, got ${operands.length}`);
@@ -172,20 +185,20 @@ export class Recorder {
     this.#submissions.at(-1)?.push(step);
   }
 
-  /** Elements from where a binding of this slice starts to where the slice does. */
+  /** Elements from the start of a slice's binding to the slice itself. */
   baseOf(slice: Slice, bytesPerElement: number): number {
     return (slice.byteOffset % this.traits.offsetAlignment) / bytesPerElement;
   }
 
-  /** Keeps a buffer of the pool until {@link Recorder.release}, so that it is not reused if its tensor is disposed of before. */
+  /** Keeps a pooled buffer until {@link Recorder.release}, so that it is not reused if its tensor is disposed of earlier. */
   hold(buffer: GPUBuffer): void {
     this.#pool.retain(buffer);
     this.#held.push(buffer);
   }
 
   /**
-   * Compiles the programs and makes sure that buffers have memory, giving back what the pool keeps where they do not. Undefined
-   * when there is nothing to wait for.
+   * Compiles the programs and makes sure that buffers have memory. If they do not, the pool first gives back what is idle. Returns
+   * `undefined` if there is nothing to wait for.
    *
    * @throws BackendError (as a rejection) if a program does not compile or there is no memory
    */
@@ -194,20 +207,20 @@ export class Recorder {
     const unsure = this.#held.filter((buffer) => this.#isUnsure(buffer));
     if (compiling.length === 0 && unsure.length === 0) return undefined;
     return Promise.all([...compiling.map((program) => pipelines.compile(program)), ...unsure.map((buffer) => this.#ensure(buffer))]).then(() => {
-      // The call was given up meanwhile, and its buffers may be someone else's.
+      // If the call was given up meanwhile, its buffers may be someone else's.
       if (this.#released) return;
       for (const { buffer, bytes } of this.#late) this.#write(this.#live(buffer), bytes);
     });
   }
 
-  /** The buffer that a slice is in after {@link Recorder.prepare}. */
+  /** A slice in the buffer that holds it after {@link Recorder.prepare}. */
   locate(slice: Slice): Slice {
     return { ...slice, buffer: this.#live(slice.buffer) };
   }
 
   /**
-   * Writes the commands. Dispatches in a row share a pass, and see each other's results. Returns what compilers still have to say of
-   * programs that were not compiled before.
+   * Writes the commands. Consecutive dispatches share a pass and see each other's results. Returns the errors that compilers may still
+   * report for programs that were not compiled before.
    */
   encode(encoder: GPUCommandEncoder, pipelines: PipelineCache, steps: readonly Step[] = this.#submissions.flat()): Promise<BackendError | undefined>[] {
     const failures: Promise<BackendError | undefined>[] = [];
@@ -237,7 +250,7 @@ export class Recorder {
     return failures;
   }
 
-  /** Gives everything back to the pool. Results that live on have an owner of their own. */
+  /** Returns everything to the pool. Results that live on have their own owner. */
   release(): void {
     this.#released = true;
     for (const buffer of this.#held.splice(0)) this.#pool.release(buffer);
@@ -254,12 +267,12 @@ export class Recorder {
     return this.#replaced.get(buffer) ?? buffer;
   }
 
-  /** Whether a buffer may have got no memory, and is large enough for the call to wait until that is known. */
+  /** Whether a buffer may have no memory, and is so large that the call waits until that is known. */
   #isUnsure(buffer: GPUBuffer): boolean {
     return buffer.size >= CHECKED_BYTES && this.#pool.check(buffer) !== undefined;
   }
 
-  /** Replaces a buffer that got no memory, once, by one made after the pool has given back all it can. */
+  /** Replaces a buffer that got no memory. Tries once, after the pool has given back all it can. */
   async #ensure(buffer: GPUBuffer): Promise<void> {
     if ((await this.#pool.check(buffer)) !== false || this.#released) return;
     const { size, usage } = buffer;
@@ -274,26 +287,14 @@ export class Recorder {
     throw new BackendError(`the GPU has no memory for a buffer of ${size} bytes (${this.#pool.state.inUse} bytes are in use)`);
   }
 
-  #upload(bytes: Uint8Array): Slice {
-    const buffer = this.#acquire(bytes.byteLength, NUMBERS);
-    // The caller may change its array before it is known which buffer holds it. Without a copy nothing can take the buffer's place,
-    // and nothing will where the pool has no such amount to give back.
-    if (this.#checks && this.#isUnsure(buffer) && this.#pool.state.pooled >= buffer.size) this.#late.push({ buffer, bytes: bytes.slice() });
-    else {
-      this.#replaceable.delete(buffer);
-      this.#write(buffer, bytes);
-    }
-    return { buffer, byteOffset: 0, byteLength: bytes.byteLength };
-  }
-
   #write(buffer: GPUBuffer, bytes: Uint8Array): void {
-    // Without memory, it is told by the commands that use the buffer.
+    // If the buffer has no memory, the commands that use it report that.
     const unsure = this.#pool.check(buffer) !== undefined;
     if (unsure) this.#device.pushErrorScope("validation");
     const whole = bytes.byteLength & ~3;
     if (whole > 0) this.#device.queue.writeBuffer(buffer, 0, bytes, 0, whole);
     if (whole < bytes.byteLength) {
-      // Writes are multiples of four bytes; up to three are added.
+      // Writes must be multiples of four bytes, so up to three are added.
       const tail = new Uint8Array(4);
       tail.set(bytes.subarray(whole));
       this.#device.queue.writeBuffer(buffer, whole, tail);
@@ -309,21 +310,16 @@ export class Recorder {
     return buffer;
   }
 
-  /** The binding that shows a slice: it starts at an aligned offset, is a multiple of four bytes and not empty. */
+  /** The binding that shows a slice. It starts at an aligned offset, is a multiple of four bytes, and is not empty. */
   #bound(slice: Slice): { buffer: GPUBuffer; offset: number; size: number } {
     const offset = slice.byteOffset - (slice.byteOffset % this.traits.offsetAlignment);
     return { buffer: this.#live(slice.buffer), offset, size: Math.max(4, roundUp(slice.byteOffset - offset + slice.byteLength, 4)) };
   }
 }
 
-/** The next multiple, or the value if it is one. */
+/** Rounds up to a multiple. */
 export function roundUp(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple;
-}
-
-/** Bytes, because Dawn for Node 0.6 crashes when it is given a Float16Array. */
-function hostBytes(data: Packable, count: number): Uint8Array {
-  return new Uint8Array(data.buffer, data.byteOffset, count * data.BYTES_PER_ELEMENT);
 }
 
 const USES = {
@@ -332,9 +328,9 @@ const USES = {
   [COPY_DST]: "COPY_DST, which lets a result take the place of an operand",
 } as const;
 
-/** Where numbers on the GPU lie, checked for what is to be done with them. */
-export function deviceSlice({ buffer: given, byteOffset, byteLength }: DeviceArray, use: keyof typeof USES = STORAGE): Slice {
-  const buffer = given as GPUBuffer;
+/** Where a GPU tensor's numbers are. Checks that its buffer allows the use. */
+export function deviceSlice({ owner, byteOffset, byteLength }: ArrayHandle, use: keyof typeof USES = STORAGE): Slice {
+  const buffer = owner as GPUBuffer;
   if ((buffer.usage & use) === 0) throw new RangeError(`a tensor's GPU buffer expected usage ${USES[use]}`);
   if (byteOffset + roundUp(byteLength, 4) > buffer.size)
     throw new RangeError(`a tensor of ${byteLength} bytes expected a GPU buffer with room for a multiple of 4 behind ${byteOffset}, got ${buffer.size}`);

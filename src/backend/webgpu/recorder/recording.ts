@@ -1,23 +1,22 @@
+import { type Call, returned } from "../../../calls/call.ts";
 import type { BackendError } from "../../../errors/errors.ts";
 import type { BufferPool } from "../device/buffers.ts";
-import { type Job, type ResultTensor, recordJob, standing } from "./job.ts";
 import type { PipelineCache } from "../device/pipelines.ts";
-import { Recorder } from "./recorder.ts";
-import type { DeviceTraits } from "../device/traits.ts";
+import { RECORDERS } from "../plans/recorders.ts";
+import type { Recorder } from "./recorder.ts";
+import { type RecordCall, recordCall, standing } from "./results.ts";
 
-/** What a recording uses of its backend. */
+/** What a recording needs from its GPU. */
 export interface RecordingHost {
-  readonly device: GPUDevice;
   readonly pool: BufferPool;
   readonly pipelines: PipelineCache;
-  readonly traits: DeviceTraits;
-  /** Throws when no call can run any more. */
-  assertUsable(): void;
+  /** @throws what every call throws once the device is gone */
+  newRecorder(): Recorder;
 }
 
 /**
- * Calls that are written into an encoder of the caller, who submits it. Their results are on the GPU. What they need in between
- * stays theirs until `dispose()`, which has to come after the submission.
+ * Calls recorded into the caller's encoder, which the caller submits. Their results are on the GPU. Temporary buffers are kept until
+ * `dispose()`, which must come after the submission.
  */
 export class Recording {
   readonly #host: RecordingHost;
@@ -30,24 +29,23 @@ export class Recording {
     this.#encoder = encoder;
   }
 
-  /** Records a call. A shader that is not compiled yet is compiled now, which blocks in some implementations. */
-  run(job: Job): ResultTensor[] {
-    const { device, pool, pipelines, traits } = this.#host;
-    this.#host.assertUsable();
-    const recorder = new Recorder(device, pool, traits);
+  /** Records a call and returns its results. If a shader is not compiled yet, it is compiled now, which blocks in some implementations. */
+  run(call: Call, record: RecordCall = RECORDERS[call.kind]): unknown {
+    const { pool, pipelines } = this.#host;
+    const recorder = this.#host.newRecorder();
     this.#recorders.push(recorder);
-    const results = recordJob(recorder, job, "gpu");
-    if (results.some((result) => result.place === "host")) throw new TypeError('"out" expected a tensor on the GPU, since what is recorded is not read back');
+    const targets = recordCall(recorder, call, record, "gpu");
+    if (targets.some(({ place }) => place !== "gpu")) throw new TypeError('"out" expected a tensor on the GPU, since what is recorded is not read back');
     this.#failures.push(...recorder.encode(this.#encoder, pipelines));
-    return results.flatMap((result) => standing(pool, recorder, result) ?? []);
+    return returned(standing(pool, recorder, targets));
   }
 
-  /** Resolves when the shaders of everything recorded so far are known to compile. @throws BackendError (as a rejection) if one does not */
+  /** Resolves once the shaders of everything recorded so far are known to compile. @throws BackendError (as a rejection) if one does not */
   async check(): Promise<void> {
     for (const failure of await Promise.all(this.#failures)) if (failure !== undefined) throw failure;
   }
 
-  /** Gives back what the calls needed in between. */
+  /** Returns temporary buffers to the pool. */
   dispose(): void {
     for (const recorder of this.#recorders.splice(0)) recorder.release();
   }

@@ -1,0 +1,119 @@
+import type { GPUBufferLike } from "./gpu-types.ts";
+
+/** Where numbers are stored: in an array of the caller, in module memory (where kernels compute), or in a GPU buffer. */
+export type Place = "host" | "module" | "gpu";
+
+/**
+ * Storage types. Every operation computes `f32`. softmax, logSoftmax and logSumExp also compute `f64`, in f64 and on the CPU. An engine's
+ * GPU accepts `f16` inputs, with f32 arithmetic and results. `u8` and `i8` are mask bytes. No operation takes `bf16` yet.
+ */
+export type DType = "f32" | "f64" | "f16" | "bf16" | "u8" | "i8";
+
+/** Bytes per element. */
+export const BYTES: Readonly<Record<DType, number>> = { f32: 4, f64: 8, f16: 2, bf16: 2, u8: 1, i8: 1 };
+
+/** A typed array, from this realm or another. */
+export interface NumberView extends ArrayBufferView {
+  readonly BYTES_PER_ELEMENT: number;
+  readonly length: number;
+}
+
+/** Memory that kernels compute in. Growth replaces its buffer. */
+export interface ModuleOwner {
+  /** The current buffer. @throws DisposedError if there is none any more */
+  readonly buffer: ArrayBufferLike;
+}
+
+/** Which memory a buffer belongs to, including buffers from before it grew. */
+const OWNERS = new WeakMap<ArrayBufferLike, ModuleOwner>();
+
+/** Registers a memory's buffer: from now on, arrays in it are found by their addresses. */
+export function registerBuffer(buffer: ArrayBufferLike, owner: ModuleOwner): void {
+  OWNERS.set(buffer, owner);
+}
+
+/**
+ * Numbers stored somewhere: the form in which calls hold all operands and results. It becomes a typed array only when bytes are copied,
+ * so nobody has to care whether memory has grown in between.
+ */
+export class ArrayHandle<D extends DType = DType> {
+  readonly place: Place;
+  readonly dtype: D;
+  /** What holds the numbers. Two arrays can overlap only if they have the same owner. */
+  readonly owner: ArrayBufferLike | ModuleOwner | GPUBufferLike;
+  /** Where they start in the owner; in module memory, their address. */
+  readonly byteOffset: number;
+  /** How many there are. */
+  readonly length: number;
+  /** The caller's array. */
+  readonly #host: NumberView | undefined;
+
+  private constructor(place: Place, dtype: D, owner: ArrayHandle["owner"], byteOffset: number, length: number, host: NumberView | undefined) {
+    this.place = place;
+    this.dtype = dtype;
+    this.owner = owner;
+    this.byteOffset = byteOffset;
+    this.length = length;
+    this.#host = host;
+  }
+
+  /** A handle for an array; in module memory if that is where the array is. */
+  static of<D extends DType>(array: NumberView, dtype: D): ArrayHandle<D> {
+    const { buffer, byteOffset, length } = array;
+    const owner = OWNERS.get(buffer);
+    return owner === undefined
+      ? new ArrayHandle("host", dtype, buffer, byteOffset, length, array)
+      : new ArrayHandle("module", dtype, owner, byteOffset, length, undefined);
+  }
+
+  /** A handle for `length` numbers in a GPU buffer. */
+  static onGpu<D extends DType>(buffer: GPUBufferLike, dtype: D, byteOffset: number, length: number): ArrayHandle<D> {
+    return new ArrayHandle("gpu", dtype, buffer, byteOffset, length, undefined);
+  }
+
+  get byteLength(): number {
+    return this.length * BYTES[this.dtype];
+  }
+
+  /** The address in `memory`, or −1 if the numbers are elsewhere. */
+  addressIn(memory: ModuleOwner): number {
+    return this.owner === memory ? this.byteOffset : -1;
+  }
+
+  /** The first `length` of the numbers. */
+  first(length: number): ArrayHandle<D> {
+    if (length >= this.length) return this;
+    return new ArrayHandle(this.place, this.dtype, this.owner, this.byteOffset, length, this.#host);
+  }
+
+  /** A copy that the caller cannot change. Numbers in `memory` and on the GPU are not copied. */
+  snapshot(memory: ModuleOwner): ArrayHandle<D> {
+    if (this.place === "gpu" || this.owner === memory) return this;
+    const copy = (this.view() as Float32Array).slice();
+    return new ArrayHandle("host", this.dtype, copy.buffer, copy.byteOffset, copy.length, copy);
+  }
+
+  /** Whether both refer to the same numbers. */
+  sameAs(other: ArrayHandle): boolean {
+    return this.owner === other.owner && this.byteOffset === other.byteOffset && this.length === other.length && this.dtype === other.dtype;
+  }
+
+  overlaps(other: ArrayHandle): boolean {
+    return this.owner === other.owner && this.byteOffset < other.byteOffset + other.byteLength && other.byteOffset < this.byteOffset + this.byteLength;
+  }
+
+  /**
+   * The numbers as a typed array. Use it at once: growth of module memory detaches it.
+   *
+   * @throws DisposedError if the memory is gone
+   */
+  view(): NumberView {
+    if (this.#host !== undefined) return this.#host.length === this.length ? this.#host : (this.#host as Float32Array).subarray(0, this.length);
+    if (this.place === "gpu") throw new TypeError("numbers in a GPU buffer have no view");
+    const View = VIEWS[this.dtype] as new (buffer: ArrayBufferLike, byteOffset: number, length: number) => NumberView;
+    return new View((this.owner as ModuleOwner).buffer, this.byteOffset, this.length);
+  }
+}
+
+/** The typed array for each dtype in module memory; 16-bit floats as their bits. */
+const VIEWS = { f32: Float32Array, f64: Float64Array, f16: Uint16Array, bf16: Uint16Array, u8: Uint8Array, i8: Int8Array } as const;
