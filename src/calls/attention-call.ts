@@ -1,4 +1,3 @@
-import { contiguousStrides } from "../tensor/shape.ts";
 import type { View } from "../tensor/tensor.ts";
 import type { BlockMask } from "./block-mask.ts";
 import type { Call, Operand, Result } from "./call.ts";
@@ -79,11 +78,6 @@ export interface AttentionCall extends ScoreCall {
 /** A checked argument as a tensor with heads. */
 export function headOperand({ data, strides }: View, layout: Layout): HeadOperand {
   return { data, ...headStrides(strides, layout) };
-}
-
-/** Strides of an output: those of the caller's `out`, or of a tensor without gaps. */
-export function outputStrides({ results: { out }, layout }: AttentionCall): HeadStrides {
-  return headStrides(out.out?.strides ?? contiguousStrides(out.shape), layout);
 }
 
 /** A tensor's strides by the names of its dimensions. */
