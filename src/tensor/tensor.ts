@@ -241,7 +241,7 @@ export function kindOf(value: unknown): string {
 /** Checks that a typed array still has its memory, and finds its dtype. */
 function dtypeOf(name: string, data: ArrayBufferView, stated: unknown): DType {
   if (data.byteLength === 0) checkAttached(name, data);
-  if (stated === undefined && data instanceof Float32Array) return "f32";
+  if (data instanceof Float32Array && (stated === undefined || stated === "f32")) return "f32";
   const kind = kindOf(data);
   const known = DTYPES_OF[kind] ?? [];
   const first = known[0];
