@@ -1,0 +1,2 @@
+// Linear layers and matrix products.
+export { linear_f32 } from "../kernels/linear";
