@@ -11,5 +11,6 @@ export interface FamilyEntry {
 export const FAMILIES: readonly FamilyEntry[] = [
   { name: "rows", memoryBase: 1024, shipped: true },
   { name: "attention", memoryBase: 2048, shipped: true },
-  { name: "testing", memoryBase: 3072, shipped: false },
+  { name: "sampling", memoryBase: 3072, shipped: true },
+  { name: "testing", memoryBase: 4096, shipped: false },
 ];

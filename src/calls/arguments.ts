@@ -1,6 +1,6 @@
 import { UnsupportedError, describe } from "../errors/errors.ts";
 import { parseFinite } from "../errors/options.ts";
-import { ArrayHandle } from "../tensor/array.ts";
+import type { ArrayHandle, ResultType } from "../tensor/array.ts";
 import { broadcastStrides, contiguousStrides, elementCount, sameShape } from "../tensor/shape.ts";
 import { type GpuTensor, type Tensor, type View, deviceView, kindOf, toView } from "../tensor/tensor.ts";
 import type { Operand, Output } from "./call.ts";
@@ -10,6 +10,7 @@ import type { RowOperand } from "./row-call.ts";
 export function parseInput(name: string, value: unknown): View {
   const view = toView(name, value);
   const { dtype } = view.data;
+  if (dtype === "i32") throw new TypeError(`"${name}" expected float data (Float32Array, Float64Array), got Int32Array`);
   if (dtype !== "f32" && dtype !== "f64" && dtype !== "f16")
     throw new UnsupportedError(`"${name}" has dtype ${dtype}; computed are f32 and f64, and f16 on a GPU`);
   return view;
@@ -76,35 +77,36 @@ export function computedType({ data }: Operand): "f32" | "f64" {
 
 /**
  * Checks `out`, if given: its shape and dtype, and that it does not overlap what the call reads. It may be the very same view as
- * `inPlace`, but must not touch any of `reads`.
+ * `inPlace`, but must not touch any of `reads`. `name` says which result it is for, if there are several.
  */
 export function parseOutput(
   value: unknown,
   shape: readonly number[],
-  dtype: "f32" | "f64",
+  dtype: ResultType,
   inPlace: View | undefined,
   reads: Readonly<Record<string, Operand | undefined>>,
+  name = "out",
 ): Output | undefined {
   if (value === undefined) return undefined;
-  let out = parseInput("out", value);
-  if (out.data.dtype !== dtype) throw new TypeError(`"out" expected dtype ${dtype}, got ${out.data.dtype}`);
+  let out = dtype === "i32" ? toView(name, value) : parseInput(name, value);
+  if (out.data.dtype !== dtype) throw new TypeError(`"${name}" expected dtype ${dtype}, got ${out.data.dtype}`);
   const flat = ArrayBuffer.isView(value);
   if (flat) {
     const [count, given = 0] = [elementCount(shape), out.shape[0]];
-    if (given !== count) throw new RangeError(`"out" expected ${count} elements for shape ${describe(shape)}, got ${given}`);
+    if (given !== count) throw new RangeError(`"${name}" expected ${count} elements for shape ${describe(shape)}, got ${given}`);
     out = { ...out, shape, strides: contiguousStrides(shape) };
-  } else if (!sameShape(out.shape, shape)) throw new RangeError(`"out" expected shape ${describe(shape)}, got ${describe(out.shape)}`);
+  } else if (!sameShape(out.shape, shape)) throw new RangeError(`"${name}" expected shape ${describe(shape)}, got ${describe(out.shape)}`);
   if (!flat && (value as { strides?: unknown }).strides !== undefined && selfOverlaps(out))
-    throw new RangeError(`"out" expected strides that give every element its own place, got ${describe(out.strides)} for shape ${describe(out.shape)}`);
+    throw new RangeError(`"${name}" expected strides that give every element its own place, got ${describe(out.strides)} for shape ${describe(out.shape)}`);
   if (inPlace !== undefined && out.data.overlaps(inPlace.data) && !sameView(out, inPlace)) {
-    throw new RangeError(`"out" overlaps the input without being the same view of it`);
+    throw new RangeError(`"${name}" overlaps the input without being the same view of it`);
   }
-  for (const name in reads) {
-    const read = reads[name];
-    if (read !== undefined && out.data.overlaps(read.data)) throw new RangeError(`"out" overlaps "${name}"`);
+  for (const other in reads) {
+    const read = reads[other];
+    if (read !== undefined && out.data.overlaps(read.data)) throw new RangeError(`"${name}" overlaps "${other}"`);
   }
   const tensor = flat ? { data: value, shape, dtype } : isTensor(value) ? value : { data: out.data.view(), shape: out.shape, dtype, strides: out.strides };
-  return { data: out.data as ArrayHandle<"f32" | "f64">, strides: out.strides, tensor: tensor as Tensor<"f32" | "f64"> | GpuTensor };
+  return { data: out.data as ArrayHandle<ResultType>, strides: out.strides, tensor: tensor as Output["tensor"] };
 }
 
 function isTensor(value: unknown): boolean {

@@ -1,4 +1,4 @@
-import { ArrayHandle, type ModuleOwner, type Place } from "../tensor/array.ts";
+import { ArrayHandle, type ModuleOwner, type Place, type ResultType } from "../tensor/array.ts";
 import { contiguousStrides, elementCount } from "../tensor/shape.ts";
 import type { GpuTensor, Tensor } from "../tensor/tensor.ts";
 
@@ -9,21 +9,21 @@ export interface Operand {
 
 /** Where the caller wants a result: its array, the array's strides, and what the call returns for it. */
 export interface Output {
-  readonly data: ArrayHandle<"f32" | "f64">;
+  readonly data: ArrayHandle<ResultType>;
   readonly strides: readonly number[];
-  readonly tensor: Tensor<"f32" | "f64"> | GpuTensor;
+  readonly tensor: Tensor<ResultType> | GpuTensor;
 }
 
 /** A result of a call. */
 export interface Result {
   readonly shape: readonly number[];
-  readonly dtype: "f32" | "f64";
+  readonly dtype: ResultType;
   /** Where the caller wants it, if specified. */
   readonly out: Output | undefined;
 }
 
 /** The kinds of calls; each backend has a plan for each of them. */
-export type CallKind = "rows" | "attention" | "scores" | "merge";
+export type CallKind = "rows" | "attention" | "scores" | "merge" | "sampling";
 
 /**
  * An operation with checked arguments: named operands, named results and numbers. Pure data, the same for every backend. Names are
@@ -36,7 +36,7 @@ export interface Call {
 }
 
 /** A result as the call returns it. */
-export type ResultTensor = Tensor<"f32" | "f64"> | GpuTensor;
+export type ResultTensor = Tensor<ResultType> | GpuTensor;
 
 /** Attention with its log-sum-exp. */
 export interface OutAndLse {
@@ -44,14 +44,16 @@ export interface OutAndLse {
   readonly lse: Tensor<"f32">;
 }
 
-/** What a call returns on the CPU: its result, or all results by name if there are several. */
+/** What a call returns on the CPU: its result, or all results by name if there are several. Calls of sampling say more themselves. */
 export type Returned<C extends Call> = C["kind"] extends "rows"
   ? Tensor<"f32" | "f64">
   : C["kind"] extends "scores"
     ? Tensor<"f32">
     : C["kind"] extends "merge"
       ? OutAndLse
-      : Tensor<"f32"> | OutAndLse;
+      : C["kind"] extends "sampling"
+        ? unknown
+        : Tensor<"f32"> | OutAndLse;
 
 /** A call's operands by name, in the order of its arguments. */
 export function operandsOf({ operands }: Call): (readonly [name: string, operand: Operand])[] {
@@ -91,10 +93,12 @@ export function snapshot<C extends Call>(call: C, memory: ModuleOwner): C {
   return { ...call, operands };
 }
 
+const ARRAYS = { f32: Float32Array, f64: Float64Array, i32: Int32Array } as const;
+
 /** A new array for a result. */
-export function newOutput(shape: readonly number[], dtype: "f32" | "f64"): Output {
+export function newOutput(shape: readonly number[], dtype: ResultType): Output {
   const count = elementCount(shape);
-  const data = dtype === "f32" ? new Float32Array(count) : new Float64Array(count);
+  const data = new ARRAYS[dtype](count);
   return { data: ArrayHandle.of(data, dtype), strides: contiguousStrides(shape), tensor: { data, shape, dtype } };
 }
 

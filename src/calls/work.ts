@@ -6,6 +6,7 @@ import { type Call, type CallKind, resultPlace } from "./call.ts";
 import { visibleKeys, visibleScores, widestRow } from "./key-range.ts";
 import { type MergeCall, statesOf } from "./merge-call.ts";
 import { type RowCall, resultStrides } from "./row-call.ts";
+import { type SamplingCall, logitsOf } from "./sampling-call.ts";
 import type { ScoresCall } from "./scores-call.ts";
 
 /** The properties of an operand that decide where the call runs. */
@@ -19,7 +20,7 @@ export interface WorkOperand {
 /** How much a call computes, regardless of its operands and where they are. Quantities that an operation lacks are 0. */
 interface Quantities {
   /** Decode reads each key once for all queries, prefill once per block of queries. Chosen from the queries per key/value head. */
-  readonly kernel: "rows" | "decode" | "prefill" | "merge";
+  readonly kernel: "rows" | "decode" | "prefill" | "merge" | "sampling";
   /** The longest range of an operand or result that a GPU must see at once: a row, the keys of a head, or a block of their scores. */
   readonly spanBytes: number;
   /** Elements that pass through a row operation, plus the cost of each row in elements (see ROW_ELEMENTS). */
@@ -68,7 +69,13 @@ const SCORE_FLOPS = 64;
 /** Query rows per workgroup in decode. A prefill block has 64 on both sides. */
 const DECODE_ROWS_GPU = 16;
 
-const QUANTITIES: Readonly<Record<CallKind, (call: never) => Quantities>> = { rows: ofRows, attention: ofAttention, scores: ofScores, merge: ofMerge };
+const QUANTITIES: Readonly<Record<CallKind, (call: never) => Quantities>> = {
+  rows: ofRows,
+  attention: ofAttention,
+  scores: ofScores,
+  merge: ofMerge,
+  sampling: ofSampling,
+};
 
 /** The work of a call. With `assumed`, all operands count as being there: `explain` has shapes but no data. */
 export function workOf(call: Call, assumed?: Place): Work {
@@ -153,6 +160,14 @@ function ofMerge(call: MergeCall): Quantities {
     // Merging is not split over threads.
     parts: { ...evenParts(rows), cpu: 1 },
   };
+}
+
+/** Rows of logits, each a few passes over it; only the CPU does this. */
+function ofSampling(call: SamplingCall): Quantities {
+  const { shape } = logitsOf(call);
+  const elements = elementCount(shape);
+  const rows = elements / (shape[call.axis] ?? 1);
+  return { ...NO_SCORES, kernel: "sampling", spanBytes: 0, rowElements: elements + rows * ROW_ELEMENTS.logSumExp, rowBytes: elements * 4, parts: evenParts(rows) };
 }
 
 function evenParts(count: number): Work["parts"] {

@@ -14,6 +14,8 @@ import { type ModuleTensor, emptyOn } from "../ops/empty.ts";
 import type { LogSoftmaxOptions } from "../ops/log-softmax.ts";
 import type { LogSumExpOptions } from "../ops/log-sum-exp.ts";
 import type { SoftmaxOptions } from "../ops/softmax.ts";
+import type { TopKOptions, TopKResult } from "../ops/top-k.ts";
+import type { TopKSoftmaxOptions, TopKSoftmaxResult } from "../ops/top-k-softmax.ts";
 import type { DType } from "../tensor/array.ts";
 import type { GPUCommandEncoderLike, GPUDeviceLike } from "../tensor/gpu-types.ts";
 import { parseShape } from "../tensor/shape.ts";
@@ -38,6 +40,7 @@ import type {
   ExplainOptions,
   ExplainShapes,
   Explanation,
+  OnCpu,
   OnEngine,
   OptionOf,
   UploadedType,
@@ -189,6 +192,32 @@ export class Engine {
     options?: OnEngine<{ readonly layout?: Layout }>,
   ): Promise<EngineWithLse<T>> {
     return this.#run("mergeStates", [parts], options) as Promise<never>;
+  }
+
+  /**
+   * The `k` largest elements along one axis. Computed on the CPU; a tensor on the GPU is downloaded in one copy.
+   *
+   * @param x - as for the plain `topK`, or a tensor on the GPU
+   * @param k - how many
+   * @param options - as for the plain `topK`, plus a `signal` that can cancel the call
+   * @returns values and indices, in arrays
+   * @throws the errors of `topK` and those listed for the class
+   */
+  topK(x: EngineInput, k: number, options?: OnCpu<TopKOptions>): Promise<TopKResult> {
+    return this.#run("topK", [x, k], options) as Promise<never>;
+  }
+
+  /**
+   * The `k` most probable elements under the softmax of the whole row. Computed on the CPU; logits on the GPU are downloaded in one copy.
+   *
+   * @param logits - as for the plain `topKSoftmax`, or a tensor on the GPU
+   * @param k - how many
+   * @param options - as for the plain `topKSoftmax`, plus a `signal` that can cancel the call
+   * @returns indices and logProbs, in arrays
+   * @throws the errors of `topKSoftmax` and those listed for the class
+   */
+  topKSoftmax(logits: EngineInput, k: number, options?: OnCpu<TopKSoftmaxOptions>): Promise<TopKSoftmaxResult> {
+    return this.#run("topKSoftmax", [logits, k], options) as Promise<never>;
   }
 
   /**

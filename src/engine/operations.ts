@@ -7,6 +7,8 @@ import { parseLogSoftmax } from "../ops/log-softmax.ts";
 import { parseLogSumExp } from "../ops/log-sum-exp.ts";
 import { parseMergeStates } from "../ops/merge-states.ts";
 import { parseSoftmax } from "../ops/softmax.ts";
+import { parseTopK } from "../ops/top-k.ts";
+import { parseTopKSoftmax } from "../ops/top-k-softmax.ts";
 import type { EngineOp } from "./types.ts";
 
 /** An operation of engines. The kind of its calls decides its work and how each backend computes it. */
@@ -36,6 +38,8 @@ export const OPERATIONS = {
     parse: parseMergeStates,
     argumentsOf: ({ out, lse }, { parts = 2, ...options }) => [new Array(parsePositive("parts", parts)).fill({ out, lse }), options],
   },
+  topK: { needs: ["x"], takes: [], parse: parseTopK, argumentsOf: ({ x }, { k, ...options }) => [x, k, options] },
+  topKSoftmax: { needs: ["logits"], takes: [], parse: parseTopKSoftmax, argumentsOf: ({ logits }, { k, ...options }) => [logits, k, options] },
 } as const satisfies Readonly<Record<EngineOp, Operation>>;
 
 /** Checks the arguments of an operation. */

@@ -57,6 +57,12 @@ export type OnEngine<O> = { readonly [K in keyof O]: K extends "out" | "bias" | 
   readonly signal?: AbortSignalLike;
 };
 
+/** A plain function's options as methods take them that compute on the CPU whatever the device. */
+export type OnCpu<O> = O & {
+  /** Cancels the call between chunks; the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignalLike;
+};
+
 /** A plain function's options as recordings take them: tensors may be on the GPU, and `out` must be. */
 export type OnGpu<O> = { readonly [K in keyof O]: K extends "out" ? GpuTensor<"f32"> : K extends "bias" | "mask" ? O[K] | GpuTensor : O[K] };
 
@@ -142,7 +148,7 @@ export interface Explanation extends Decision {
 }
 
 /** An engine's operations, by the plain functions' names. */
-export type EngineOp = "softmax" | "logSoftmax" | "logSumExp" | "attention" | "attentionVarlen" | "attentionScores" | "mergeStates";
+export type EngineOp = "softmax" | "logSoftmax" | "logSumExp" | "attention" | "attentionVarlen" | "attentionScores" | "mergeStates" | "topK" | "topKSoftmax";
 
 /** The shapes of an operation's tensors. */
 export interface ExplainShapes {
@@ -162,6 +168,8 @@ export interface ExplainShapes {
   readonly out?: readonly number[];
   /** Each of the log-sum-exps to merge. */
   readonly lse?: readonly number[];
+  /** Input of sampling and of the loss. */
+  readonly logits?: readonly number[];
 }
 
 /** Options of {@link Engine.explain}: those of the operation, plus what a real call reads off its data. */
@@ -172,4 +180,6 @@ export type ExplainOptions = Record<string, unknown> & {
   readonly dtype?: "f32" | "f64" | "f16";
   /** How many states are merged. Default 2. */
   readonly parts?: number;
+  /** How many elements topK and topKSoftmax return; required there. */
+  readonly k?: number;
 };

@@ -5,12 +5,16 @@ export type Place = "host" | "module" | "gpu";
 
 /**
  * Storage types. Every operation computes `f32`. softmax, logSoftmax and logSumExp also compute `f64`, in f64 and on the CPU. An engine's
- * GPU accepts `f16` inputs, with f32 arithmetic and results. `u8` and `i8` are mask bytes. No operation takes `bf16` yet.
+ * GPU accepts `f16` inputs, with f32 arithmetic and results. `u8` and `i8` are mask bytes, `i32` indices and tokens. No operation takes `bf16`
+ * yet.
  */
-export type DType = "f32" | "f64" | "f16" | "bf16" | "u8" | "i8";
+export type DType = "f32" | "f64" | "f16" | "bf16" | "u8" | "i8" | "i32";
+
+/** What results are stored as. */
+export type ResultType = "f32" | "f64" | "i32";
 
 /** Bytes per element. */
-export const BYTES: Readonly<Record<DType, number>> = { f32: 4, f64: 8, f16: 2, bf16: 2, u8: 1, i8: 1 };
+export const BYTES: Readonly<Record<DType, number>> = { f32: 4, f64: 8, f16: 2, bf16: 2, u8: 1, i8: 1, i32: 4 };
 
 /** A typed array, from this realm or another. */
 export interface NumberView extends ArrayBufferView {
@@ -116,4 +120,4 @@ export class ArrayHandle<D extends DType = DType> {
 }
 
 /** The typed array for each dtype in module memory; 16-bit floats as their bits. */
-const VIEWS = { f32: Float32Array, f64: Float64Array, f16: Uint16Array, bf16: Uint16Array, u8: Uint8Array, i8: Int8Array } as const;
+const VIEWS = { f32: Float32Array, f64: Float64Array, f16: Uint16Array, bf16: Uint16Array, u8: Uint8Array, i8: Int8Array, i32: Int32Array } as const;

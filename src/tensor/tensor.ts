@@ -36,6 +36,8 @@ export interface DTypeData {
   u8: Uint8Array | Uint8ClampedArray;
   /** Signed bytes. */
   i8: Int8Array;
+  /** Indices and tokens. */
+  i32: Int32Array;
 }
 
 /** The dtypes that a typed array may hold: `f16` or `bf16` for a `Uint16Array`, a single one for any other. */
@@ -228,10 +230,11 @@ const DTYPES_OF: Readonly<Record<string, readonly DType[]>> = {
   Uint8Array: ["u8"],
   Uint8ClampedArray: ["u8"],
   Int8Array: ["i8"],
+  Int32Array: ["i32"],
 };
 
 /** ONNX Runtime's dtype names. */
-const ONNX_TYPES: Readonly<Record<string, DType>> = { float32: "f32", float64: "f64", float16: "f16", bool: "u8", uint8: "u8", int8: "i8" };
+const ONNX_TYPES: Readonly<Record<string, DType>> = { float32: "f32", float64: "f64", float16: "f16", bool: "u8", uint8: "u8", int8: "i8", int32: "i32" };
 
 /** A value's class name, taken from its tag: this also recognises arrays of another realm, and Float16Array where the global is missing. */
 export function kindOf(value: unknown): string {

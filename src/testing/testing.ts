@@ -4,11 +4,13 @@ import { type Variant, hasRelaxedSimd } from "../backend/wasm/module/features.ts
 import { ATTENTION } from "../backend/wasm/module/attention-family.ts";
 import type { Kernels, TestingKernels } from "../backend/wasm/module/kernels.ts";
 import { ROWS } from "../backend/wasm/module/rows-family.ts";
+import { SAMPLING } from "../backend/wasm/module/sampling-family.ts";
 import { TESTING } from "../backend/wasm/module/testing-family.ts";
 import type { ModuleMemory } from "../backend/wasm/module/memory.ts";
 import { createRuntime } from "../backend/wasm/module/runtime.ts";
 import { planAttention } from "../backend/wasm/plans/attention.ts";
 import { planRows } from "../backend/wasm/plans/rows.ts";
+import { planSampling } from "../backend/wasm/plans/sampling.ts";
 import { planScores } from "../backend/wasm/plans/scores.ts";
 import { type AttentionOptions, type AttentionResultWithLse, parseAttention } from "../ops/attention.ts";
 import { type AttentionScoresOptions, parseAttentionScores } from "../ops/attention-scores.ts";
@@ -18,6 +20,8 @@ import { type LogSoftmaxOptions, parseLogSoftmax } from "../ops/log-softmax.ts";
 import { type LogSumExpOptions, parseLogSumExp } from "../ops/log-sum-exp.ts";
 import { OnlineSoftmax } from "../ops/online-softmax.ts";
 import { type SoftmaxOptions, parseSoftmax } from "../ops/softmax.ts";
+import { type TopKOptions, type TopKResult, parseTopK } from "../ops/top-k.ts";
+import { type TopKSoftmaxOptions, type TopKSoftmaxResult, parseTopKSoftmax } from "../ops/top-k-softmax.ts";
 import type { Tensor, TensorLike } from "../tensor/tensor.ts";
 
 export type { Kernels, ModuleMemory, TestingKernels, Variant };
@@ -37,6 +41,8 @@ export interface Instance {
   attention(q: TensorLike, k: TensorLike, v: TensorLike, options?: AttentionOptions & { readonly returnLse?: false }): Tensor<"f32">;
   attentionVarlen(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionVarlenOptions): Tensor<"f32"> | AttentionResultWithLse;
   attentionScores(q: TensorLike, k: TensorLike, options?: AttentionScoresOptions): Tensor<"f32">;
+  topK(x: TensorLike, k: number, options?: TopKOptions): TopKResult;
+  topKSoftmax(logits: TensorLike, k: number, options?: TopKSoftmaxOptions): TopKSoftmaxResult;
   empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options?: { readonly dtype?: D }): ModuleTensor<D>;
 }
 
@@ -46,7 +52,7 @@ export function createInstance(variant?: Variant): Instance {
   return {
     variant: runtime.variant,
     memory: runtime.memory,
-    kernels: { ...runtime.load(ROWS), ...runtime.load(ATTENTION), ...runtime.load(TESTING) },
+    kernels: { ...runtime.load(ROWS), ...runtime.load(ATTENTION), ...runtime.load(SAMPLING), ...runtime.load(TESTING) },
     softmax: (x, options) => compute(runtime, planRows, parseSoftmax(x, options)),
     logSoftmax: (x, options) => compute(runtime, planRows, parseLogSoftmax(x, options)),
     logSumExp: (x, options) => compute(runtime, planRows, parseLogSumExp(x, options)),
@@ -54,6 +60,8 @@ export function createInstance(variant?: Variant): Instance {
       compute(runtime, planAttention, parseAttention(q, k, v, options)) as never,
     attentionVarlen: (q, k, v, options) => compute(runtime, planAttention, parseAttentionVarlen(q, k, v, options)),
     attentionScores: (q, k, options) => compute(runtime, planScores, parseAttentionScores(q, k, options)),
+    topK: (x, k, options) => compute(runtime, planSampling, parseTopK(x, k, options)) as TopKResult,
+    topKSoftmax: (logits, k, options) => compute(runtime, planSampling, parseTopKSoftmax(logits, k, options)) as TopKSoftmaxResult,
     onlineSoftmax: (rows) => new OnlineSoftmax(rows, runtime),
     empty: (shape, options) => emptyOn(runtime, shape, options),
   };

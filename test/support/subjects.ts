@@ -13,6 +13,10 @@ import type {
   SoftmaxOptions,
   Tensor,
   TensorLike,
+  TopKOptions,
+  TopKResult,
+  TopKSoftmaxOptions,
+  TopKSoftmaxResult,
 } from "../../src/index.ts";
 import type { Cpu } from "../../src/backend/wasm/drivers/cpu.ts";
 import { createEngine, mergeStates } from "../../src/index.ts";
@@ -59,6 +63,9 @@ export interface Subject {
     parts: readonly PartialAttention[],
     options?: { readonly layout?: Layout },
   ): Awaitable<{ readonly out: Tensor<"f32">; readonly lse: Tensor<"f32"> }>;
+
+  topK(x: TensorLike, k: number, options?: TopKOptions): Awaitable<TopKResult>;
+  topKSoftmax(logits: TensorLike, k: number, options?: TopKSoftmaxOptions): Awaitable<TopKSoftmaxResult>;
 
   /** Stores numbers in the subject's own memory. */
   keep(data: Float32Array | Float64Array | Uint8Array): Awaitable<Store>;
@@ -164,6 +171,14 @@ class EngineSubject implements Subject {
 
   async mergeStates(parts: readonly PartialAttention[], options?: { readonly layout?: Layout }) {
     return (await this.engine()).mergeStates(parts, options);
+  }
+
+  async topK(x: TensorLike, k: number, options?: TopKOptions): Promise<TopKResult> {
+    return (await this.engine()).topK(x, k, options);
+  }
+
+  async topKSoftmax(logits: TensorLike, k: number, options?: TopKSoftmaxOptions): Promise<TopKSoftmaxResult> {
+    return (await this.engine()).topKSoftmax(logits, k, options);
   }
 
   async keep(data: Float32Array | Float64Array | Uint8Array): Promise<Store> {
@@ -286,6 +301,8 @@ function onThreads(): Subject & { dispose(): Promise<void> } {
     attentionVarlen: async (...args) => (await subject()).attentionVarlen(...args),
     attentionScores: async (...args) => (await subject()).attentionScores(...args),
     mergeStates: async (...args) => (await subject()).mergeStates(...args),
+    topK: async (...args) => (await subject()).topK(...args),
+    topKSoftmax: async (...args) => (await subject()).topKSoftmax(...args),
     keep: async (data) => (await subject()).keep(data),
     usedBytes: async () => (await subject()).usedBytes?.(),
     read: async (result) => (await subject()).read(result),

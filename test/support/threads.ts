@@ -9,6 +9,8 @@ import { parseMergeStates } from "../../src/ops/merge-states.ts";
 import { parseLogSoftmax } from "../../src/ops/log-softmax.ts";
 import { parseLogSumExp } from "../../src/ops/log-sum-exp.ts";
 import { parseSoftmax } from "../../src/ops/softmax.ts";
+import { parseTopK } from "../../src/ops/top-k.ts";
+import { parseTopKSoftmax } from "../../src/ops/top-k-softmax.ts";
 import { type Subject, keepInModule } from "./subjects.ts";
 
 /** Shares whatever can be cut, however short, and cuts it as finely as possible, so that small cases exercise threads at all. */
@@ -40,6 +42,8 @@ export function subjectOfCpu(cpu: Cpu): Subject {
     attentionVarlen: (q, k, v, options) => cpu.run(parseAttentionVarlen(q, k, v, options)),
     attentionScores: (q, k, options) => cpu.run(parseAttentionScores(q, k, options)),
     mergeStates: (parts, options) => cpu.run(parseMergeStates(parts, options)),
+    topK: ((...args: Parameters<typeof parseTopK>) => cpu.run(parseTopK(...args))) as Subject["topK"],
+    topKSoftmax: ((...args: Parameters<typeof parseTopKSoftmax>) => cpu.run(parseTopKSoftmax(...args))) as Subject["topKSoftmax"],
     keep: (data) => keepInModule({ empty: (shape, options) => emptyOn(cpu.runtime, shape, options) }, data),
     usedBytes: () => cpu.runtime.memory.usedBytes,
     read: ({ data }) => data.slice(),

@@ -1,6 +1,6 @@
 // The tolerances of row operations. Without vitest, because processes beside it use them too.
 
-export type Op = "softmax" | "logSoftmax" | "logSumExp";
+export type Op = "softmax" | "logSoftmax" | "logSumExp" | "topKSoftmax";
 export type Backend = "wasm" | "webgpu";
 export type FloatType = "f32" | "f64";
 
@@ -52,6 +52,15 @@ const TABLE: Readonly<Record<Op, Readonly<Record<FloatType, Readonly<Partial<Rec
       webgpu: { relative: 6e-8, absolute: 2e-6 },
     },
     f64: { wasm: { relative: 4e-16, absolute: 2e-14 } },
+  },
+  topKSoftmax: {
+    f32: {
+      // The exponential and the subtraction, as for softmax, make a relative error of the others' sum, and so of log1p of it. The result is
+      // no smaller than that, is computed in f64, and rounds once. The CPU computes it for every engine.
+      wasm: { relative: 1e-6, absolute: 5e-14 },
+      webgpu: { relative: 1e-6, absolute: 5e-14 },
+    },
+    f64: {},
   },
 };
 

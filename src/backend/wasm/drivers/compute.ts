@@ -81,6 +81,7 @@ export function runPlan(runtime: Runtime, plan: Plan): void {
         if (group !== undefined) throw new Error("a plan for one thread has groups");
         for (const kernelCall of calls) make(kernels, kernelCall, scratch);
       }
+      stage.conclude?.(memory);
       for (const copy of stage.out) copyOut(runtime, copy);
     }
   } finally {

@@ -12,6 +12,7 @@ import { copyIn, copyOut } from "../plans/copies.ts";
 import { planMerge } from "../plans/merge.ts";
 import type { Machine, Plan, Planner, Stage } from "../plans/plan.ts";
 import { forgetPlans, planRows } from "../plans/rows.ts";
+import { planSampling } from "../plans/sampling.ts";
 import { planScores } from "../plans/scores.ts";
 import { type Cost, TUNING, type Tuning, costOf, threadsFor } from "../plans/schedule.ts";
 import { alone, checkOperands, isEmpty, outputsOf, runPlan, tensorsOf } from "./compute.ts";
@@ -19,7 +20,13 @@ import { Lease, type ThreadScratch, writeTasks } from "./job-tables.ts";
 import { type WorkerPool, yieldToEvents } from "./pool.ts";
 
 /** The planner for each kind of call. */
-const PLANNERS: Readonly<Record<CallKind, Planner<never>>> = { rows: planRows, attention: planAttention, scores: planScores, merge: planMerge };
+const PLANNERS: Readonly<Record<CallKind, Planner<never>>> = {
+  rows: planRows,
+  attention: planAttention,
+  scores: planScores,
+  merge: planMerge,
+  sampling: planSampling,
+};
 
 /** A call that takes longer than this on one thread runs task by task if a signal may stop it, or if a page would freeze otherwise. */
 const LONG_NS = 20e6;
@@ -277,7 +284,7 @@ class Division {
   }
 
   /** Runs a stage; its results are copied out when the promise settles. @throws BackendError if there is no memory for its tables */
-  #run({ tables, in: into, tasks, out }: Stage): Promise<void> {
+  #run({ tables, in: into, tasks, conclude, out }: Stage): Promise<void> {
     const runtime = this.#runtime;
     const { memory } = runtime;
     const lease = new Lease(memory);
@@ -289,6 +296,7 @@ class Division {
       const running = this.#pool.run(written, this.#threads, this.#signal as AbortSignal | undefined) ?? Promise.resolve();
       return running
         .then(() => {
+          conclude?.(memory);
           for (const copy of out) copyOut(runtime, copy);
         })
         .finally(() => lease.free());

@@ -41,6 +41,22 @@ export interface AttentionKernels {
   ) => void;
 }
 
+/** What the family `sampling` exports. */
+export interface SamplingKernels {
+  readonly top_k_f32: (x: number, rows: number, cols: number, xStride: number, k: number, values: number, indices: number, scratch: number) => void;
+  readonly top_k_softmax_f32: (
+    x: number,
+    rows: number,
+    cols: number,
+    xStride: number,
+    k: number,
+    logProbs: number,
+    indices: number,
+    scratch: number,
+    scale: number,
+  ) => void;
+}
+
 /** What the family `testing` exports. */
 export interface TestingKernels {
   readonly exp_f32: (x: number, y: number, count: number) => void;
@@ -49,7 +65,7 @@ export interface TestingKernels {
 }
 
 /** The kernels that the package ships. */
-export interface Kernels extends RowKernels, AttentionKernels {}
+export interface Kernels extends RowKernels, AttentionKernels, SamplingKernels {}
 
 /** A kernel by its name. */
 export type KernelName = keyof Kernels;

@@ -46,7 +46,8 @@ export function copyOut(runtime: Runtime, copy: Copy): void {
   const bytes = BYTES[array.dtype];
   const crossing = columns === 0 || bytes !== 4 ? undefined : crossingOf(dims.map(swap));
   if (crossing === undefined) {
-    copyStrided(memory.viewOf(bytes), address / bytes, array.view() as unknown as Copyable, at, dims);
+    const inside = array.dtype === "i32" ? memory.i32 : memory.viewOf(bytes);
+    copyStrided(inside, address / bytes, array.view() as unknown as Copyable, at, dims);
     return;
   }
   const { rows, cols, outside, inside, outer } = crossing;

@@ -53,6 +53,8 @@ export interface Stage {
   readonly tables: readonly Table[];
   readonly in: readonly Copy[];
   readonly tasks: readonly Task[];
+  /** Looks at what the tasks left, before anything is copied out, and throws if the call has failed. */
+  readonly conclude?: ((memory: ModuleMemory) => void) | undefined;
   readonly out: readonly Copy[];
 }
 
