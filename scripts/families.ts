@@ -12,5 +12,6 @@ export const FAMILIES: readonly FamilyEntry[] = [
   { name: "rows", memoryBase: 1024, shipped: true },
   { name: "attention", memoryBase: 2048, shipped: true },
   { name: "sampling", memoryBase: 3072, shipped: true },
-  { name: "testing", memoryBase: 4096, shipped: false },
+  { name: "linear", memoryBase: 4096, shipped: true },
+  { name: "testing", memoryBase: 5120, shipped: false },
 ];

@@ -48,6 +48,8 @@ export { logSumExp, type LogSumExpOptions } from "./ops/log-sum-exp.ts";
 export { mergeStates, type PartialAttention } from "./ops/merge-states.ts";
 export { OnlineSoftmax, type NormalizeOptions } from "./ops/online-softmax.ts";
 export { softmax, type SoftmaxOptions } from "./ops/softmax.ts";
+export { linear, type LinearOptions } from "./ops/linear.ts";
+export { matmul, type MatmulOptions } from "./ops/matmul.ts";
 export { topK, type TopKOptions, type TopKResult } from "./ops/top-k.ts";
 export { topKSoftmax, type TopKSoftmaxOptions, type TopKSoftmaxResult } from "./ops/top-k-softmax.ts";
 export {

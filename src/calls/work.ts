@@ -5,6 +5,7 @@ import { BLOCK_ROWS, CHUNK_KEYS, usesDecode } from "./blocks.ts";
 import { type Call, type CallKind, resultPlace } from "./call.ts";
 import { visibleKeys, visibleScores, widestRow } from "./key-range.ts";
 import { type MergeCall, statesOf } from "./merge-call.ts";
+import { type ProductCall, factorsOf } from "./product-call.ts";
 import { type RowCall, resultStrides } from "./row-call.ts";
 import { type SamplingCall, logitsOf } from "./sampling-call.ts";
 import type { ScoresCall } from "./scores-call.ts";
@@ -20,7 +21,7 @@ export interface WorkOperand {
 /** How much a call computes, regardless of its operands and where they are. Quantities that an operation lacks are 0. */
 interface Quantities {
   /** Decode reads each key once for all queries, prefill once per block of queries. Chosen from the queries per key/value head. */
-  readonly kernel: "rows" | "decode" | "prefill" | "merge" | "sampling";
+  readonly kernel: "rows" | "decode" | "prefill" | "merge" | "sampling" | "product";
   /** The longest range of an operand or result that a GPU must see at once: a row, the keys of a head, or a block of their scores. */
   readonly spanBytes: number;
   /** Elements that pass through a row operation, plus the cost of each row in elements (see ROW_ELEMENTS). */
@@ -75,6 +76,7 @@ const QUANTITIES: Readonly<Record<CallKind, (call: never) => Quantities>> = {
   scores: ofScores,
   merge: ofMerge,
   sampling: ofSampling,
+  product: ofProduct,
 };
 
 /** The work of a call. With `assumed`, all operands count as being there: `explain` has shapes but no data. */
@@ -167,7 +169,33 @@ function ofSampling(call: SamplingCall): Quantities {
   const { shape } = logitsOf(call);
   const elements = elementCount(shape);
   const rows = elements / (shape[call.axis] ?? 1);
-  return { ...NO_SCORES, kernel: "sampling", spanBytes: 0, rowElements: elements + rows * ROW_ELEMENTS.logSumExp, rowBytes: elements * 4, parts: evenParts(rows) };
+  return {
+    ...NO_SCORES,
+    kernel: "sampling",
+    spanBytes: 0,
+    rowElements: elements + rows * ROW_ELEMENTS.logSumExp,
+    rowBytes: elements * 4,
+    parts: evenParts(rows),
+  };
+}
+
+function ofProduct(call: ProductCall): Quantities {
+  const { outer, rows, cols, depth } = call;
+  const products = elementCount(outer);
+  const multiplyAdds = products * rows * cols * depth;
+  // Matrices that repeat along outer dimensions are read again and again.
+  const keyBytes = products * cols * depth * BYTES[factorsOf(call).right.data.dtype];
+  return {
+    ...NO_SCORES,
+    kernel: "product",
+    spanBytes: 0,
+    rowElements: 0,
+    rowBytes: 0,
+    multiplyAdds,
+    flops: 2 * multiplyAdds,
+    keyBytes,
+    parts: evenParts(products * Math.max(rows, cols)),
+  };
 }
 
 function evenParts(count: number): Work["parts"] {

@@ -11,15 +11,17 @@ import type { AttentionScoresOptions } from "../ops/attention-scores.ts";
 import type { AttentionVarlenOptions } from "../ops/attention-varlen.ts";
 import type { AttentionOptions } from "../ops/attention.ts";
 import { type ModuleTensor, emptyOn } from "../ops/empty.ts";
+import type { LinearOptions } from "../ops/linear.ts";
 import type { LogSoftmaxOptions } from "../ops/log-softmax.ts";
 import type { LogSumExpOptions } from "../ops/log-sum-exp.ts";
+import type { MatmulOptions } from "../ops/matmul.ts";
 import type { SoftmaxOptions } from "../ops/softmax.ts";
 import type { TopKOptions, TopKResult } from "../ops/top-k.ts";
 import type { TopKSoftmaxOptions, TopKSoftmaxResult } from "../ops/top-k-softmax.ts";
 import type { DType } from "../tensor/array.ts";
 import type { GPUCommandEncoderLike, GPUDeviceLike } from "../tensor/gpu-types.ts";
 import { parseShape } from "../tensor/shape.ts";
-import { type GpuTensor, type ResidentTensor, type TensorLike, toView } from "../tensor/tensor.ts";
+import { type GpuTensor, type ResidentTensor, type Tensor, type TensorLike, toView } from "../tensor/tensor.ts";
 import type { Calibration } from "./calibration.ts";
 import { type Decision, type Device, decide } from "./dispatch.ts";
 import type { EngineGpu } from "./engine-gpu.ts";
@@ -218,6 +220,32 @@ export class Engine {
    */
   topKSoftmax(logits: EngineInput, k: number, options?: OnCpu<TopKSoftmaxOptions>): Promise<TopKSoftmaxResult> {
     return this.#run("topKSoftmax", [logits, k], options) as Promise<never>;
+  }
+
+  /**
+   * x · weightᵀ + bias. Computed on the CPU; tensors on the GPU are downloaded in one copy each.
+   *
+   * @param x - as for the plain `linear`, or a tensor on the GPU
+   * @param weight - likewise
+   * @param options - as for the plain `linear`, plus a `signal` that can cancel the call
+   * @returns a tensor in an array
+   * @throws the errors of `linear` and those listed for the class
+   */
+  linear(x: EngineInput, weight: EngineInput, options?: OnCpu<LinearOptions>): Promise<Tensor<"f32">> {
+    return this.#run("linear", [x, weight], options) as Promise<never>;
+  }
+
+  /**
+   * Matrix products. Computed on the CPU; tensors on the GPU are downloaded in one copy each.
+   *
+   * @param a - as for the plain `matmul`, or a tensor on the GPU
+   * @param b - likewise
+   * @param options - as for the plain `matmul`, plus a `signal` that can cancel the call
+   * @returns a tensor in an array
+   * @throws the errors of `matmul` and those listed for the class
+   */
+  matmul(a: EngineInput, b: EngineInput, options?: OnCpu<MatmulOptions>): Promise<Tensor<"f32">> {
+    return this.#run("matmul", [a, b], options) as Promise<never>;
   }
 
   /**

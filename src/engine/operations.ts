@@ -5,6 +5,8 @@ import { parseAttentionVarlen } from "../ops/attention-varlen.ts";
 import { parseAttention } from "../ops/attention.ts";
 import { parseLogSoftmax } from "../ops/log-softmax.ts";
 import { parseLogSumExp } from "../ops/log-sum-exp.ts";
+import { parseLinear } from "../ops/linear.ts";
+import { parseMatmul } from "../ops/matmul.ts";
 import { parseMergeStates } from "../ops/merge-states.ts";
 import { parseSoftmax } from "../ops/softmax.ts";
 import { parseTopK } from "../ops/top-k.ts";
@@ -40,6 +42,8 @@ export const OPERATIONS = {
   },
   topK: { needs: ["x"], takes: [], parse: parseTopK, argumentsOf: ({ x }, { k, ...options }) => [x, k, options] },
   topKSoftmax: { needs: ["logits"], takes: [], parse: parseTopKSoftmax, argumentsOf: ({ logits }, { k, ...options }) => [logits, k, options] },
+  linear: { needs: ["x", "weight"], takes: ["bias"], parse: parseLinear },
+  matmul: { needs: ["a", "b"], takes: [], parse: parseMatmul },
 } as const satisfies Readonly<Record<EngineOp, Operation>>;
 
 /** Checks the arguments of an operation. */

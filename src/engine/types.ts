@@ -148,7 +148,8 @@ export interface Explanation extends Decision {
 }
 
 /** An engine's operations, by the plain functions' names. */
-export type EngineOp = "softmax" | "logSoftmax" | "logSumExp" | "attention" | "attentionVarlen" | "attentionScores" | "mergeStates" | "topK" | "topKSoftmax";
+export type EngineOp =
+  "softmax" | "logSoftmax" | "logSumExp" | "attention" | "attentionVarlen" | "attentionScores" | "mergeStates" | "topK" | "topKSoftmax" | "linear" | "matmul";
 
 /** The shapes of an operation's tensors. */
 export interface ExplainShapes {
@@ -170,6 +171,11 @@ export interface ExplainShapes {
   readonly lse?: readonly number[];
   /** Input of sampling and of the loss. */
   readonly logits?: readonly number[];
+  /** Of linear. */
+  readonly weight?: readonly number[];
+  /** Factors of matmul. */
+  readonly a?: readonly number[];
+  readonly b?: readonly number[];
 }
 
 /** Options of {@link Engine.explain}: those of the operation, plus what a real call reads off its data. */

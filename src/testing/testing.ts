@@ -3,12 +3,14 @@ import { compute } from "../backend/wasm/drivers/compute.ts";
 import { type Variant, hasRelaxedSimd } from "../backend/wasm/module/features.ts";
 import { ATTENTION } from "../backend/wasm/module/attention-family.ts";
 import type { Kernels, TestingKernels } from "../backend/wasm/module/kernels.ts";
+import { LINEAR } from "../backend/wasm/module/linear-family.ts";
 import { ROWS } from "../backend/wasm/module/rows-family.ts";
 import { SAMPLING } from "../backend/wasm/module/sampling-family.ts";
 import { TESTING } from "../backend/wasm/module/testing-family.ts";
 import type { ModuleMemory } from "../backend/wasm/module/memory.ts";
 import { createRuntime } from "../backend/wasm/module/runtime.ts";
 import { planAttention } from "../backend/wasm/plans/attention.ts";
+import { planProduct } from "../backend/wasm/plans/product.ts";
 import { planRows } from "../backend/wasm/plans/rows.ts";
 import { planSampling } from "../backend/wasm/plans/sampling.ts";
 import { planScores } from "../backend/wasm/plans/scores.ts";
@@ -16,8 +18,10 @@ import { type AttentionOptions, type AttentionResultWithLse, parseAttention } fr
 import { type AttentionScoresOptions, parseAttentionScores } from "../ops/attention-scores.ts";
 import { type AttentionVarlenOptions, parseAttentionVarlen } from "../ops/attention-varlen.ts";
 import { type ModuleTensor, emptyOn } from "../ops/empty.ts";
+import { type LinearOptions, parseLinear } from "../ops/linear.ts";
 import { type LogSoftmaxOptions, parseLogSoftmax } from "../ops/log-softmax.ts";
 import { type LogSumExpOptions, parseLogSumExp } from "../ops/log-sum-exp.ts";
+import { type MatmulOptions, parseMatmul } from "../ops/matmul.ts";
 import { OnlineSoftmax } from "../ops/online-softmax.ts";
 import { type SoftmaxOptions, parseSoftmax } from "../ops/softmax.ts";
 import { type TopKOptions, type TopKResult, parseTopK } from "../ops/top-k.ts";
@@ -43,6 +47,8 @@ export interface Instance {
   attentionScores(q: TensorLike, k: TensorLike, options?: AttentionScoresOptions): Tensor<"f32">;
   topK(x: TensorLike, k: number, options?: TopKOptions): TopKResult;
   topKSoftmax(logits: TensorLike, k: number, options?: TopKSoftmaxOptions): TopKSoftmaxResult;
+  linear(x: TensorLike, weight: TensorLike, options?: LinearOptions): Tensor<"f32">;
+  matmul(a: TensorLike, b: TensorLike, options?: MatmulOptions): Tensor<"f32">;
   empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options?: { readonly dtype?: D }): ModuleTensor<D>;
 }
 
@@ -52,7 +58,7 @@ export function createInstance(variant?: Variant): Instance {
   return {
     variant: runtime.variant,
     memory: runtime.memory,
-    kernels: { ...runtime.load(ROWS), ...runtime.load(ATTENTION), ...runtime.load(SAMPLING), ...runtime.load(TESTING) },
+    kernels: { ...runtime.load(ROWS), ...runtime.load(ATTENTION), ...runtime.load(SAMPLING), ...runtime.load(LINEAR), ...runtime.load(TESTING) },
     softmax: (x, options) => compute(runtime, planRows, parseSoftmax(x, options)),
     logSoftmax: (x, options) => compute(runtime, planRows, parseLogSoftmax(x, options)),
     logSumExp: (x, options) => compute(runtime, planRows, parseLogSumExp(x, options)),
@@ -62,6 +68,8 @@ export function createInstance(variant?: Variant): Instance {
     attentionScores: (q, k, options) => compute(runtime, planScores, parseAttentionScores(q, k, options)),
     topK: (x, k, options) => compute(runtime, planSampling, parseTopK(x, k, options)) as TopKResult,
     topKSoftmax: (logits, k, options) => compute(runtime, planSampling, parseTopKSoftmax(logits, k, options)) as TopKSoftmaxResult,
+    linear: (x, weight, options) => compute(runtime, planProduct, parseLinear(x, weight, options)),
+    matmul: (a, b, options) => compute(runtime, planProduct, parseMatmul(a, b, options)),
     onlineSoftmax: (rows) => new OnlineSoftmax(rows, runtime),
     empty: (shape, options) => emptyOn(runtime, shape, options),
   };

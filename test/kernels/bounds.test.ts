@@ -96,4 +96,36 @@ describeVariants("nothing outside the rows is read or written by", (_, variant) 
       });
     }
   });
+
+  test("linear_f32", () => {
+    for (const depth of [1, 2, 3, 4, 5, 6, 7, 8, 511, 513]) {
+      for (const rows of [1, 2, 3]) {
+        for (const cols of [1, 4, 5, 6, 16]) {
+          const [xBytes, wBytes, yBytes] = [rows * depth * 4, cols * depth * 4, rows * cols * 4];
+          const [x, w, y] = [elsewhere + 64, elsewhere + 64 + xBytes + 64, elsewhere + REGION / 2];
+          // Each operand in turn ends where memory ends: x, w, the bias, y.
+          for (const [x1, w1, bias, y1] of [
+            [end - xBytes, w, w, y],
+            [x, end - wBytes, w, y],
+            [x, w, end - cols * 4, y],
+            [x, w, w, end - yBytes],
+          ] as const) {
+            words(memory.u8.subarray(elsewhere, elsewhere + REGION)).fill(SENTINEL);
+            words(memory.u8.subarray(end - REGION)).fill(SENTINEL);
+            for (const [at, count] of [
+              [x1, rows * depth],
+              [w1, cols * depth],
+              [bias, cols],
+            ] as const)
+              memory.f32.set(numbers("normal", count, 3), at / 4);
+            kernels.linear_f32(x1, depth * 4, w1, depth * 4, y1, cols * 4, rows, cols, depth, bias, 1);
+            const bits = words(memory.u8);
+            expect(bits[y1 / 4 - 1], "the word before the result").toBe(SENTINEL);
+            if (y1 === y) expect(bits[(y1 + yBytes) / 4], "the word behind the result").toBe(SENTINEL);
+            for (let i = 0; i < rows * cols; i++) expect(bits[y1 / 4 + i], "a result").not.toBe(SENTINEL);
+          }
+        }
+      }
+    }
+  });
 });

@@ -17,7 +17,12 @@ export function logSum(row: ArrayLike<number>, indices: readonly number[], scale
 }
 
 /** The indices of the `k` largest and their log-probabilities under the softmax of the whole row. */
-export function topKSoftmax(row: ArrayLike<number>, k: number, scale = 1, order = descending(row)): { readonly indices: number[]; readonly logProbs: number[] } {
+export function topKSoftmax(
+  row: ArrayLike<number>,
+  k: number,
+  scale = 1,
+  order = descending(row),
+): { readonly indices: number[]; readonly logProbs: number[] } {
   const { max, log } = logSum(row, order, scale);
   const indices = order.slice(0, k);
   return { indices, logProbs: indices.map((i) => ((row[i] ?? NaN) - max) * scale - log) };

@@ -10,6 +10,8 @@ import type {
   LogSoftmaxOptions,
   LogSumExpOptions,
   PartialAttention,
+  LinearOptions,
+  MatmulOptions,
   SoftmaxOptions,
   Tensor,
   TensorLike,
@@ -64,6 +66,8 @@ export interface Subject {
     options?: { readonly layout?: Layout },
   ): Awaitable<{ readonly out: Tensor<"f32">; readonly lse: Tensor<"f32"> }>;
 
+  linear(x: TensorLike, weight: TensorLike, options?: LinearOptions): Awaitable<Tensor>;
+  matmul(a: TensorLike, b: TensorLike, options?: MatmulOptions): Awaitable<Tensor>;
   topK(x: TensorLike, k: number, options?: TopKOptions): Awaitable<TopKResult>;
   topKSoftmax(logits: TensorLike, k: number, options?: TopKSoftmaxOptions): Awaitable<TopKSoftmaxResult>;
 
@@ -171,6 +175,14 @@ class EngineSubject implements Subject {
 
   async mergeStates(parts: readonly PartialAttention[], options?: { readonly layout?: Layout }) {
     return (await this.engine()).mergeStates(parts, options);
+  }
+
+  async linear(x: TensorLike, weight: TensorLike, options?: LinearOptions): Promise<Tensor> {
+    return (await this.engine()).linear(x, weight, options);
+  }
+
+  async matmul(a: TensorLike, b: TensorLike, options?: MatmulOptions): Promise<Tensor> {
+    return (await this.engine()).matmul(a, b, options);
   }
 
   async topK(x: TensorLike, k: number, options?: TopKOptions): Promise<TopKResult> {
@@ -301,6 +313,8 @@ function onThreads(): Subject & { dispose(): Promise<void> } {
     attentionVarlen: async (...args) => (await subject()).attentionVarlen(...args),
     attentionScores: async (...args) => (await subject()).attentionScores(...args),
     mergeStates: async (...args) => (await subject()).mergeStates(...args),
+    linear: async (...args) => (await subject()).linear(...args),
+    matmul: async (...args) => (await subject()).matmul(...args),
     topK: async (...args) => (await subject()).topK(...args),
     topKSoftmax: async (...args) => (await subject()).topKSoftmax(...args),
     keep: async (data) => (await subject()).keep(data),

@@ -5,6 +5,8 @@ import type { Cpu } from "../../src/backend/wasm/drivers/cpu.ts";
 import { type CpuOptions, createCpu } from "../../src/backend/wasm/drivers/create-cpu.ts";
 import type { Tuning } from "../../src/backend/wasm/plans/schedule.ts";
 import { emptyOn } from "../../src/ops/empty.ts";
+import { parseLinear } from "../../src/ops/linear.ts";
+import { parseMatmul } from "../../src/ops/matmul.ts";
 import { parseMergeStates } from "../../src/ops/merge-states.ts";
 import { parseLogSoftmax } from "../../src/ops/log-softmax.ts";
 import { parseLogSumExp } from "../../src/ops/log-sum-exp.ts";
@@ -42,6 +44,8 @@ export function subjectOfCpu(cpu: Cpu): Subject {
     attentionVarlen: (q, k, v, options) => cpu.run(parseAttentionVarlen(q, k, v, options)),
     attentionScores: (q, k, options) => cpu.run(parseAttentionScores(q, k, options)),
     mergeStates: (parts, options) => cpu.run(parseMergeStates(parts, options)),
+    linear: (...args) => cpu.run(parseLinear(...args)),
+    matmul: (...args) => cpu.run(parseMatmul(...args)),
     topK: ((...args: Parameters<typeof parseTopK>) => cpu.run(parseTopK(...args))) as Subject["topK"],
     topKSoftmax: ((...args: Parameters<typeof parseTopKSoftmax>) => cpu.run(parseTopKSoftmax(...args))) as Subject["topKSoftmax"],
     keep: (data) => keepInModule({ empty: (shape, options) => emptyOn(cpu.runtime, shape, options) }, data),

@@ -5,6 +5,7 @@ import { type Tensor, tensor } from "../../src/index.ts";
 import { createInstance } from "../../src/testing/testing.ts";
 import { COMBINED_OPTIONS, SINGLE_OPTIONS } from "../cases/attention-options.ts";
 import { type AttentionCase, DECODE_LIMIT_CASES, OPTION_CASES, attentionCase } from "../cases/attention.ts";
+import { LARGE_PRODUCTS } from "../cases/products.ts";
 import { AXIS_CASES, BROADCAST_CASES, REDUCTION_CASES, SIZE_CASES } from "../cases/rows.ts";
 import { countOf } from "../reference/indices.ts";
 import { type Way, operandsFor, run } from "../support/attention.ts";
@@ -55,6 +56,17 @@ describeVariants("the same bits on any number of threads", (instance, variant) =
       expect(cpus[i]?.runtime.memory.usedBytes, `${label}, ${subject.name}: memory in use after the call`).toBe(used);
     }
   }
+
+  test.each(byName(LARGE_PRODUCTS))("linear and matmul, %s", async (_, { rows, cols, depth }) => {
+    const [x, w] = [tensor(numbers("normal", rows * depth, 1), [rows, depth]), tensor(numbers("normal", cols * depth, 2), [cols, depth])];
+    await expectSame("linear", async (subject) => (await subject.linear(x, w)).data as Float32Array);
+    await expectSame("matmul", async (subject) => (await subject.matmul(x, tensor(w.data, [depth, cols]))).data as Float32Array);
+  });
+
+  test("many small products", async () => {
+    const [a, b] = [tensor(numbers("normal", 60 * 3 * 20, 1), [60, 3, 20]), tensor(numbers("normal", 60 * 20 * 9, 2), [60, 20, 9])];
+    await expectSame("matmul", async (subject) => (await subject.matmul(a, b)).data as Float32Array);
+  });
 
   describe.each<FloatType>(["f32", "f64"])("rows of %s", (dtype) => {
     test.each(byName([...SIZE_CASES, ...AXIS_CASES]))("%s", async (_, { shape, axis }) => {

@@ -11,6 +11,7 @@ import { planAttention } from "../plans/attention.ts";
 import { copyIn, copyOut } from "../plans/copies.ts";
 import { planMerge } from "../plans/merge.ts";
 import type { Machine, Plan, Planner, Stage } from "../plans/plan.ts";
+import { planProduct } from "../plans/product.ts";
 import { forgetPlans, planRows } from "../plans/rows.ts";
 import { planSampling } from "../plans/sampling.ts";
 import { planScores } from "../plans/scores.ts";
@@ -26,6 +27,7 @@ const PLANNERS: Readonly<Record<CallKind, Planner<never>>> = {
   scores: planScores,
   merge: planMerge,
   sampling: planSampling,
+  product: planProduct,
 };
 
 /** A call that takes longer than this on one thread runs task by task if a signal may stop it, or if a page would freeze otherwise. */

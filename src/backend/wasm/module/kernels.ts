@@ -57,6 +57,23 @@ export interface SamplingKernels {
   ) => void;
 }
 
+/** What the family `linear` exports. */
+export interface LinearKernels {
+  readonly linear_f32: (
+    x: number,
+    xStride: number,
+    w: number,
+    wStride: number,
+    y: number,
+    yStride: number,
+    rows: number,
+    cols: number,
+    depth: number,
+    bias: number,
+    hasBias: number,
+  ) => void;
+}
+
 /** What the family `testing` exports. */
 export interface TestingKernels {
   readonly exp_f32: (x: number, y: number, count: number) => void;
@@ -65,7 +82,7 @@ export interface TestingKernels {
 }
 
 /** The kernels that the package ships. */
-export interface Kernels extends RowKernels, AttentionKernels, SamplingKernels {}
+export interface Kernels extends RowKernels, AttentionKernels, SamplingKernels, LinearKernels {}
 
 /** A kernel by its name. */
 export type KernelName = keyof Kernels;

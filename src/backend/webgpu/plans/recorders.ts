@@ -15,4 +15,7 @@ export const RECORDERS = {
   sampling: () => {
     throw new UnsupportedError("sampling has no GPU kernels: dispatch sends it to the CPU");
   },
+  product: () => {
+    throw new UnsupportedError("matrix products have no GPU kernels: dispatch sends them to the CPU");
+  },
 } as const satisfies Record<CallKind, RecordCall>;
