@@ -11,7 +11,8 @@ export function parseLogits(name: string, value: unknown, axis: unknown = -1): {
   const logits = parseF32(name, value);
   const along = parseAxis(axis, logits.shape.length);
   const cols = logits.shape[along];
-  if (cols === undefined || cols === 0) throw new RangeError(`"${name}" expected at least one element along axis ${along}, got shape ${describe(logits.shape)}`);
+  if (cols === undefined || cols === 0)
+    throw new RangeError(`"${name}" expected at least one element along axis ${along}, got shape ${describe(logits.shape)}`);
   return { logits, axis: along, cols };
 }
 
@@ -19,7 +20,9 @@ export function parseLogits(name: string, value: unknown, axis: unknown = -1): {
 export function parseInteger(name: string, value: unknown, least: number, most = Number.MAX_SAFE_INTEGER): number {
   if (typeof value !== "number") throw new TypeError(`"${name}" expected an integer, got ${describe(value)}`);
   if (!Number.isInteger(value) || value < least || value > most)
-    throw new RangeError(`"${name}" expected an integer ${most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`}, got ${value}`);
+    throw new RangeError(
+      `"${name}" expected an integer ${most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`}, got ${value}`,
+    );
   return value;
 }
 

@@ -167,7 +167,14 @@ function ofSampling(call: SamplingCall): Quantities {
   const { shape } = logitsOf(call);
   const elements = elementCount(shape);
   const rows = elements / (shape[call.axis] ?? 1);
-  return { ...NO_SCORES, kernel: "sampling", spanBytes: 0, rowElements: elements + rows * ROW_ELEMENTS.logSumExp, rowBytes: elements * 4, parts: evenParts(rows) };
+  return {
+    ...NO_SCORES,
+    kernel: "sampling",
+    spanBytes: 0,
+    rowElements: elements + rows * ROW_ELEMENTS.logSumExp,
+    rowBytes: elements * 4,
+    parts: evenParts(rows),
+  };
 }
 
 function evenParts(count: number): Work["parts"] {

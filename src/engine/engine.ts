@@ -13,6 +13,7 @@ import type { AttentionOptions } from "../ops/attention.ts";
 import { type ModuleTensor, emptyOn } from "../ops/empty.ts";
 import type { LogSoftmaxOptions } from "../ops/log-softmax.ts";
 import type { LogSumExpOptions } from "../ops/log-sum-exp.ts";
+import type { SampleOptions, SampleResult } from "../ops/sample.ts";
 import type { SoftmaxOptions } from "../ops/softmax.ts";
 import type { TopKOptions, TopKResult } from "../ops/top-k.ts";
 import type { TopKSoftmaxOptions, TopKSoftmaxResult } from "../ops/top-k-softmax.ts";
@@ -218,6 +219,18 @@ export class Engine {
    */
   topKSoftmax(logits: EngineInput, k: number, options?: OnCpu<TopKSoftmaxOptions>): Promise<TopKSoftmaxResult> {
     return this.#run("topKSoftmax", [logits, k], options) as Promise<never>;
+  }
+
+  /**
+   * Draws the next token of each row of logits. Computed on the CPU; logits on the GPU are downloaded in one copy.
+   *
+   * @param logits - as for the plain `sample`, or a tensor on the GPU
+   * @param options - as for the plain `sample`, plus a `signal` that can cancel the call
+   * @returns tokens and their log-probabilities, in arrays
+   * @throws the errors of `sample` and those listed for the class
+   */
+  sample(logits: EngineInput, options?: OnCpu<SampleOptions>): Promise<SampleResult> {
+    return this.#run("sample", [logits], options) as Promise<never>;
   }
 
   /**

@@ -6,6 +6,7 @@ import { parseAttention } from "../ops/attention.ts";
 import { parseLogSoftmax } from "../ops/log-softmax.ts";
 import { parseLogSumExp } from "../ops/log-sum-exp.ts";
 import { parseMergeStates } from "../ops/merge-states.ts";
+import { parseSample } from "../ops/sample.ts";
 import { parseSoftmax } from "../ops/softmax.ts";
 import { parseTopK } from "../ops/top-k.ts";
 import { parseTopKSoftmax } from "../ops/top-k-softmax.ts";
@@ -40,6 +41,7 @@ export const OPERATIONS = {
   },
   topK: { needs: ["x"], takes: [], parse: parseTopK, argumentsOf: ({ x }, { k, ...options }) => [x, k, options] },
   topKSoftmax: { needs: ["logits"], takes: [], parse: parseTopKSoftmax, argumentsOf: ({ logits }, { k, ...options }) => [logits, k, options] },
+  sample: { needs: ["logits"], takes: [], parse: parseSample },
 } as const satisfies Readonly<Record<EngineOp, Operation>>;
 
 /** Checks the arguments of an operation. */

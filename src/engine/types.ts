@@ -148,7 +148,8 @@ export interface Explanation extends Decision {
 }
 
 /** An engine's operations, by the plain functions' names. */
-export type EngineOp = "softmax" | "logSoftmax" | "logSumExp" | "attention" | "attentionVarlen" | "attentionScores" | "mergeStates" | "topK" | "topKSoftmax";
+export type EngineOp =
+  "softmax" | "logSoftmax" | "logSumExp" | "attention" | "attentionVarlen" | "attentionScores" | "mergeStates" | "topK" | "topKSoftmax" | "sample";
 
 /** The shapes of an operation's tensors. */
 export interface ExplainShapes {

@@ -19,6 +19,7 @@ import { type ModuleTensor, emptyOn } from "../ops/empty.ts";
 import { type LogSoftmaxOptions, parseLogSoftmax } from "../ops/log-softmax.ts";
 import { type LogSumExpOptions, parseLogSumExp } from "../ops/log-sum-exp.ts";
 import { OnlineSoftmax } from "../ops/online-softmax.ts";
+import { type SampleOptions, type SampleResult, parseSample } from "../ops/sample.ts";
 import { type SoftmaxOptions, parseSoftmax } from "../ops/softmax.ts";
 import { type TopKOptions, type TopKResult, parseTopK } from "../ops/top-k.ts";
 import { type TopKSoftmaxOptions, type TopKSoftmaxResult, parseTopKSoftmax } from "../ops/top-k-softmax.ts";
@@ -43,6 +44,7 @@ export interface Instance {
   attentionScores(q: TensorLike, k: TensorLike, options?: AttentionScoresOptions): Tensor<"f32">;
   topK(x: TensorLike, k: number, options?: TopKOptions): TopKResult;
   topKSoftmax(logits: TensorLike, k: number, options?: TopKSoftmaxOptions): TopKSoftmaxResult;
+  sample(logits: TensorLike, options?: SampleOptions): SampleResult;
   empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options?: { readonly dtype?: D }): ModuleTensor<D>;
 }
 
@@ -62,6 +64,7 @@ export function createInstance(variant?: Variant): Instance {
     attentionScores: (q, k, options) => compute(runtime, planScores, parseAttentionScores(q, k, options)),
     topK: (x, k, options) => compute(runtime, planSampling, parseTopK(x, k, options)) as TopKResult,
     topKSoftmax: (logits, k, options) => compute(runtime, planSampling, parseTopKSoftmax(logits, k, options)) as TopKSoftmaxResult,
+    sample: (logits, options) => compute(runtime, planSampling, parseSample(logits, options)) as SampleResult,
     onlineSoftmax: (rows) => new OnlineSoftmax(rows, runtime),
     empty: (shape, options) => emptyOn(runtime, shape, options),
   };

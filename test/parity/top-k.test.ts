@@ -93,8 +93,15 @@ describeSubjects("topK and topKSoftmax", (subject) => {
     for (const [row, first] of rowsOf(shape, at)) {
       const x = Array.from({ length: cols }, (_, i) => data[row.reduce((sum, p, d) => sum + (d === at ? i : p) * (strides[d] ?? 0), 0)] ?? NaN);
       const place = (j: number): number => row.reduce((sum, p, d) => sum + (d === at ? j : p) * (outStrides[d] ?? 0), 0);
-      expect(Array.from({ length: k }, (_, j) => indices[place(j)]), `row ${first}`).toEqual(descending(x).slice(0, k));
-      expect(Array.from({ length: k }, (_, j) => values[place(j)])).toEqual(descending(x).slice(0, k).map((i) => x[i]));
+      expect(
+        Array.from({ length: k }, (_, j) => indices[place(j)]),
+        `row ${first}`,
+      ).toEqual(descending(x).slice(0, k));
+      expect(Array.from({ length: k }, (_, j) => values[place(j)])).toEqual(
+        descending(x)
+          .slice(0, k)
+          .map((i) => x[i]),
+      );
     }
     // What lies between the results is as it was.
     expect(indices.filter((v) => v === -9).length).toBe(2 * count);

@@ -10,6 +10,8 @@ import type {
   LogSoftmaxOptions,
   LogSumExpOptions,
   PartialAttention,
+  SampleOptions,
+  SampleResult,
   SoftmaxOptions,
   Tensor,
   TensorLike,
@@ -66,6 +68,7 @@ export interface Subject {
 
   topK(x: TensorLike, k: number, options?: TopKOptions): Awaitable<TopKResult>;
   topKSoftmax(logits: TensorLike, k: number, options?: TopKSoftmaxOptions): Awaitable<TopKSoftmaxResult>;
+  sample(logits: TensorLike, options?: SampleOptions): Awaitable<SampleResult>;
 
   /** Stores numbers in the subject's own memory. */
   keep(data: Float32Array | Float64Array | Uint8Array): Awaitable<Store>;
@@ -179,6 +182,10 @@ class EngineSubject implements Subject {
 
   async topKSoftmax(logits: TensorLike, k: number, options?: TopKSoftmaxOptions): Promise<TopKSoftmaxResult> {
     return (await this.engine()).topKSoftmax(logits, k, options);
+  }
+
+  async sample(logits: TensorLike, options?: SampleOptions): Promise<SampleResult> {
+    return (await this.engine()).sample(logits, options);
   }
 
   async keep(data: Float32Array | Float64Array | Uint8Array): Promise<Store> {
@@ -303,6 +310,7 @@ function onThreads(): Subject & { dispose(): Promise<void> } {
     mergeStates: async (...args) => (await subject()).mergeStates(...args),
     topK: async (...args) => (await subject()).topK(...args),
     topKSoftmax: async (...args) => (await subject()).topKSoftmax(...args),
+    sample: async (...args) => (await subject()).sample(...args),
     keep: async (data) => (await subject()).keep(data),
     usedBytes: async () => (await subject()).usedBytes?.(),
     read: async (result) => (await subject()).read(result),

@@ -1,5 +1,4 @@
-import type { SamplingCall, TopKCall } from "../../../calls/sampling-call.ts";
-import { logitsOf } from "../../../calls/sampling-call.ts";
+import { type SampleCall, type SamplingCall, type TopKCall, logitsOf } from "../../../calls/sampling-call.ts";
 import { BLOCK_ELEMENTS } from "../module/kernels.ts";
 import type { ModuleMemory } from "../module/memory.ts";
 import type { KernelCall, Table } from "./plan.ts";
@@ -8,6 +7,16 @@ import { ELEMENT_NS } from "./schedule.ts";
 /** Bytes of a key (assembly/sampling/key.ts). */
 const KEY_BYTES = 8;
 const BLOCK_BYTES = BLOCK_ELEMENTS * 4;
+/** Keys that are sorted at once, and bytes of a histogram (assembly/sampling/nucleus.ts). */
+const MOST_SORTED = 1024;
+const HISTOGRAM_BYTES = 513 * 32;
+/** Bytes of an adjustment of one logit (assembly/kernels/adjust-logits.ts). */
+const ADJUSTMENT_BYTES = 12;
+/** Which argument of the kernels is scratch. */
+const KERNEL_SCRATCH = 1 << 7;
+
+/** Why a row cannot be sampled, by what sample_f32 writes for its token: −1 and so on. */
+const CANNOT_BE_SAMPLED = ["has NaN", "has +inf", "has only −inf"] as const;
 
 /** Rows of a stage that kernels compute at once. */
 export interface Rows {
@@ -43,7 +52,7 @@ const PLAIN = { changesLogits: false, kept: new Set<string>(), inPlace: undefine
 
 /** How a call is computed. */
 export function computationOf(call: SamplingCall): Computation {
-  return largestOf(call);
+  return call.op === "sample" ? drawOf(call) : largestOf(call);
 }
 
 function largestOf(call: TopKCall): Computation {
@@ -57,7 +66,56 @@ function largestOf(call: TopKCall): Computation {
     calls: ({ count, placeOf }) => {
       const { at, stride } = placeOf("logits");
       const args = [at, count, cols, stride, k, placeOf(withProbs ? "logProbs" : "values").at, placeOf("indices").at, 0];
-      return [withProbs ? { kernel: "top_k_softmax_f32", args: [...args, scale], relative: 1 << 7 } : { kernel: "top_k_f32", args, relative: 1 << 7 }];
+      return [
+        withProbs ? { kernel: "top_k_softmax_f32", args: [...args, scale], relative: KERNEL_SCRATCH } : { kernel: "top_k_f32", args, relative: KERNEL_SCRATCH },
+      ];
+    },
+  };
+}
+
+function drawOf(call: SampleCall): Computation {
+  const { k, filterScale, drawScale, topP, minP, seed, step, adjustments, penalties } = call;
+  const cols = colsOf(call);
+  const blocks = blocksOf(cols);
+  const most = adjustments.reduce((n, { size }) => Math.max(n, size), 0);
+  const adjustmentsOf = (row: number): SampleCall["adjustments"][number] => adjustments[row % adjustments.length] ?? new Map();
+  const rowTableBytes = most * ADJUSTMENT_BYTES;
+  return {
+    ...PLAIN,
+    threadBytes: 16 + (Math.max(k, MOST_SORTED) + blocks) * KEY_BYTES + (k > 0 ? 0 : cols * 4 + 31 + blocks * 8 + HISTOGRAM_BYTES),
+    elementNs: ELEMENT_NS.f32,
+    changesLogits: most > 0,
+    kept: new Set(["tokens", "logProbs"]),
+    tableBytes: rowTableBytes,
+    tables: (from, to, address) => {
+      if (most === 0) return [];
+      const bytes = new DataView(new ArrayBuffer((to - from) * rowTableBytes));
+      for (let row = from; row < to; row++) {
+        let at = (row - from) * rowTableBytes;
+        for (const [token, { count, bias }] of adjustmentsOf(row)) {
+          bytes.setInt32(at, token, true);
+          bytes.setInt32(at + 4, count, true);
+          bytes.setFloat32(at + 8, bias, true);
+          at += ADJUSTMENT_BYTES;
+        }
+      }
+      return [{ address, words: new Int32Array(bytes.buffer) }];
+    },
+    calls: ({ first, count, stage, tables, placeOf }) => {
+      const { at, stride } = placeOf("logits");
+      const adjusting = Array.from({ length: most > 0 ? count : 0 }, (_, r): KernelCall => {
+        const table = tables + (first + r - stage) * rowTableBytes;
+        const { repetition, frequency, presence } = penalties;
+        return { kernel: "adjust_logits_f32", args: [at + r * stride, table, adjustmentsOf(first + r).size, repetition, frequency, presence], relative: 0 };
+      });
+      const results = [placeOf("tokens").at, placeOf("logProbs").at];
+      const args = [at, count, cols, stride, first, ...results, 0, filterScale, drawScale, k, topP, minP, seed, step];
+      return [...adjusting, { kernel: "sample_f32", args, relative: KERNEL_SCRATCH }];
+    },
+    conclude: ({ i32 }, addressOf, rows) => {
+      const tokens = i32.subarray(addressOf("tokens") / 4, addressOf("tokens") / 4 + rows);
+      const row = tokens.findIndex((token) => token < 0);
+      if (row >= 0) throw new RangeError(`"logits" expected rows that can be sampled, but row ${row} ${CANNOT_BE_SAMPLED[-1 - (tokens[row] ?? 0)]}`);
     },
   };
 }

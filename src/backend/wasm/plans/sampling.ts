@@ -75,7 +75,13 @@ export const planSampling: Planner<SamplingCall> = (call, outputs, { memory, div
       return { at: base + (scratch.get(name) ?? 0) + (row - (kept ? 0 : from)) * width * 4, stride: width * 4 };
     };
     /** Copies of rows `from` … `to` between a tensor and scratch: distances outside and inside. */
-    const copiesOf = (tensor: RowTensor, from: number, to: number, stage: number, dim: (size: number, outside: number, inside: number) => Copy["dims"][number]): Copy[] =>
+    const copiesOf = (
+      tensor: RowTensor,
+      from: number,
+      to: number,
+      stage: number,
+      dim: (size: number, outside: number, inside: number) => Copy["dims"][number],
+    ): Copy[] =>
       runsOf(sizes, from, to).map(({ first, rows }) => ({
         array: tensor.data,
         at: offsetOf(sizes, tensor.strides, first),
@@ -111,9 +117,7 @@ export const planSampling: Planner<SamplingCall> = (call, outputs, { memory, div
         in: input.address >= 0 ? [] : copiesOf(tensors[0] ?? input, from, to, from, (size, outside, inside) => ({ size, from: outside, to: inside })),
         tasks,
         conclude: last ? (m) => computation.conclude(m, (name) => placeOf(name, 0, 0).at, rowCount) : undefined,
-        out: leaving.flatMap((tensor) =>
-          copiesOf(tensor, tensor.kept ? 0 : from, to, from, (size, outside, inside) => ({ size, from: inside, to: outside })),
-        ),
+        out: leaving.flatMap((tensor) => copiesOf(tensor, tensor.kept ? 0 : from, to, from, (size, outside, inside) => ({ size, from: inside, to: outside }))),
       };
     };
   };
