@@ -10,6 +10,8 @@ export type { Layout } from "./calls/head-layout.ts";
 export { attentionScores, type AttentionScoresOptions } from "./ops/attention-scores.ts";
 export { attentionVarlen, type AttentionVarlenOptions } from "./ops/attention-varlen.ts";
 export { type BlockMask, type BlockMaskOptions, type MaskMod } from "./calls/block-mask.ts";
+export { crossEntropy, type CrossEntropyOptions, type CrossEntropyResult, type Targets } from "./ops/cross-entropy.ts";
+export type { Reduction } from "./calls/sampling-call.ts";
 export { createEngine } from "./engine/create-engine.ts";
 export type { Variant } from "./backend/wasm/module/features.ts";
 export type { Calibration, ParallelRate } from "./engine/calibration.ts";

@@ -96,15 +96,14 @@ function blockSum(x: usize, bytes: usize, max: f32, scale: f32, tile: usize, nex
 }
 
 /**
- * The row's sum without its largest element, which is at `index` and counts 1. Where it dominates, a sum in f32 has rounded the others
- * away; so its block is summed again on both sides of it.
+ * A row's sum of exponentials without the largest element, which counts 1: it lies `at` bytes into a block, and the sum includes the block as
+ * `absorb` and its kin add it. Where that element dominates, a sum in f32 has rounded the others away; so its block is summed again on both
+ * sides of it.
  */
-export function sumOfOthers(x: usize, bytes: usize, index: usize, scale: f32, tile: usize): f64 {
-  const at = x + (index << 2);
-  const block = x + ((index << 2) & ~(BLOCK - 1));
-  const end = min(block + BLOCK, x + bytes);
-  const whole = blockSum(block, end - block, rowMax, scale, tile, block);
-  const before = blockSum(block, at - block, rowMax, scale, tile, block);
-  const after = blockSum(at + 4, end - at - 4, rowMax, scale, tile, block);
-  return max(rowSum - <f64>whole + <f64>before + <f64>after, 0);
+export function sumOfOthers(sum: f64, block: usize, bytes: usize, at: usize, max: f32, scale: f32, tile: usize): f64 {
+  const whole = blockSum(block, bytes, max, scale, tile, block);
+  const before = blockSum(block, at, max, scale, tile, block);
+  const after = blockSum(block + at + 4, bytes - at - 4, max, scale, tile, block);
+  const others = sum - <f64>whole + <f64>before + <f64>after;
+  return others < 0 ? 0 : others;
 }

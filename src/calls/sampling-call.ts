@@ -42,8 +42,21 @@ export interface SampleCall extends LogitsCall {
   readonly results: { readonly tokens: Result; readonly logProbs: Result };
 }
 
+/** How losses become one: their mean over the rows that count, their sum, or not at all. */
+export type Reduction = "mean" | "sum" | "none";
+
+/** A call of crossEntropy. */
+export interface CrossEntropyCall extends LogitsCall {
+  readonly op: "crossEntropy";
+  /** The target of each row; −1 for one that does not count. */
+  readonly targets: Int32Array;
+  readonly smoothing: number;
+  readonly reduction: Reduction;
+  readonly results: { readonly loss: Result; readonly grad?: Result };
+}
+
 /** Any call of the family. */
-export type SamplingCall = TopKCall | SampleCall;
+export type SamplingCall = TopKCall | SampleCall | CrossEntropyCall;
 
 /** The logits of a call. */
 export function logitsOf({ operands }: SamplingCall): View {

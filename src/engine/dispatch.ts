@@ -150,10 +150,12 @@ function constraint(work: Work, { device, gpu }: DispatchState): { readonly devi
   }
   if (onlyGpu !== undefined) {
     if (device === "wasm") throw new UnsupportedError(`${onlyGpu}; the engine was created with device "wasm"`);
+    if (gpu.usable && work.kernel === "sampling") return { device: "wasm", because: `sampling runs on the CPU; ${onlyGpu}, and is downloaded in one copy` };
     if (gpu.usable) return { device: "webgpu", because: onlyGpu };
     throw new (gpu.lost ? BackendError : UnsupportedError)(`${onlyGpu}, but WebGPU is off: ${gpu.reason}`);
   }
   if (device === "wasm") return { device, because: 'the engine was created with device "wasm"' };
+  if (work.kernel === "sampling") return { device: "wasm", because: "sampling runs on the CPU" };
   // Even with device "webgpu": the engine had a GPU when it was created, and calls keep working while it is lost.
   if (!gpu.usable) return { device: "wasm", because: `WebGPU is off: ${gpu.reason}` };
   if (device === "webgpu") return { device, because: 'the engine was created with device "webgpu"' };

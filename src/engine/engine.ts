@@ -1,5 +1,5 @@
 import { waitForTurn } from "../calls/call-order.ts";
-import { snapshot } from "../calls/call.ts";
+import { type Call, operandsOf, snapshot } from "../calls/call.ts";
 import type { Layout } from "../calls/head-layout.ts";
 import { type Work, workOf } from "../calls/work.ts";
 import type { Cpu } from "../backend/wasm/drivers/cpu.ts";
@@ -11,16 +11,17 @@ import type { AttentionScoresOptions } from "../ops/attention-scores.ts";
 import type { AttentionVarlenOptions } from "../ops/attention-varlen.ts";
 import type { AttentionOptions } from "../ops/attention.ts";
 import { type ModuleTensor, emptyOn } from "../ops/empty.ts";
+import type { CrossEntropyOptions, CrossEntropyResult, Targets } from "../ops/cross-entropy.ts";
 import type { LogSoftmaxOptions } from "../ops/log-softmax.ts";
 import type { LogSumExpOptions } from "../ops/log-sum-exp.ts";
 import type { SampleOptions, SampleResult } from "../ops/sample.ts";
 import type { SoftmaxOptions } from "../ops/softmax.ts";
 import type { TopKOptions, TopKResult } from "../ops/top-k.ts";
 import type { TopKSoftmaxOptions, TopKSoftmaxResult } from "../ops/top-k-softmax.ts";
-import type { DType } from "../tensor/array.ts";
-import type { GPUCommandEncoderLike, GPUDeviceLike } from "../tensor/gpu-types.ts";
+import { ArrayHandle, type DType } from "../tensor/array.ts";
+import type { GPUBufferLike, GPUCommandEncoderLike, GPUDeviceLike } from "../tensor/gpu-types.ts";
 import { parseShape } from "../tensor/shape.ts";
-import { type GpuTensor, type ResidentTensor, type TensorLike, toView } from "../tensor/tensor.ts";
+import { type GpuTensor, type ResidentTensor, type Tensor, type TensorLike, type View, toView } from "../tensor/tensor.ts";
 import type { Calibration } from "./calibration.ts";
 import { type Decision, type Device, decide } from "./dispatch.ts";
 import type { EngineGpu } from "./engine-gpu.ts";
@@ -234,6 +235,23 @@ export class Engine {
   }
 
   /**
+   * Cross-entropy of logits with the classes they should have predicted. Computed on the CPU; logits on the GPU are downloaded in one copy.
+   *
+   * @param logits - as for the plain `crossEntropy`, or a tensor on the GPU
+   * @param targets - the class of each row
+   * @param options - as for the plain `crossEntropy`, plus a `signal` that can cancel the call
+   * @returns the loss, and with `returnGrad` that and the gradient, in arrays
+   * @throws the errors of `crossEntropy` and those listed for the class
+   */
+  crossEntropy<P extends OnCpu<CrossEntropyOptions> = object>(
+    logits: EngineInput,
+    targets: Targets,
+    options?: Exactly<OnCpu<CrossEntropyOptions>, P>,
+  ): Promise<OptionOf<P, "returnGrad"> extends true ? CrossEntropyResult : Tensor<"f32">> {
+    return this.#run("crossEntropy", [logits, targets], options) as Promise<never>;
+  }
+
+  /**
    * Makes an uninitialised tensor where the engine computes: in a GPU buffer, or in the memory that the CPU threads share.
    *
    * @param shape - the size of each dimension
@@ -365,7 +383,9 @@ export class Engine {
     const work = workOf(call);
     const { device } = this.#decide(work);
     const gpu = device === "webgpu" ? this.#gpu.need() : undefined;
+    const downloads = gpu === undefined && work.operands.some(({ place }) => place === "gpu");
     const start = (): unknown => {
+      if (downloads) return this.#downloaded(call, signal).then((there) => this.#cpu.run(there, signal));
       if (gpu === undefined) return this.#cpu.run(call, signal);
       try {
         return gpu.run(call, signal);
@@ -375,7 +395,19 @@ export class Engine {
         return this.#cpu.run(call, signal);
       }
     };
-    return this.#inOrder(device, used, signal, start, () => (call = snapshot(call, memory)));
+    return this.#inOrder(downloads ? "webgpu" : device, used, signal, start, () => (call = snapshot(call, memory)));
+  }
+
+  /** A call that the CPU can compute: operands on the GPU are copied to arrays, in call order. */
+  async #downloaded<C extends Call>(call: C, signal: AbortSignalLike | undefined): Promise<C> {
+    const operands: Record<string, unknown> = { ...call.operands };
+    for (const [name, operand] of operandsOf(call)) {
+      const { data, shape } = operand as View;
+      if (data.place !== "gpu") continue;
+      const tensor = { buffer: data.owner as GPUBufferLike, shape, dtype: data.dtype, offset: data.byteOffset };
+      operands[name] = { ...operand, data: ArrayHandle.of((await this.#gpu.need().download(tensor, signal)).data, data.dtype) };
+    }
+    return { ...call, operands };
   }
 
   /** Starts something in call order. If it has to wait, `keep` copies the caller's arrays first. */

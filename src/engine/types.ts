@@ -149,7 +149,17 @@ export interface Explanation extends Decision {
 
 /** An engine's operations, by the plain functions' names. */
 export type EngineOp =
-  "softmax" | "logSoftmax" | "logSumExp" | "attention" | "attentionVarlen" | "attentionScores" | "mergeStates" | "topK" | "topKSoftmax" | "sample";
+  | "softmax"
+  | "logSoftmax"
+  | "logSumExp"
+  | "attention"
+  | "attentionVarlen"
+  | "attentionScores"
+  | "mergeStates"
+  | "topK"
+  | "topKSoftmax"
+  | "sample"
+  | "crossEntropy";
 
 /** The shapes of an operation's tensors. */
 export interface ExplainShapes {

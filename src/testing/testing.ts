@@ -16,6 +16,7 @@ import { type AttentionOptions, type AttentionResultWithLse, parseAttention } fr
 import { type AttentionScoresOptions, parseAttentionScores } from "../ops/attention-scores.ts";
 import { type AttentionVarlenOptions, parseAttentionVarlen } from "../ops/attention-varlen.ts";
 import { type ModuleTensor, emptyOn } from "../ops/empty.ts";
+import { type CrossEntropyOptions, type CrossEntropyResult, type Targets, parseCrossEntropy } from "../ops/cross-entropy.ts";
 import { type LogSoftmaxOptions, parseLogSoftmax } from "../ops/log-softmax.ts";
 import { type LogSumExpOptions, parseLogSumExp } from "../ops/log-sum-exp.ts";
 import { OnlineSoftmax } from "../ops/online-softmax.ts";
@@ -45,6 +46,8 @@ export interface Instance {
   topK(x: TensorLike, k: number, options?: TopKOptions): TopKResult;
   topKSoftmax(logits: TensorLike, k: number, options?: TopKSoftmaxOptions): TopKSoftmaxResult;
   sample(logits: TensorLike, options?: SampleOptions): SampleResult;
+  crossEntropy(logits: TensorLike, targets: Targets, options: CrossEntropyOptions & { readonly returnGrad: true }): CrossEntropyResult;
+  crossEntropy(logits: TensorLike, targets: Targets, options?: CrossEntropyOptions & { readonly returnGrad?: false }): Tensor<"f32">;
   empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options?: { readonly dtype?: D }): ModuleTensor<D>;
 }
 
@@ -65,6 +68,8 @@ export function createInstance(variant?: Variant): Instance {
     topK: (x, k, options) => compute(runtime, planSampling, parseTopK(x, k, options)) as TopKResult,
     topKSoftmax: (logits, k, options) => compute(runtime, planSampling, parseTopKSoftmax(logits, k, options)) as TopKSoftmaxResult,
     sample: (logits, options) => compute(runtime, planSampling, parseSample(logits, options)) as SampleResult,
+    crossEntropy: (logits: TensorLike, targets: Targets, options?: CrossEntropyOptions) =>
+      compute(runtime, planSampling, parseCrossEntropy(logits, targets, options)) as never,
     onlineSoftmax: (rows) => new OnlineSoftmax(rows, runtime),
     empty: (shape, options) => emptyOn(runtime, shape, options),
   };

@@ -101,3 +101,15 @@ export function uniform(seed: number, step: number, row: number): number {
   const [first = 0, second = 0] = philox([...words(step), row, 0], words(seed));
   return ((first >>> 5) * 2 ** 26 + (second >>> 6)) / 2 ** 53;
 }
+
+/** Cross-entropy of a row and its gradient, with a share of `smoothing` spread over all classes. */
+export function crossEntropy(row: ArrayLike<number>, target: number, smoothing = 0): { readonly loss: number; readonly grad: number[] } {
+  const all = Array.from(row, (_, i) => i);
+  const { max, log } = logSum(row, all);
+  const logProb = (i: number): number => (row[i] ?? NaN) - max - log;
+  const share = (i: number): number => smoothing / row.length + (i === target ? 1 - smoothing : 0);
+  const loss = sum(all.map((i) => (share(i) === 0 ? 0 * log : -share(i) * logProb(i))));
+  // Where the target dominates, softmax − 1 is what the others have, without a digit lost.
+  const others = 0 * log + sum(all.map((i) => (i === target ? 0 : Math.exp(logProb(i)))));
+  return { loss, grad: all.map((i) => (i === target ? -others + 1 - share(i) : Math.exp(logProb(i)) - share(i))) };
+}

@@ -8,6 +8,7 @@ import { emptyOn } from "../../src/ops/empty.ts";
 import { parseMergeStates } from "../../src/ops/merge-states.ts";
 import { parseLogSoftmax } from "../../src/ops/log-softmax.ts";
 import { parseLogSumExp } from "../../src/ops/log-sum-exp.ts";
+import { parseCrossEntropy } from "../../src/ops/cross-entropy.ts";
 import { parseSample } from "../../src/ops/sample.ts";
 import { parseSoftmax } from "../../src/ops/softmax.ts";
 import { parseTopK } from "../../src/ops/top-k.ts";
@@ -46,6 +47,7 @@ export function subjectOfCpu(cpu: Cpu): Subject {
     topK: ((...args: Parameters<typeof parseTopK>) => cpu.run(parseTopK(...args))) as Subject["topK"],
     topKSoftmax: ((...args: Parameters<typeof parseTopKSoftmax>) => cpu.run(parseTopKSoftmax(...args))) as Subject["topKSoftmax"],
     sample: ((...args: Parameters<typeof parseSample>) => cpu.run(parseSample(...args))) as Subject["sample"],
+    crossEntropy: ((...args: Parameters<typeof parseCrossEntropy>) => cpu.run(parseCrossEntropy(...args))) as Subject["crossEntropy"],
     keep: (data) => keepInModule({ empty: (shape, options) => emptyOn(cpu.runtime, shape, options) }, data),
     usedBytes: () => cpu.runtime.memory.usedBytes,
     read: ({ data }) => data.slice(),

@@ -72,6 +72,19 @@ export interface SamplingKernels {
     seed: number,
     step: number,
   ) => void;
+  readonly cross_entropy_f32: (
+    x: number,
+    rows: number,
+    cols: number,
+    xStride: number,
+    targets: number,
+    losses: number,
+    grad: number,
+    scratch: number,
+    gradStride: number,
+    weight: number,
+    smoothing: number,
+  ) => void;
   readonly adjust_logits_f32: (x: number, adjustments: number, count: number, repetition: number, frequency: number, presence: number) => void;
 }
 

@@ -1,5 +1,5 @@
-import { type SampleCall, type SamplingCall, type TopKCall, logitsOf } from "../../../calls/sampling-call.ts";
-import { BLOCK_ELEMENTS } from "../module/kernels.ts";
+import { type CrossEntropyCall, type SampleCall, type SamplingCall, type TopKCall, logitsOf } from "../../../calls/sampling-call.ts";
+import { BLOCK_ELEMENTS, STATE_BYTES } from "../module/kernels.ts";
 import type { ModuleMemory } from "../module/memory.ts";
 import type { KernelCall, Table } from "./plan.ts";
 import { ELEMENT_NS } from "./schedule.ts";
@@ -38,6 +38,8 @@ export interface Computation {
   readonly changesLogits: boolean;
   /** Results of which all rows stay in scratch until the last is there, because the call may fail or reduces them. */
   readonly kept: ReadonlySet<string>;
+  /** Whether what is kept becomes one number at the end. */
+  readonly reduces: boolean;
   /** A result that kernels can write where the caller wants it. */
   readonly inPlace: string | undefined;
   /** The most bytes of tables per row, and the tables of some rows. */
@@ -48,11 +50,20 @@ export interface Computation {
   conclude(memory: ModuleMemory, addressOf: (name: string) => number, rows: number): void;
 }
 
-const PLAIN = { changesLogits: false, kept: new Set<string>(), inPlace: undefined, tableBytes: 0, tables: () => [], conclude: () => undefined } as const;
+const PLAIN = {
+  changesLogits: false,
+  kept: new Set<string>(),
+  reduces: false,
+  inPlace: undefined,
+  tableBytes: 0,
+  tables: () => [],
+  conclude: () => undefined,
+} as const;
 
 /** How a call is computed. */
 export function computationOf(call: SamplingCall): Computation {
-  return call.op === "sample" ? drawOf(call) : largestOf(call);
+  if (call.op === "sample") return drawOf(call);
+  return call.op === "crossEntropy" ? lossOf(call) : largestOf(call);
 }
 
 function largestOf(call: TopKCall): Computation {
@@ -116,6 +127,33 @@ function drawOf(call: SampleCall): Computation {
       const tokens = i32.subarray(addressOf("tokens") / 4, addressOf("tokens") / 4 + rows);
       const row = tokens.findIndex((token) => token < 0);
       if (row >= 0) throw new RangeError(`"logits" expected rows that can be sampled, but row ${row} ${CANNOT_BE_SAMPLED[-1 - (tokens[row] ?? 0)]}`);
+    },
+  };
+}
+
+function lossOf(call: CrossEntropyCall): Computation {
+  const { targets, smoothing, reduction, results } = call;
+  const cols = colsOf(call);
+  const counted = targets.reduce((n, target) => n + (target >= 0 ? 1 : 0), 0);
+  return {
+    ...PLAIN,
+    threadBytes: BLOCK_BYTES + Math.max(STATE_BYTES, blocksOf(cols) * 4),
+    elementNs: ELEMENT_NS.f32,
+    kept: new Set(["loss"]),
+    reduces: reduction !== "none",
+    inPlace: "grad",
+    tableBytes: 4,
+    tables: (from, to, address) => [{ address, words: targets.subarray(from, to) }],
+    calls: ({ first, count, stage, tables, placeOf }) => {
+      const [logits, grad] = [placeOf("logits"), placeOf("grad")];
+      const args = [logits.at, count, cols, logits.stride, tables + (first - stage) * 4, placeOf("loss").at, results.grad === undefined ? 0 : grad.at, 0];
+      return [{ kernel: "cross_entropy_f32", args: [...args, grad.stride, reduction === "mean" ? 1 / counted : 1, smoothing], relative: KERNEL_SCRATCH }];
+    },
+    conclude: ({ f32 }, addressOf, rows) => {
+      if (reduction === "none") return;
+      const at = addressOf("loss") / 4;
+      const sum = f32.subarray(at, at + rows).reduce((a, b) => a + b, 0);
+      f32[at] = reduction === "mean" ? sum / counted : sum;
     },
   };
 }
