@@ -16,7 +16,9 @@ export function top_k_softmax_f32(
   for (; rows > 0; rows--, x += xStride) {
     absorbBlocks(x, bytes, scale, maxima, tile);
     largest(x, cols, k, maxima, blocksOf(bytes), keys);
-    const log = rowSum > 0 && rowMax != Infinity ? log1p(sumOfOthers(x, bytes, indexOf(load<u64>(keys)), scale, tile)) : NaN;
+    const top = indexOf(load<u64>(keys)) << 2, block = top & ~(BLOCK - 1);
+    const others = sumOfOthers(rowSum, x + block, min(BLOCK, bytes - block), top - block, rowMax, scale, tile);
+    const log = rowSum > 0 && rowMax != Infinity ? log1p(others) : NaN;
     for (let i: usize = 0; i < k; i++, logProbs += 4, indices += 4) {
       const index = indexOf(load<u64>(keys + i * KEY));
       store<f32>(logProbs, <f32>((<f64>load<f32>(x + (index << 2)) - <f64>rowMax) * <f64>scale - log));

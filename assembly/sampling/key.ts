@@ -5,6 +5,8 @@
 //   [value, sortable][  ~index     ]
 
 export const KEY: usize = 8;
+/** From a key to that of the next greater value with the same index. */
+export const NEXT_VALUE: u64 = 0x100000000;
 
 /** The key of a value at an index. */
 @inline export function keyOf(value: f32, index: usize): u64 {

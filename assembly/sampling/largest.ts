@@ -25,8 +25,8 @@ export function largest(x: usize, cols: usize, k: usize, maxima: usize, blocks: 
   bar = kth > FLOOR ? kth : -Infinity;
   for (let i: usize = 0; i < blocks; i++) {
     const block = load<u64>(maxima + i * KEY);
-    if (count == wanted && valueOf(block) < bar) break;
     const from = indexOf(block) * (BLOCK >> 2);
+    if (count == wanted && keyOf(valueOf(block), from) < load<u64>(heap)) break;
     collect(x, from, min(from + (BLOCK >> 2), cols));
   }
   sortDescending(keys, k);

@@ -2,7 +2,7 @@
 // row's online state. The maxima decide which blocks are looked at again.
 import { expBounded64 } from "../math/exp64";
 import { BLOCK, blockExpSumNext, blockHasNaN, blockMax, nextMax } from "../rows/block";
-import { FLOOR } from "../simd/constants";
+import { FLOOR, INF, constant } from "../simd/constants";
 import { loadUpTo16, storeUpTo16 } from "../simd/tail";
 import { KEY, keyOf } from "./key";
 
@@ -29,22 +29,32 @@ export function blockScaleFrom(x: usize, y: usize, bytes: usize, max: f32, scale
   for (; x < end; x += 16, y += 16) storeUpTo16(y, end - x, f32x4.mul(f32x4.sub(loadUpTo16(x, end - x, m), m), s));
 }
 
-/** Whether a sum of all elements is NaN: if not, none of them is. A sum of infinities, or one that overflows, may be NaN as well. */
+/** The least element of the row that `blockMaxima` has looked at, NaN aside. */
+export let rowMin: f32 = 0;
+
+/** Folds a block into rowMin, and tells whether its sum is NaN: if not, no element is. Infinities, or an overflow, may make it NaN too. */
 function sumIsNaN(x: usize, bytes: usize): bool {
-  let s0 = f32x4.splat(0), s1 = s0;
+  const infinity = constant(INF);
+  let least = infinity, sum = f32x4.splat(0);
   const end = x + bytes;
   for (const main = x + (bytes & ~31); x < main; x += 32) {
-    s0 = f32x4.add(s0, v128.load(x));
-    s1 = f32x4.add(s1, v128.load(x, 16));
+    const a = v128.load(x), b = v128.load(x, 16);
+    sum = f32x4.add(sum, f32x4.add(a, b));
+    least = f32x4.pmin(least, f32x4.pmin(a, b));
   }
   const zero = f32x4.splat(0);
-  for (; x < end; x += 16) s0 = f32x4.add(s0, loadUpTo16(x, end - x, zero));
-  s0 = f32x4.add(s0, s1);
-  return v128.any_true(f32x4.ne(s0, s0));
+  for (; x < end; x += 16) {
+    sum = f32x4.add(sum, loadUpTo16(x, end - x, zero));
+    least = f32x4.pmin(least, loadUpTo16(x, end - x, infinity));
+  }
+  least = f32x4.pmin(least, i32x4.shuffle(least, least, 2, 3, 0, 1));
+  rowMin = min(rowMin, min(f32x4.extract_lane(least, 0), f32x4.extract_lane(least, 1)));
+  return v128.any_true(f32x4.ne(sum, sum));
 }
 
 /** The maxima of a row's blocks. The block is in the first-level cache when it is looked at for NaN. */
 export function blockMaxima(x: usize, bytes: usize, maxima: usize): void {
+  rowMin = Infinity;
   for (let b: usize = 0, i: usize = 0; b < bytes; b += BLOCK, i++) {
     const n = min(BLOCK, bytes - b);
     const max = blockMax(x + b, n);
@@ -86,15 +96,14 @@ function blockSum(x: usize, bytes: usize, max: f32, scale: f32, tile: usize, nex
 }
 
 /**
- * The row's sum without its largest element, which is at `index` and counts 1. Where it dominates, a sum in f32 has rounded the others
- * away; so its block is summed again on both sides of it.
+ * A row's sum of exponentials without the largest element, which counts 1: it lies `at` bytes into a block, and the sum includes the block as
+ * `absorb` and its kin add it. Where that element dominates, a sum in f32 has rounded the others away; so its block is summed again on both
+ * sides of it.
  */
-export function sumOfOthers(x: usize, bytes: usize, index: usize, scale: f32, tile: usize): f64 {
-  const at = x + (index << 2);
-  const block = x + ((index << 2) & ~(BLOCK - 1));
-  const end = min(block + BLOCK, x + bytes);
-  const whole = blockSum(block, end - block, rowMax, scale, tile, block);
-  const before = blockSum(block, at - block, rowMax, scale, tile, block);
-  const after = blockSum(at + 4, end - at - 4, rowMax, scale, tile, block);
-  return max(rowSum - <f64>whole + <f64>before + <f64>after, 0);
+export function sumOfOthers(sum: f64, block: usize, bytes: usize, at: usize, max: f32, scale: f32, tile: usize): f64 {
+  const whole = blockSum(block, bytes, max, scale, tile, block);
+  const before = blockSum(block, at, max, scale, tile, block);
+  const after = blockSum(block + at + 4, bytes - at - 4, max, scale, tile, block);
+  const others = sum - <f64>whole + <f64>before + <f64>after;
+  return others < 0 ? 0 : others;
 }

@@ -131,10 +131,14 @@ export function decide(work: Work, state: DispatchState): Decision {
   };
 }
 
+/** What has no kernels for GPUs. Operands in GPU buffers are downloaded. */
+const CPU_KERNELS: Readonly<Partial<Record<Work["kernel"], string>>> = { sampling: "sampling runs on the CPU", product: "matrix products run on the CPU" };
+
 /** The only device that can take a call, and why; `undefined` if there is a choice. */
 function constraint(work: Work, { device, gpu }: DispatchState): { readonly device: Device; readonly because: string } | undefined {
   const resident = work.operands.find(({ place }) => place === "gpu");
   const first = work.operands[0]?.name ?? "x";
+  const cpuKernel = CPU_KERNELS[work.kernel];
   // What only a GPU can compute, and what no GPU can.
   const onlyGpu =
     resident !== undefined
@@ -150,10 +154,12 @@ function constraint(work: Work, { device, gpu }: DispatchState): { readonly devi
   }
   if (onlyGpu !== undefined) {
     if (device === "wasm") throw new UnsupportedError(`${onlyGpu}; the engine was created with device "wasm"`);
+    if (gpu.usable && cpuKernel !== undefined) return { device: "wasm", because: `${cpuKernel}; ${onlyGpu}, and is downloaded in one copy` };
     if (gpu.usable) return { device: "webgpu", because: onlyGpu };
     throw new (gpu.lost ? BackendError : UnsupportedError)(`${onlyGpu}, but WebGPU is off: ${gpu.reason}`);
   }
   if (device === "wasm") return { device, because: 'the engine was created with device "wasm"' };
+  if (cpuKernel !== undefined) return { device: "wasm", because: cpuKernel };
   // Even with device "webgpu": the engine had a GPU when it was created, and calls keep working while it is lost.
   if (!gpu.usable) return { device: "wasm", because: `WebGPU is off: ${gpu.reason}` };
   if (device === "webgpu") return { device, because: 'the engine was created with device "webgpu"' };

@@ -1,5 +1,5 @@
 import { waitForTurn } from "../calls/call-order.ts";
-import { snapshot } from "../calls/call.ts";
+import { type Call, operandsOf, snapshot } from "../calls/call.ts";
 import type { Layout } from "../calls/head-layout.ts";
 import { type Work, workOf } from "../calls/work.ts";
 import type { Cpu } from "../backend/wasm/drivers/cpu.ts";
@@ -15,11 +15,13 @@ import type { LinearOptions } from "../ops/linear.ts";
 import type { LogSoftmaxOptions } from "../ops/log-softmax.ts";
 import type { LogSumExpOptions } from "../ops/log-sum-exp.ts";
 import type { MatmulOptions } from "../ops/matmul.ts";
+import type { CrossEntropyOptions, CrossEntropyResult, Targets } from "../ops/cross-entropy.ts";
+import type { SampleOptions, SampleResult } from "../ops/sample.ts";
 import type { SoftmaxOptions } from "../ops/softmax.ts";
 import type { TopKOptions, TopKResult } from "../ops/top-k.ts";
 import type { TopKSoftmaxOptions, TopKSoftmaxResult } from "../ops/top-k-softmax.ts";
-import type { DType } from "../tensor/array.ts";
-import type { GPUCommandEncoderLike, GPUDeviceLike } from "../tensor/gpu-types.ts";
+import { ArrayHandle, type DType } from "../tensor/array.ts";
+import type { GPUBufferLike, GPUCommandEncoderLike, GPUDeviceLike } from "../tensor/gpu-types.ts";
 import { parseShape } from "../tensor/shape.ts";
 import { type GpuTensor, type ResidentTensor, type Tensor, type TensorLike, toView } from "../tensor/tensor.ts";
 import type { Calibration } from "./calibration.ts";
@@ -249,6 +251,35 @@ export class Engine {
   }
 
   /**
+   * Draws the next token of each row of logits. Computed on the CPU; logits on the GPU are downloaded in one copy.
+   *
+   * @param logits - as for the plain `sample`, or a tensor on the GPU
+   * @param options - as for the plain `sample`, plus a `signal` that can cancel the call
+   * @returns tokens and their log-probabilities, in arrays
+   * @throws the errors of `sample` and those listed for the class
+   */
+  sample(logits: EngineInput, options?: OnCpu<SampleOptions>): Promise<SampleResult> {
+    return this.#run("sample", [logits], options) as Promise<never>;
+  }
+
+  /**
+   * Cross-entropy of logits with the classes they should have predicted. Computed on the CPU; logits on the GPU are downloaded in one copy.
+   *
+   * @param logits - as for the plain `crossEntropy`, or a tensor on the GPU
+   * @param targets - the class of each row
+   * @param options - as for the plain `crossEntropy`, plus a `signal` that can cancel the call
+   * @returns the loss, and with `returnGrad` that and the gradient, in arrays
+   * @throws the errors of `crossEntropy` and those listed for the class
+   */
+  crossEntropy<P extends OnCpu<CrossEntropyOptions> = object>(
+    logits: EngineInput,
+    targets: Targets,
+    options?: Exactly<OnCpu<CrossEntropyOptions>, P>,
+  ): Promise<OptionOf<P, "returnGrad"> extends true ? CrossEntropyResult : Tensor<"f32">> {
+    return this.#run("crossEntropy", [logits, targets], options) as Promise<never>;
+  }
+
+  /**
    * Makes an uninitialised tensor where the engine computes: in a GPU buffer, or in the memory that the CPU threads share.
    *
    * @param shape - the size of each dimension
@@ -380,7 +411,9 @@ export class Engine {
     const work = workOf(call);
     const { device } = this.#decide(work);
     const gpu = device === "webgpu" ? this.#gpu.need() : undefined;
+    const downloads = gpu === undefined && work.operands.some(({ place }) => place === "gpu");
     const start = (): unknown => {
+      if (downloads) return this.#downloaded(call, signal).then((there) => this.#cpu.run(there, signal));
       if (gpu === undefined) return this.#cpu.run(call, signal);
       try {
         return gpu.run(call, signal);
@@ -390,7 +423,19 @@ export class Engine {
         return this.#cpu.run(call, signal);
       }
     };
-    return this.#inOrder(device, used, signal, start, () => (call = snapshot(call, memory)));
+    return this.#inOrder(downloads ? "webgpu" : device, used, signal, start, () => (call = snapshot(call, memory)));
+  }
+
+  /** A call that the CPU can compute: operands on the GPU are copied to arrays, in call order. */
+  async #downloaded<C extends Call>(call: C, signal: AbortSignalLike | undefined): Promise<C> {
+    const operands: Record<string, unknown> = { ...call.operands };
+    for (const [name, operand] of operandsOf(call)) {
+      const { data } = operand;
+      if (data.place !== "gpu") continue;
+      const tensor = { buffer: data.owner as GPUBufferLike, shape: [data.length], dtype: data.dtype, offset: data.byteOffset };
+      operands[name] = { ...operand, data: ArrayHandle.of((await this.#gpu.need().download(tensor, signal)).data, data.dtype) };
+    }
+    return { ...call, operands };
   }
 
   /** Starts something in call order. If it has to wait, `keep` copies the caller's arrays first. */

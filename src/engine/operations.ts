@@ -3,14 +3,18 @@ import { describe } from "../errors/errors.ts";
 import { parseAttentionScores } from "../ops/attention-scores.ts";
 import { parseAttentionVarlen } from "../ops/attention-varlen.ts";
 import { parseAttention } from "../ops/attention.ts";
+import { parseCrossEntropy } from "../ops/cross-entropy.ts";
 import { parseLogSoftmax } from "../ops/log-softmax.ts";
 import { parseLogSumExp } from "../ops/log-sum-exp.ts";
 import { parseLinear } from "../ops/linear.ts";
 import { parseMatmul } from "../ops/matmul.ts";
 import { parseMergeStates } from "../ops/merge-states.ts";
+import { parseSample } from "../ops/sample.ts";
 import { parseSoftmax } from "../ops/softmax.ts";
 import { parseTopK } from "../ops/top-k.ts";
 import { parseTopKSoftmax } from "../ops/top-k-softmax.ts";
+import { elementCount } from "../tensor/shape.ts";
+import type { ShapedArray } from "../tensor/tensor.ts";
 import type { EngineOp } from "./types.ts";
 
 /** An operation of engines. The kind of its calls decides its work and how each backend computes it. */
@@ -44,6 +48,14 @@ export const OPERATIONS = {
   topKSoftmax: { needs: ["logits"], takes: [], parse: parseTopKSoftmax, argumentsOf: ({ logits }, { k, ...options }) => [logits, k, options] },
   linear: { needs: ["x", "weight"], takes: ["bias"], parse: parseLinear },
   matmul: { needs: ["a", "b"], takes: [], parse: parseMatmul },
+  sample: { needs: ["logits"], takes: [], parse: parseSample },
+  crossEntropy: {
+    needs: ["logits"],
+    takes: [],
+    parse: parseCrossEntropy,
+    // Which targets they are makes no difference; `explain` counts all of them.
+    argumentsOf: ({ logits }, { targets, ...options }) => [logits, targets ?? targetsFor(logits as ShapedArray, options), options],
+  },
 } as const satisfies Readonly<Record<EngineOp, Operation>>;
 
 /** Checks the arguments of an operation. */
@@ -61,4 +73,9 @@ function parsePositive(name: string, value: unknown): number {
   if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 1)
     throw new RangeError(`"${name}" expected a positive integer, got ${describe(value)}`);
   return value;
+}
+
+/** A target for each row of logits that `explain` has only the shape of. */
+function targetsFor({ shape = [] }: ShapedArray, { axis = -1 }: Readonly<Record<string, unknown>>): Int32Array {
+  return new Int32Array(elementCount(shape) / (shape.at(axis as number) ?? 1));
 }

@@ -149,7 +149,19 @@ export interface Explanation extends Decision {
 
 /** An engine's operations, by the plain functions' names. */
 export type EngineOp =
-  "softmax" | "logSoftmax" | "logSumExp" | "attention" | "attentionVarlen" | "attentionScores" | "mergeStates" | "topK" | "topKSoftmax" | "linear" | "matmul";
+  | "softmax"
+  | "logSoftmax"
+  | "logSumExp"
+  | "attention"
+  | "attentionVarlen"
+  | "attentionScores"
+  | "mergeStates"
+  | "topK"
+  | "topKSoftmax"
+  | "sample"
+  | "crossEntropy"
+  | "linear"
+  | "matmul";
 
 /** The shapes of an operation's tensors. */
 export interface ExplainShapes {

@@ -24,6 +24,16 @@ export function parseFinite(name: string, value: unknown, fallback: number, dtyp
   return value;
 }
 
+/** A finite number from `least` to `most`, or `fallback` if undefined. */
+export function parseWithin(name: string, value: unknown, fallback: number, least: number, most = Infinity): number {
+  const number = parseFinite(name, value, fallback, "f64");
+  if (number < least || number > most) {
+    const range = most !== Infinity ? `from ${least} to ${most}` : least > 0 ? "greater than 0" : `of at least ${least}`;
+    throw new RangeError(`"${name}" expected a number ${range}, got ${number}`);
+  }
+  return number;
+}
+
 /** A boolean, or false if undefined. */
 export function parseFlag(name: string, value: unknown): boolean {
   if (value === undefined) return false;

@@ -19,10 +19,12 @@ import { type AttentionScoresOptions, parseAttentionScores } from "../ops/attent
 import { type AttentionVarlenOptions, parseAttentionVarlen } from "../ops/attention-varlen.ts";
 import { type ModuleTensor, emptyOn } from "../ops/empty.ts";
 import { type LinearOptions, parseLinear } from "../ops/linear.ts";
+import { type CrossEntropyOptions, type CrossEntropyResult, type Targets, parseCrossEntropy } from "../ops/cross-entropy.ts";
 import { type LogSoftmaxOptions, parseLogSoftmax } from "../ops/log-softmax.ts";
 import { type LogSumExpOptions, parseLogSumExp } from "../ops/log-sum-exp.ts";
 import { type MatmulOptions, parseMatmul } from "../ops/matmul.ts";
 import { OnlineSoftmax } from "../ops/online-softmax.ts";
+import { type SampleOptions, type SampleResult, parseSample } from "../ops/sample.ts";
 import { type SoftmaxOptions, parseSoftmax } from "../ops/softmax.ts";
 import { type TopKOptions, type TopKResult, parseTopK } from "../ops/top-k.ts";
 import { type TopKSoftmaxOptions, type TopKSoftmaxResult, parseTopKSoftmax } from "../ops/top-k-softmax.ts";
@@ -49,6 +51,9 @@ export interface Instance {
   topKSoftmax(logits: TensorLike, k: number, options?: TopKSoftmaxOptions): TopKSoftmaxResult;
   linear(x: TensorLike, weight: TensorLike, options?: LinearOptions): Tensor<"f32">;
   matmul(a: TensorLike, b: TensorLike, options?: MatmulOptions): Tensor<"f32">;
+  sample(logits: TensorLike, options?: SampleOptions): SampleResult;
+  crossEntropy(logits: TensorLike, targets: Targets, options: CrossEntropyOptions & { readonly returnGrad: true }): CrossEntropyResult;
+  crossEntropy(logits: TensorLike, targets: Targets, options?: CrossEntropyOptions & { readonly returnGrad?: false }): Tensor<"f32">;
   empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options?: { readonly dtype?: D }): ModuleTensor<D>;
 }
 
@@ -70,6 +75,9 @@ export function createInstance(variant?: Variant): Instance {
     topKSoftmax: (logits, k, options) => compute(runtime, planSampling, parseTopKSoftmax(logits, k, options)) as TopKSoftmaxResult,
     linear: (x, weight, options) => compute(runtime, planProduct, parseLinear(x, weight, options)),
     matmul: (a, b, options) => compute(runtime, planProduct, parseMatmul(a, b, options)),
+    sample: (logits, options) => compute(runtime, planSampling, parseSample(logits, options)) as SampleResult,
+    crossEntropy: (logits: TensorLike, targets: Targets, options?: CrossEntropyOptions) =>
+      compute(runtime, planSampling, parseCrossEntropy(logits, targets, options)) as never,
     onlineSoftmax: (rows) => new OnlineSoftmax(rows, runtime),
     empty: (shape, options) => emptyOn(runtime, shape, options),
   };

@@ -6,7 +6,7 @@ import { byName } from "../support/by-name.ts";
 import { memoize } from "../support/memo.ts";
 import { numbers } from "../support/numbers.ts";
 import { describeSubjects } from "../support/subjects.ts";
-import { expectClose, toleranceOf } from "../support/tolerances.ts";
+import { SAMPLING, expectClose } from "../support/tolerances.ts";
 
 const sample = memoize((name: string, cols: number) => {
   const x = LOGITS.find((c) => c.name === name)?.row(cols) ?? new Float32Array();
@@ -22,7 +22,7 @@ const million = memoize(() => {
 const countsFor = (cols: number): number[] => [1, 2, 5, 50, 1024, cols - 1, cols].filter((k, i, all) => k >= 1 && k <= cols && all.indexOf(k) === i);
 
 describeSubjects("topK and topKSoftmax", (subject) => {
-  const tolerance = toleranceOf("topKSoftmax", "f32", subject.kind);
+  const tolerance = SAMPLING.topKSoftmax;
 
   describe.each(byName(LOGITS))("%s", (name) => {
     test.each(LOGITS_SIZES)("%d columns", async (cols) => {
@@ -71,11 +71,11 @@ describeSubjects("topK and topKSoftmax", (subject) => {
     expect([...(await subject.topK(x, 40)).indices.data]).toEqual(descending(x).slice(0, 40));
   });
 
-  test.each([
+  test.each<[string, readonly number[], number]>([
     ["rows", [7, 30], -1],
     ["columns", [30, 7], 0],
     ["the middle of five dimensions", [2, 3, 20, 1, 4], 2],
-  ] as const)("along %s, in arrays with gaps", async (_, shape, axis) => {
+  ])("along %s, in arrays with gaps", async (_, shape, axis) => {
     const at = axis < 0 ? axis + shape.length : axis;
     const cols = shape[at] ?? 1;
     // Every other element of an array, so that nothing is contiguous.

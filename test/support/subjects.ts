@@ -4,6 +4,8 @@ import type {
   AttentionResultWithLse,
   AttentionScoresOptions,
   AttentionVarlenOptions,
+  CrossEntropyOptions,
+  CrossEntropyResult,
   Engine,
   GpuTensor,
   Layout,
@@ -12,7 +14,10 @@ import type {
   PartialAttention,
   LinearOptions,
   MatmulOptions,
+  SampleOptions,
+  SampleResult,
   SoftmaxOptions,
+  Targets,
   Tensor,
   TensorLike,
   TopKOptions,
@@ -70,6 +75,9 @@ export interface Subject {
   matmul(a: TensorLike, b: TensorLike, options?: MatmulOptions): Awaitable<Tensor>;
   topK(x: TensorLike, k: number, options?: TopKOptions): Awaitable<TopKResult>;
   topKSoftmax(logits: TensorLike, k: number, options?: TopKSoftmaxOptions): Awaitable<TopKSoftmaxResult>;
+  sample(logits: TensorLike, options?: SampleOptions): Awaitable<SampleResult>;
+  crossEntropy(logits: TensorLike, targets: Targets, options: CrossEntropyOptions & { readonly returnGrad: true }): Awaitable<CrossEntropyResult>;
+  crossEntropy(logits: TensorLike, targets: Targets, options?: CrossEntropyOptions & { readonly returnGrad?: false }): Awaitable<Tensor<"f32">>;
 
   /** Stores numbers in the subject's own memory. */
   keep(data: Float32Array | Float64Array | Uint8Array): Awaitable<Store>;
@@ -191,6 +199,14 @@ class EngineSubject implements Subject {
 
   async topKSoftmax(logits: TensorLike, k: number, options?: TopKSoftmaxOptions): Promise<TopKSoftmaxResult> {
     return (await this.engine()).topKSoftmax(logits, k, options);
+  }
+
+  async sample(logits: TensorLike, options?: SampleOptions): Promise<SampleResult> {
+    return (await this.engine()).sample(logits, options);
+  }
+
+  async crossEntropy(logits: TensorLike, targets: Targets, options: CrossEntropyOptions = {}): Promise<never> {
+    return (await (await this.engine()).crossEntropy(logits, targets, options)) as never;
   }
 
   async keep(data: Float32Array | Float64Array | Uint8Array): Promise<Store> {
@@ -317,6 +333,8 @@ function onThreads(): Subject & { dispose(): Promise<void> } {
     matmul: async (...args) => (await subject()).matmul(...args),
     topK: async (...args) => (await subject()).topK(...args),
     topKSoftmax: async (...args) => (await subject()).topKSoftmax(...args),
+    sample: async (...args) => (await subject()).sample(...args),
+    crossEntropy: (async (...args: Parameters<Subject["crossEntropy"]>) => (await subject()).crossEntropy(...args)) as Subject["crossEntropy"],
     keep: async (data) => (await subject()).keep(data),
     usedBytes: async () => (await subject()).usedBytes?.(),
     read: async (result) => (await subject()).read(result),

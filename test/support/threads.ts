@@ -10,6 +10,8 @@ import { parseMatmul } from "../../src/ops/matmul.ts";
 import { parseMergeStates } from "../../src/ops/merge-states.ts";
 import { parseLogSoftmax } from "../../src/ops/log-softmax.ts";
 import { parseLogSumExp } from "../../src/ops/log-sum-exp.ts";
+import { parseCrossEntropy } from "../../src/ops/cross-entropy.ts";
+import { parseSample } from "../../src/ops/sample.ts";
 import { parseSoftmax } from "../../src/ops/softmax.ts";
 import { parseTopK } from "../../src/ops/top-k.ts";
 import { parseTopKSoftmax } from "../../src/ops/top-k-softmax.ts";
@@ -48,6 +50,8 @@ export function subjectOfCpu(cpu: Cpu): Subject {
     matmul: (...args) => cpu.run(parseMatmul(...args)),
     topK: ((...args: Parameters<typeof parseTopK>) => cpu.run(parseTopK(...args))) as Subject["topK"],
     topKSoftmax: ((...args: Parameters<typeof parseTopKSoftmax>) => cpu.run(parseTopKSoftmax(...args))) as Subject["topKSoftmax"],
+    sample: ((...args: Parameters<typeof parseSample>) => cpu.run(parseSample(...args))) as Subject["sample"],
+    crossEntropy: ((...args: Parameters<typeof parseCrossEntropy>) => cpu.run(parseCrossEntropy(...args))) as Subject["crossEntropy"],
     keep: (data) => keepInModule({ empty: (shape, options) => emptyOn(cpu.runtime, shape, options) }, data),
     usedBytes: () => cpu.runtime.memory.usedBytes,
     read: ({ data }) => data.slice(),

@@ -1,6 +1,6 @@
 // The tolerances of row operations. Without vitest, because processes beside it use them too.
 
-export type Op = "softmax" | "logSoftmax" | "logSumExp" | "topKSoftmax";
+export type Op = "softmax" | "logSoftmax" | "logSumExp";
 export type Backend = "wasm" | "webgpu";
 export type FloatType = "f32" | "f64";
 
@@ -53,16 +53,17 @@ const TABLE: Readonly<Record<Op, Readonly<Record<FloatType, Readonly<Partial<Rec
     },
     f64: { wasm: { relative: 4e-16, absolute: 2e-14 } },
   },
-  topKSoftmax: {
-    f32: {
-      // The exponential and the subtraction, as for softmax, make a relative error of the others' sum, and so of log1p of it. The result is
-      // no smaller than that, is computed in f64, and rounds once. The CPU computes it for every engine.
-      wasm: { relative: 1e-6, absolute: 5e-14 },
-      webgpu: { relative: 1e-6, absolute: 5e-14 },
-    },
-    f64: {},
-  },
 };
+
+/** Of what the CPU computes for every engine, from f32. */
+export const SAMPLING = {
+  // The exponential and the subtraction, as for softmax, make a relative error of the others' sum, and so of log1p of it. The result is no
+  // smaller than that, is computed in f64, and rounds once. Beyond d = 16 as for softmax.
+  topKSoftmax: { relative: 1e-6, absolute: 5e-14 },
+  // The same; its gradient is a softmax, minus 1 for the target, where the others' sum is used if the target dominates.
+  crossEntropy: { relative: 1e-6, absolute: 5e-14 },
+  gradient: { relative: 1.2e-6, absolute: 6e-8 },
+} as const satisfies Readonly<Record<string, Tolerance>>;
 
 export function toleranceOf(op: Op, dtype: FloatType, backend: Backend): Tolerance {
   const tolerance = TABLE[op][dtype][backend];

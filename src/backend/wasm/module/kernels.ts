@@ -55,6 +55,37 @@ export interface SamplingKernels {
     scratch: number,
     scale: number,
   ) => void;
+  readonly sample_f32: (
+    x: number,
+    rows: number,
+    cols: number,
+    xStride: number,
+    row: number,
+    tokens: number,
+    logProbs: number,
+    scratch: number,
+    filterScale: number,
+    drawScale: number,
+    k: number,
+    topP: number,
+    minP: number,
+    seed: number,
+    step: number,
+  ) => void;
+  readonly cross_entropy_f32: (
+    x: number,
+    rows: number,
+    cols: number,
+    xStride: number,
+    targets: number,
+    losses: number,
+    grad: number,
+    scratch: number,
+    gradStride: number,
+    weight: number,
+    smoothing: number,
+  ) => void;
+  readonly adjust_logits_f32: (x: number, adjustments: number, count: number, repetition: number, frequency: number, presence: number) => void;
 }
 
 /** What the family `linear` exports. */
@@ -79,6 +110,8 @@ export interface TestingKernels {
   readonly exp_f32: (x: number, y: number, count: number) => void;
   readonly exp_f64: (x: number, y: number, count: number) => void;
   readonly log_f64: (x: number) => number;
+  readonly log1p_f64: (x: number) => number;
+  readonly philox_u32: (words: number, key0: number, key1: number) => void;
 }
 
 /** The kernels that the package ships. */

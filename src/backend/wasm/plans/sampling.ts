@@ -53,7 +53,7 @@ export const planSampling: Planner<SamplingCall> = (call, outputs, { memory, div
 
   const { sizes, tensors } = joinRows(across(shape), [input, ...results]);
   const rowCount = elementCount(sizes);
-  const staged = tensors.filter(({ address, kept }) => address < 0 && !kept);
+  const staged = tensors.filter(({ name, address, kept }) => address < 0 && !kept && (name !== computation.inPlace || input.address >= 0));
   const crossing = input.address < 0 && (tensors[0]?.strides.at(-1) ?? 0) < input.step;
   const rowBytes = staged.reduce((sum, { width }) => sum + width * 4, computation.tableBytes);
   let most = Math.floor(stageBytes / Math.max(rowBytes, 1));
@@ -61,7 +61,12 @@ export const planSampling: Planner<SamplingCall> = (call, outputs, { memory, div
   const chunk = Math.max(1, Math.min(most, rowCount));
 
   const layout = new Layout();
-  const scratch = new Map(tensors.map((tensor) => [tensor.name, tensor.address >= 0 ? 0 : layout.take((tensor.kept ? rowCount : chunk) * tensor.width * 4)]));
+  const scratch = new Map<string, number>();
+  for (const { name, address, kept, width } of tensors) {
+    // A row that replaces the logits takes their place.
+    const shared = name === computation.inPlace && input.address < 0 ? scratch.get(input.name) : undefined;
+    if (address < 0) scratch.set(name, shared ?? layout.take((kept ? Math.max(rowCount, 1) : chunk) * width * 4));
+  }
   const tablesAt = layout.take(chunk * computation.tableBytes);
   const columnsAt = crossing ? layout.take(chunk * cols * 4) : 0;
 
@@ -90,11 +95,12 @@ export const planSampling: Planner<SamplingCall> = (call, outputs, { memory, div
         columns: crossing && tensor.width === cols ? base + columnsAt : 0,
       }));
     let next = 0;
+    let isLast = false;
     return () => {
-      if (next >= rowCount) return undefined;
+      if (isLast) return undefined;
       const from = next;
       const to = (next = Math.min(from + chunk, rowCount));
-      const last = to === rowCount;
+      isLast = to === rowCount;
       const runs = tensors.some(({ address }) => address >= 0) ? runsOf(sizes, from, to) : [{ first: from, rows: to - from }];
       const rowNs = Math.max(cols * computation.elementNs, 1e-3);
       const least = divides ? workPerTask((to - from) * rowNs, threads, tuning) / rowNs : Infinity;
@@ -111,13 +117,17 @@ export const planSampling: Planner<SamplingCall> = (call, outputs, { memory, div
         });
         return { calls };
       });
-      const leaving = tensors.slice(1).filter(({ address, kept }) => address < 0 && (!kept || last));
+      const leaving = tensors.slice(1).filter(({ address, kept }) => address < 0 && (!kept || isLast));
       return {
         tables: computation.tables(from, to, base + tablesAt),
         in: input.address >= 0 ? [] : copiesOf(tensors[0] ?? input, from, to, from, (size, outside, inside) => ({ size, from: outside, to: inside })),
         tasks,
-        conclude: last ? (m) => computation.conclude(m, (name) => placeOf(name, 0, 0).at, rowCount) : undefined,
-        out: leaving.flatMap((tensor) => copiesOf(tensor, tensor.kept ? 0 : from, to, from, (size, outside, inside) => ({ size, from: inside, to: outside }))),
+        conclude: isLast ? (m) => computation.conclude(m, (name) => placeOf(name, 0, 0).at, rowCount) : undefined,
+        out: leaving.flatMap((tensor) =>
+          tensor.kept && computation.reduces
+            ? [{ array: tensor.data, at: 0, address: placeOf(tensor.name, 0, 0).at, dims: [{ size: 1, from: 1, to: 1 }], columns: 0 }]
+            : copiesOf(tensor, tensor.kept ? 0 : from, to, from, (size, outside, inside) => ({ size, from: inside, to: outside })),
+        ),
       };
     };
   };
