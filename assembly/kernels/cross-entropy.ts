@@ -1,23 +1,22 @@
 import { log, log1p } from "../math/log";
 import { BLOCK, blockShift } from "../rows/block";
 import { onlineExp, onlineMax, onlineScale, onlineSum } from "../rows/online";
-import { absorb, start } from "../rows/state";
 import { reduceSum64 } from "../simd/reduce";
 import { loadUpTo16 } from "../simd/tail";
-import { sumOfOthers } from "../sampling/survey";
+import { absorbBlocks, rowMax, rowSum, sumOfOthers } from "../sampling/survey";
 
 /**
  * Cross-entropy of `rows` rows of `cols` f32 with a target (i32) each: log Σ exp(x) − x[target], of which a share of `smoothing` is for the
  * mean of all x instead of x[target]. A negative target gives 0. Writes an f32 per row to `losses`; and if `grad` is not 0, `weight` times the
  * derivative, softmax − smoothed target, as a row of f32, zeros for a negative target. Strides are in bytes; `grad` may be `x`. `scratch`: a
- * block (4096 bytes), then 4 bytes per block and at least a row state (16 bytes).
+ * block (4096 bytes), then 8 bytes per block.
  */
 export function cross_entropy_f32(
   x: usize, rows: usize, cols: usize, xStride: usize, targets: usize, losses: usize, grad: usize, scratch: usize, gradStride: usize,
   weight: f64, smoothing: f64,
 ): void {
   const bytes = cols << 2;
-  const tile = scratch, state = tile + BLOCK;
+  const tile = scratch, blocks = tile + BLOCK;
   for (; rows > 0; rows--, x += xStride, targets += 4, losses += 4, grad += gradStride) {
     const target = load<i32>(targets);
     if (target < 0) {
@@ -33,14 +32,13 @@ export function cross_entropy_f32(
 
     let max: f32, sum: f64;
     if (grad) {
-      onlineExp(x, grad, bytes, state);
+      onlineExp(x, grad, bytes, blocks);
       max = onlineMax;
       sum = onlineSum;
     } else {
-      start(state);
-      absorb(state, x, bytes);
-      max = load<f32>(state);
-      sum = load<f64>(state, 8);
+      absorbBlocks(x, bytes, 1, blocks, 0);
+      max = rowMax;
+      sum = rowSum;
     }
     if (max == Infinity) sum = NaN;
     const others = value == max ? sumOfOthers(sum, tile, length, at - begin, max, 1, 0) : 0;
@@ -50,7 +48,7 @@ export function cross_entropy_f32(
     if (!grad) continue;
 
     const even = smoothing / <f64>cols;
-    onlineScale(grad, bytes, state, <f32>(weight / sum));
+    onlineScale(grad, bytes, blocks, <f32>(weight / sum));
     // Where the target dominates, its softmax − 1 is what the others have.
     const share = value == max ? -others / (1.0 + others) : <f64>load<f32>(grad + at) / weight - 1.0;
     if (even > 0) blockShift(grad, grad, bytes, 0, <f32>(weight * even));

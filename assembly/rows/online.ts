@@ -9,6 +9,11 @@ import { BLOCK, blockExpNext, blockMax, blockScale, nextMax } from "./block";
 export let onlineMax: f32 = FLOOR;
 export let onlineSum: f64 = 0;
 
+/** `y = exp(x − max)` over a block, and the max of the next, as `blockExpNext`; a function of its own, as several kernels of a binary call it. */
+export function blockExpOnce(x: usize, y: usize, bytes: usize, max: f32, next: usize): f32 {
+  return blockExpNext(x, y, bytes, max, next);
+}
+
 /** First pass: `y = exp(x − running max)`, with a slot for each block. */
 export function onlineExp(x: usize, y: usize, bytes: usize, slots: usize): void {
   let m = blockMax(x, min(BLOCK, bytes));
@@ -18,7 +23,7 @@ export function onlineExp(x: usize, y: usize, bytes: usize, slots: usize): void 
     // The last blocks have no next block of their own length. They pass themselves, and the max is not used.
     const full = b + 2 * BLOCK <= bytes;
     store<f32>(slots, m);
-    sum += <f64>blockExpNext(x + b, y + b, n, m, full ? x + b + BLOCK : x + b);
+    sum += <f64>blockExpOnce(x + b, y + b, n, m, full ? x + b + BLOCK : x + b);
     if (b + n < bytes) {
       const coming = full ? nextMax : blockMax(x + b + BLOCK, bytes - b - BLOCK);
       if (coming > m) {

@@ -1,5 +1,6 @@
 // top-p over elements too many to sort: a histogram of weights by max − x, then another of the bucket at the border, until what is left is
 // one value or short enough to sort.
+import { FLOOR } from "../simd/constants";
 import { loadUpTo16 } from "../simd/tail";
 import { sortDescending } from "./heap";
 import { KEY, indexOf, keyOf } from "./key";
@@ -52,15 +53,16 @@ let count: usize = 0;
 let least: f32 = 0;
 let greatest: f32 = 0;
 
-/** Puts the keys of the elements of a bucket that have a weight at `keys`, as long as there is room. */
-function collect(bucket: usize, x: usize, weights: usize, bytes: usize, low: f32, high: f32, factor: f32, keys: usize): void {
-  const l = f32x4.splat(low), h = f32x4.splat(high), f = f32x4.splat(factor), j = f32x4.splat(<f32>bucket + ROUNDING), zero = f32x4.splat(0);
+/** Puts the keys of the elements of a bucket at `keys`, as long as there is room. */
+function collect(bucket: usize, x: usize, bytes: usize, low: f32, high: f32, factor: f32, keys: usize): void {
+  const l = f32x4.splat(low), h = f32x4.splat(high), f = f32x4.splat(factor), j = f32x4.splat(<f32>bucket + ROUNDING);
+  const padding = f32x4.splat(-Infinity);
   count = 0;
   least = Infinity;
   greatest = -Infinity;
   for (let i: usize = 0; i < bytes; i += 16) {
-    const v = loadUpTo16(x + i, bytes - i, l);
-    const inside = v128.and(v128.and(f32x4.ge(v, l), f32x4.le(v, h)), f32x4.gt(v128.load(weights + i), zero));
+    const v = loadUpTo16(x + i, bytes - i, padding);
+    const inside = v128.and(f32x4.ge(v, l), f32x4.le(v, h));
     for (let chosen = i32x4.bitmask(v128.and(inside, f32x4.eq(bucketOf(v, h, f), j))); chosen; chosen &= chosen - 1) {
       const index = (i >> 2) + ctz(chosen);
       const value = load<f32>(x + (index << 2));
@@ -79,7 +81,8 @@ function collect(bucket: usize, x: usize, weights: usize, bytes: usize, low: f32
 export function nucleusBorder(
   x: usize, weights: usize, bytes: usize, lowest: f32, highest: f32, scale: f32, goal: f64, histogram: usize, keys: usize,
 ): u64 {
-  let low = max(lowest, <f32>(<f64>highest - REACH / <f64>scale)), high = highest;
+  // −inf weighs nothing, and would make the range infinite.
+  let low = max(max(lowest, FLOOR), <f32>(<f64>highest - REACH / <f64>scale)), high = highest;
   let above: f64 = 0;
   while (low < high) {
     const factor = <f32>(<f64>BUCKETS / (<f64>high - <f64>low));
@@ -92,7 +95,7 @@ export function nucleusBorder(
       above += sum;
     }
     if (bucket > BUCKETS) return 0;
-    collect(bucket, x, weights, bytes, low, high, factor, keys);
+    collect(bucket, x, bytes, low, high, factor, keys);
     if (count <= MOST_SORTED) return borderOfFew(weights, above, goal, keys);
     low = least;
     high = greatest;
@@ -113,12 +116,11 @@ function borderOfFew(weights: usize, above: f64, goal: f64, keys: usize): u64 {
 
 /** The same for elements that are all equal: so many of them, in the order of their indices. */
 function borderOfEqual(x: usize, weights: usize, bytes: usize, value: f32, above: f64, goal: f64): u64 {
-  const equal = f32x4.splat(value), zero = f32x4.splat(0);
+  const equal = f32x4.splat(value), padding = f32x4.splat(-Infinity);
   let left: f64 = 0;
   let last: u64 = 0;
   for (let i: usize = 0; i < bytes; i += 16) {
-    const v = loadUpTo16(x + i, bytes - i, zero);
-    let chosen = i32x4.bitmask(v128.and(f32x4.eq(v, equal), f32x4.gt(v128.load(weights + i), zero)));
+    let chosen = i32x4.bitmask(f32x4.eq(loadUpTo16(x + i, bytes - i, padding), equal));
     if (!chosen) continue;
     // They all weigh the same as the first of them.
     if (last == 0) left = ceil((goal - above) / <f64>load<f32>(weights + i + (ctz(chosen) << 2)));

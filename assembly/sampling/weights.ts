@@ -1,6 +1,7 @@
 // A row as weights exp((x − max) · scale) in scratch, with their sum for every block: what a draw from many elements works on.
 import { log1p } from "../math/log";
-import { BLOCK, blockExp } from "../rows/block";
+import { BLOCK } from "../rows/block";
+import { blockExpOnce } from "../rows/online";
 import { loadUpTo16, storeUpTo16 } from "../simd/tail";
 import { reduceSum } from "../simd/reduce";
 import { NEXT_VALUE, indexOf, valueOf } from "./key";
@@ -16,7 +17,8 @@ export function weigh(x: usize, bytes: usize, max: f32, scale: f32, weights: usi
   for (let b: usize = 0; b < bytes; b += BLOCK, sums += SUM) {
     const n = min(BLOCK, bytes - b);
     if (scale != 1) blockScaleFrom(x + b, weights + b, n, max, scale);
-    const sum = scale == 1 ? <f64>blockExp(x + b, weights + b, n, max) : <f64>blockExp(weights + b, weights + b, n, 0);
+    const from = scale == 1 ? x + b : weights + b;
+    const sum = <f64>blockExpOnce(from, weights + b, n, scale == 1 ? max : 0, from);
     store<f64>(sums, sum);
     total += sum;
   }
@@ -27,7 +29,13 @@ export function weigh(x: usize, bytes: usize, max: f32, scale: f32, weights: usi
 function removeBelow(x: usize, weights: usize, bytes: usize, least: f32): f32 {
   const bound = f32x4.splat(least);
   let sum = f32x4.splat(0);
-  for (let i: usize = 0; i < bytes; i += 16) {
+  let i: usize = 0;
+  for (; i + 16 <= bytes; i += 16) {
+    const kept = v128.and(v128.load(weights + i), f32x4.ge(v128.load(x + i), bound));
+    v128.store(weights + i, kept);
+    sum = f32x4.add(sum, kept);
+  }
+  if (i < bytes) {
     const left = bytes - i;
     const kept = v128.and(loadUpTo16(weights + i, left, f32x4.splat(0)), f32x4.ge(loadUpTo16(x + i, left, bound), bound));
     storeUpTo16(weights + i, left, kept);

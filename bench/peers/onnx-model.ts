@@ -2,7 +2,9 @@
 // Field numbers are those of onnx.proto3.
 
 const FLOAT = 1;
+const INT64 = 7;
 const ATTRIBUTE_INT = 2;
+const ATTRIBUTE_TENSOR = 4;
 
 /**
  * An ONNX model `y = op(x)` over the last axis of a [rows, cols] f32 tensor; both sizes are left open.
@@ -12,6 +14,13 @@ const ATTRIBUTE_INT = 2;
 export function rowOperatorModel(op: "Softmax" | "LogSoftmax", times = 1): Uint8Array {
   const nodes = chain("x", times).map(([from, to]) => [...text(1, from), ...text(2, to), ...text(4, op), ...integer("axis", -1)]);
   return model(op, nodes, [tensor("x", ["rows", "cols"])], tensor("y", ["rows", "cols"]));
+}
+
+/** An ONNX model `y = TopK(x, k)` over the last axis of a [rows, cols] f32 tensor: the values, largest first. */
+export function topKModel(k: number): Uint8Array {
+  const constant = [...text(2, "k"), ...text(4, "Constant"), ...bytes(5, [...text(1, "value"), ...bytes(5, int64s([k])), ...number(20, ATTRIBUTE_TENSOR)])];
+  const topK = [...text(1, "x"), ...text(1, "k"), ...text(2, "y"), ...text(2, "indices"), ...text(4, "TopK"), ...integer("axis", -1)];
+  return model("TopK", [constant, topK], [tensor("x", ["rows", "cols"])], tensor("y", ["rows", "k"]));
 }
 
 /**
@@ -49,6 +58,11 @@ function model(name: string, nodes: readonly number[][], inputs: readonly number
 /** A node's AttributeProto of an integer. */
 function integer(name: string, value: number): number[] {
   return bytes(5, [...text(1, name), ...number(3, value), ...number(20, ATTRIBUTE_INT)]);
+}
+
+/** TensorProto of whole numbers in one dimension. */
+function int64s(values: readonly number[]): number[] {
+  return [...number(1, values.length), ...number(2, INT64), ...values.flatMap((value) => number(7, value))];
 }
 
 /** ValueInfoProto of an f32 tensor whose sizes have names. */

@@ -19,6 +19,8 @@ export interface Peer {
 /** Inputs are made once and kept where the library computes; each run makes its own output, as its users' calls do. */
 export interface Operators {
   readonly softmax: (problem: Problem) => Runner | Promise<Runner>;
+  /** The k largest of each row, largest first, as values; absent where there is no such operator. */
+  readonly topK?: (problem: Problem, k: number) => Runner | Promise<Runner>;
   /** softmax(q·kᵀ/√dim) · v of as many heads of keys and values as of queries. */
   readonly attention: (problem: Problem) => Runner | Promise<Runner>;
 }

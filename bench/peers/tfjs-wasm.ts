@@ -9,6 +9,7 @@ interface TfCore {
   setBackend(name: string): Promise<boolean>;
   tensor(values: Float32Array, shape: readonly number[]): TfTensor;
   softmax(x: TfTensor): TfTensor;
+  topk(x: TfTensor, k: number, sorted: boolean): { readonly values: TfTensor; readonly indices: TfTensor };
   matMul(a: TfTensor, b: TfTensor, transposeA?: boolean, transposeB?: boolean): TfTensor;
   mul(a: TfTensor, b: number): TfTensor;
   /** Frees what `f` makes, apart from what it returns. */
@@ -33,6 +34,14 @@ export const tfjsWasm: Peer = {
         const [x] = operands.map(({ data, shape }) => tf.tensor(data, shape)) as [TfTensor];
         return makingOutputs(
           () => tf.softmax(x),
+          (y) => y.dataSync(),
+          [x],
+        );
+      },
+      topK({ operands }, k) {
+        const [x] = operands.map(({ data, shape }) => tf.tensor(data, shape)) as [TfTensor];
+        return makingOutputs(
+          () => tf.tidy(() => tf.topk(x, k, true).values),
           (y) => y.dataSync(),
           [x],
         );

@@ -2,7 +2,7 @@ import { UnsupportedError, describe } from "../errors/errors.ts";
 import { parseFinite } from "../errors/options.ts";
 import type { ArrayHandle, ResultType } from "../tensor/array.ts";
 import { broadcastStrides, contiguousStrides, elementCount, sameShape } from "../tensor/shape.ts";
-import { type GpuTensor, type Tensor, type View, deviceView, kindOf, toView } from "../tensor/tensor.ts";
+import { type View, deviceView, kindOf, toView } from "../tensor/tensor.ts";
 import type { Operand, Output } from "./call.ts";
 import type { RowOperand } from "./row-call.ts";
 

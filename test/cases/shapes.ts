@@ -44,7 +44,8 @@ function rows(shape: readonly number[], what: string): RowShape {
   return { name: shape.join("×"), what, shape, call: { op: "softmax", rows: countOf(shape.slice(0, -1)), cols: shape.at(-1) ?? 1 } };
 }
 
-const LLAMA_LOGITS = rows([32, 128256], "Llama 3: logits of 32 tokens");
+export const LLAMA_LOGITS = rows([32, 128256], "Llama 3: logits of 32 tokens");
+export const LLAMA_TOKEN = rows([1, 128256], "Llama 3: logits of one token");
 const MNIST = rows([1024, 10], "MNIST: ten classes");
 const SHORT_ROWS = rows([4096, 64], "many short rows");
 const LONG_ROWS = rows([64, 32768], "long rows");

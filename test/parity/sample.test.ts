@@ -30,6 +30,7 @@ const SETTINGS: readonly SampleReference[] = [
   { minP: 0.02, topP: 0.95, temperature: 1.5, temperatureLast: true },
   { logitBias: { 0: 3, 2: -Infinity } },
   { previous: [0, 0, 1], repetitionPenalty: 1.3, frequencyPenalty: 0.5, presencePenalty: 0.25, topP: 0.8 },
+  { topP: 0.5, temperature: 1e38 },
 ];
 const SIZES = [3, 64, 1025, 3000] as const;
 const DRAWS = 24;
@@ -52,7 +53,7 @@ describeSubjects("sample", (subject) => {
       for (const [setting, options] of SETTINGS.entries()) {
         const shares = expected(name, cols, setting);
         if (![...shares.values()].some(({ prob }) => prob > 0)) continue;
-        const { tokens, logProbs } = await subject.sample(repeated(x, DRAWS), { ...options, seed: 7, step: setting } as SampleOptions);
+        const { tokens, logProbs } = await subject.sample(repeated(x, DRAWS), { ...options, seed: 7, step: setting });
         const wrong = [...tokens.data].filter((token, r) => {
           const { from = NaN, to = NaN, prob = NaN } = shares.get(token) ?? {};
           const [u, error] = [uniform(7, setting, r), Math.abs((logProbs.data[r] ?? NaN) - Math.log(prob))];
@@ -142,7 +143,7 @@ describeSubjects("sample", (subject) => {
     const settings = SETTINGS.slice(0, 20);
     for (const [i, options] of settings.entries()) {
       const draws = 1_000_000 / settings.length;
-      const { tokens } = await subject.sample(repeated(row, draws), { ...options, seed: 11, step: i } as SampleOptions);
+      const { tokens } = await subject.sample(repeated(row, draws), { ...options, seed: 11, step: i });
       const { kept, probs } = distribution(row, options);
       const counts = new Float64Array(row.length);
       for (const token of tokens.data) counts[token] = (counts[token] ?? 0) + 1;

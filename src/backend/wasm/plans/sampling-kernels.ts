@@ -1,5 +1,5 @@
 import { type CrossEntropyCall, type SampleCall, type SamplingCall, type TopKCall, logitsOf } from "../../../calls/sampling-call.ts";
-import { BLOCK_ELEMENTS, STATE_BYTES } from "../module/kernels.ts";
+import { BLOCK_ELEMENTS } from "../module/kernels.ts";
 import type { ModuleMemory } from "../module/memory.ts";
 import type { KernelCall, Table } from "./plan.ts";
 import { ELEMENT_NS } from "./schedule.ts";
@@ -27,7 +27,7 @@ export interface Rows {
   readonly stage: number;
   readonly tables: number;
   /** Address of the first row of the logits or of a result, and the distance to the next, in bytes. 0 for a result that is not wanted. */
-  placeOf(name: string): { readonly at: number; readonly stride: number };
+  readonly placeOf: (name: string) => { readonly at: number; readonly stride: number };
 }
 
 /** What a call computes, as its plan sees it. */
@@ -137,7 +137,7 @@ function lossOf(call: CrossEntropyCall): Computation {
   const counted = targets.reduce((n, target) => n + (target >= 0 ? 1 : 0), 0);
   return {
     ...PLAIN,
-    threadBytes: BLOCK_BYTES + Math.max(STATE_BYTES, blocksOf(cols) * 4),
+    threadBytes: BLOCK_BYTES + blocksOf(cols) * KEY_BYTES,
     elementNs: ELEMENT_NS.f32,
     kept: new Set(["loss"]),
     reduces: reduction !== "none",
