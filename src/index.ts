@@ -42,6 +42,7 @@ export type {
 } from "./engine/types.ts";
 export { empty, type ModuleTensor } from "./ops/empty.ts";
 export { BackendError, DisposedError, UnsupportedError } from "./errors/errors.ts";
+export { KVCache, type AppendOptions, type AttendOptions, type KVCacheOptions } from "./ops/kv-cache.ts";
 export { logSoftmax, type LogSoftmaxOptions } from "./ops/log-softmax.ts";
 export { logSumExp, type LogSumExpOptions } from "./ops/log-sum-exp.ts";
 export { mergeStates, type PartialAttention } from "./ops/merge-states.ts";

@@ -70,7 +70,7 @@ const SCORE_OPTIONS: readonly string[] = [
   "layout",
 ];
 // Marked as pure, and without spread, so that bundlers drop them from programs without attention.
-const ATTENTION_OPTIONS = /* @__PURE__ */ new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("out", "returnLse"));
+const ATTENTION_OPTIONS = /* @__PURE__ */ attentionOptions();
 const SCORES_OPTIONS = /* @__PURE__ */ new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("stage"));
 
 /** Checks `q`, `k`, `v` and every option that affects scores. `v` is `undefined` for `attentionScores`. */
@@ -172,6 +172,11 @@ export function checkScoresOptions(options: unknown): void {
   checkOptions(options, SCORES_OPTIONS);
 }
 
+/** The names of attention's options, without some. */
+export function attentionOptions(...without: readonly string[]): Set<string> {
+  return new Set(SCORE_OPTIONS.concat("out", "returnLse").filter((name) => !without.includes(name)));
+}
+
 export function checkHeads(heads: number, kvHeads: number): void {
   if (kvHeads === 0 ? heads !== 0 : heads % kvHeads !== 0)
     throw new RangeError(`"k" expected a number of heads that divides the ${heads} of "q", got ${kvHeads}`);
@@ -190,7 +195,8 @@ function sameRank(name: string, view: View, rank: number): View {
   return view;
 }
 
-function parseLengths(name: string, value: unknown, batch: number, max: number): readonly number[] | undefined {
+/** One length per batch, from 0 to `max`. */
+export function parseLengths(name: string, value: unknown, batch: number, max: number): readonly number[] | undefined {
   const lengths = parsePerBatch(name, value, batch);
   for (const n of lengths ?? []) if (n < 0 || n > max) throw new RangeError(`"${name}" expected lengths from 0 to ${max}, got ${n}`);
   return lengths;

@@ -1,5 +1,6 @@
 import type { Call } from "../calls/call.ts";
 import { describe } from "../errors/errors.ts";
+import { parseCount } from "../errors/options.ts";
 import { parseAttentionScores } from "../ops/attention-scores.ts";
 import { parseAttentionVarlen } from "../ops/attention-varlen.ts";
 import { parseAttention } from "../ops/attention.ts";
@@ -34,7 +35,7 @@ export const OPERATIONS = {
     needs: ["out", "lse"],
     takes: [],
     parse: parseMergeStates,
-    argumentsOf: ({ out, lse }, { parts = 2, ...options }) => [new Array(parsePositive("parts", parts)).fill({ out, lse }), options],
+    argumentsOf: ({ out, lse }, { parts = 2, ...options }) => [new Array(parseCount("parts", parts, 1)).fill({ out, lse }), options],
   },
 } as const satisfies Readonly<Record<EngineOp, Operation>>;
 
@@ -47,10 +48,4 @@ export function parseCall(op: EngineOp, ...args: readonly unknown[]): Call {
 export function operationOf(op: unknown): Operation {
   if (typeof op !== "string" || !Object.hasOwn(OPERATIONS, op)) throw new RangeError(`"op" expected the name of an operation, got ${describe(op)}`);
   return OPERATIONS[op as EngineOp];
-}
-
-function parsePositive(name: string, value: unknown): number {
-  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 1)
-    throw new RangeError(`"${name}" expected a positive integer, got ${describe(value)}`);
-  return value;
 }

@@ -4,9 +4,10 @@ import { planAttention } from "../backend/wasm/plans/attention.ts";
 import { parseOutput } from "../calls/arguments.ts";
 import { type ScoreOptions, checkAttentionOptions, parseHeads, parseScores } from "../calls/attention-arguments.ts";
 import type { AttentionCall } from "../calls/attention-call.ts";
+import type { Operand } from "../calls/call.ts";
 import { headsFirst } from "../calls/head-layout.ts";
 import { parseFlag } from "../errors/options.ts";
-import type { Tensor, TensorLike } from "../tensor/tensor.ts";
+import type { Tensor, TensorLike, View } from "../tensor/tensor.ts";
 
 /** Options of {@link attention}. */
 export interface AttentionOptions extends ScoreOptions {
@@ -65,11 +66,21 @@ export function parseAttention(queries: unknown, keys: unknown, values: unknown,
   const q = parseHeads("q", queries);
   const k = parseHeads("k", keys);
   const v = parseHeads("v", values);
+  const scores = parseScores(q, k, v, options);
+  return attentionCall(q, scores, options, scores.operands);
+}
+
+/** The call of attention whose scores have been parsed. `out` must not overlap what the call `reads`. @internal */
+export function attentionCall(
+  q: View,
+  { sizes, keyLength: _, ...call }: ReturnType<typeof parseScores>,
+  options: AttentionOptions,
+  reads: Readonly<Record<string, Operand | undefined>>,
+): AttentionCall {
   const returnLse = parseFlag("returnLse", options.returnLse);
-  const { sizes, keyLength: _, ...call } = parseScores(q, k, v, options);
   const { heads, length } = sizes;
   const shape = [...q.shape.slice(0, -1), call.valueDim];
-  const out = parseOutput(options.out, shape, "f32", undefined, call.operands);
+  const out = parseOutput(options.out, shape, "f32", undefined, reads);
   return {
     ...call,
     kind: "attention",

@@ -66,6 +66,11 @@ export class ArrayHandle<D extends DType = DType> {
       : new ArrayHandle("module", dtype, owner, byteOffset, length, undefined);
   }
 
+  /** A handle for `length` numbers in module memory. */
+  static inModule<D extends DType>(memory: ModuleOwner, dtype: D, byteOffset: number, length: number): ArrayHandle<D> {
+    return new ArrayHandle("module", dtype, memory, byteOffset, length, undefined);
+  }
+
   /** A handle for `length` numbers in a GPU buffer. */
   static onGpu<D extends DType>(buffer: GPUBufferLike, dtype: D, byteOffset: number, length: number): ArrayHandle<D> {
     return new ArrayHandle("gpu", dtype, buffer, byteOffset, length, undefined);

@@ -14,6 +14,7 @@ import { type AttentionOptions, type AttentionResultWithLse, parseAttention } fr
 import { type AttentionScoresOptions, parseAttentionScores } from "../ops/attention-scores.ts";
 import { type AttentionVarlenOptions, parseAttentionVarlen } from "../ops/attention-varlen.ts";
 import { type ModuleTensor, emptyOn } from "../ops/empty.ts";
+import { KVCache, type KVCacheOptions } from "../ops/kv-cache.ts";
 import { type LogSoftmaxOptions, parseLogSoftmax } from "../ops/log-softmax.ts";
 import { type LogSumExpOptions, parseLogSumExp } from "../ops/log-sum-exp.ts";
 import { OnlineSoftmax } from "../ops/online-softmax.ts";
@@ -37,6 +38,7 @@ export interface Instance {
   attention(q: TensorLike, k: TensorLike, v: TensorLike, options?: AttentionOptions & { readonly returnLse?: false }): Tensor<"f32">;
   attentionVarlen(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionVarlenOptions): Tensor<"f32"> | AttentionResultWithLse;
   attentionScores(q: TensorLike, k: TensorLike, options?: AttentionScoresOptions): Tensor<"f32">;
+  kvCache(options: KVCacheOptions): KVCache;
   empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options?: { readonly dtype?: D }): ModuleTensor<D>;
 }
 
@@ -55,6 +57,7 @@ export function createInstance(variant?: Variant): Instance {
     attentionVarlen: (q, k, v, options) => compute(runtime, planAttention, parseAttentionVarlen(q, k, v, options)),
     attentionScores: (q, k, options) => compute(runtime, planScores, parseAttentionScores(q, k, options)),
     onlineSoftmax: (rows) => new OnlineSoftmax(rows, runtime),
+    kvCache: (options) => new KVCache(options, runtime),
     empty: (shape, options) => emptyOn(runtime, shape, options),
   };
 }
