@@ -10,6 +10,7 @@ export type { Layout } from "./calls/head-layout.ts";
 export { attentionScores, type AttentionScoresOptions } from "./ops/attention-scores.ts";
 export { attentionVarlen, type AttentionVarlenOptions } from "./ops/attention-varlen.ts";
 export { type BlockMask, type BlockMaskOptions, type MaskMod } from "./calls/block-mask.ts";
+export { convert } from "./ops/convert.ts";
 export { createEngine } from "./engine/create-engine.ts";
 export type { Variant } from "./backend/wasm/module/features.ts";
 export type { Calibration, ParallelRate } from "./engine/calibration.ts";
@@ -47,6 +48,7 @@ export { logSoftmax, type LogSoftmaxOptions } from "./ops/log-softmax.ts";
 export { logSumExp, type LogSumExpOptions } from "./ops/log-sum-exp.ts";
 export { mergeStates, type PartialAttention } from "./ops/merge-states.ts";
 export { OnlineSoftmax, type NormalizeOptions } from "./ops/online-softmax.ts";
+export { quantize } from "./ops/quantize.ts";
 export { softmax, type SoftmaxOptions } from "./ops/softmax.ts";
 export {
   tensor,
@@ -56,6 +58,7 @@ export {
   type Float16ArrayLike,
   type FloatArray,
   type GpuTensor,
+  type QuantizedTensor,
   type ResidentTensor,
   type ShapedArray,
   type Tensor,

@@ -9,7 +9,7 @@ export interface Operand {
 
 /** Where the caller wants a result: its array, the array's strides, and what the call returns for it. */
 export interface Output {
-  readonly data: ArrayHandle<"f32" | "f64">;
+  readonly data: ArrayHandle<"f32" | "f64" | "f16" | "bf16">;
   readonly strides: readonly number[];
   readonly tensor: Tensor<"f32" | "f64"> | GpuTensor;
 }
@@ -92,10 +92,10 @@ export function snapshot<C extends Call>(call: C, memory: ModuleOwner): C {
 }
 
 /** A new array for a result. */
-export function newOutput(shape: readonly number[], dtype: "f32" | "f64"): Output {
+export function newOutput(shape: readonly number[], dtype: Output["data"]["dtype"]): Output {
   const count = elementCount(shape);
-  const data = dtype === "f32" ? new Float32Array(count) : new Float64Array(count);
-  return { data: ArrayHandle.of(data, dtype), strides: contiguousStrides(shape), tensor: { data, shape, dtype } };
+  const data = dtype === "f32" ? new Float32Array(count) : dtype === "f64" ? new Float64Array(count) : new Uint16Array(count);
+  return { data: ArrayHandle.of(data, dtype), strides: contiguousStrides(shape), tensor: { data, shape, dtype } as Output["tensor"] };
 }
 
 /** What a call returns: its result, or all results by name if there are several. */

@@ -73,7 +73,7 @@ export class Engine {
   /**
    * Softmax along one axis.
    *
-   * @param x - as for the plain `softmax`; a GPU also takes f16
+   * @param x - as for the plain `softmax`; a GPU takes f32 and f16
    * @param options - as for the plain `softmax`; `bias`, `mask` and `out` may be on the GPU, and a `signal` can cancel the call
    * @returns `out` if given, else a new tensor, on the GPU if `x` is
    * @throws (as a rejection, like every method) the errors of `softmax` and those listed for the class
@@ -88,7 +88,7 @@ export class Engine {
   /**
    * Log-softmax along one axis.
    *
-   * @param x - as for the plain `logSoftmax`; a GPU also takes f16
+   * @param x - as for the plain `logSoftmax`; a GPU takes f32 and f16
    * @param options - as for the plain `logSoftmax`; `bias`, `mask` and `out` may be on the GPU, and a `signal` can cancel the call
    * @returns `out` if given, else a new tensor, on the GPU if `x` is
    * @throws the errors of `logSoftmax` and those listed for the class
@@ -103,7 +103,7 @@ export class Engine {
   /**
    * log Σ exp(x) over one or more axes.
    *
-   * @param x - as for the plain `logSumExp`; a GPU also takes f16
+   * @param x - as for the plain `logSumExp`; a GPU takes f32 and f16
    * @param options - as for the plain `logSumExp`; `bias`, `mask` and `out` may be on the GPU, and a `signal` can cancel the call
    * @returns `out` if given, else a new tensor, on the GPU if `x` is
    * @throws the errors of `logSumExp` and those listed for the class
@@ -118,7 +118,7 @@ export class Engine {
   /**
    * Scaled dot-product attention.
    *
-   * @param q - queries, as for the plain `attention`; on a GPU all three may be f16
+   * @param q - queries, as for the plain `attention`; a GPU takes f32, or f16 for all three
    * @param k - keys
    * @param v - values
    * @param options - as for the plain `attention`; `bias`, `mask` and `out` may be on the GPU, and a `signal` can cancel the call
@@ -147,7 +147,7 @@ export class Engine {
   /**
    * Attention over a ragged batch.
    *
-   * @param q - queries, as for the plain `attentionVarlen`; on a GPU all three may be f16
+   * @param q - queries, as for the plain `attentionVarlen`; a GPU takes f32, or f16 for all three
    * @param k - keys
    * @param v - values
    * @param options - as for the plain `attentionVarlen`; `out` may be on the GPU, and a `signal` can cancel the call
@@ -166,7 +166,7 @@ export class Engine {
   /**
    * The L × S matrix of scores.
    *
-   * @param q - queries, as for the plain `attentionScores`; on a GPU both may be f16
+   * @param q - queries, as for the plain `attentionScores`; a GPU takes f32, or f16 for both
    * @param k - keys
    * @param options - as for the plain `attentionScores`; `bias` and `mask` may be on the GPU, and a `signal` can cancel the call
    * @returns a new tensor, on the GPU if `q` is
@@ -195,18 +195,18 @@ export class Engine {
    * Makes an uninitialised tensor where the engine computes: in a GPU buffer, or in the memory that the CPU threads share.
    *
    * @param shape - the size of each dimension
-   * @param options - `dtype`: "f32" (default), or "f64" on the CPU; `device`: by default "webgpu" for an engine created with
+   * @param options - `dtype`: "f32" (default), or any other on the CPU; `device`: by default "webgpu" for an engine created with
    *   `device: "webgpu"`, else "wasm"
    * @returns a tensor that takes up memory until you `dispose` it or the engine
    * @throws TypeError or RangeError if an argument is wrong, BackendError if there is no GPU or no memory is left, DisposedError after `dispose`
    */
-  empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options: { readonly dtype?: D; readonly device: "wasm" }): ModuleTensor<D>;
+  empty<D extends DType = "f32">(shape: readonly number[], options: { readonly dtype?: D; readonly device: "wasm" }): ModuleTensor<D>;
   empty(shape: readonly number[], options: { readonly dtype?: "f32"; readonly device: "webgpu" }): ResidentTensor<"f32">;
-  empty<D extends "f32" | "f64" = "f32">(
+  empty<D extends DType = "f32">(
     shape: readonly number[],
     options?: { readonly dtype?: D; readonly device?: undefined },
   ): ModuleTensor<D> | ResidentTensor<"f32">;
-  empty(shape: readonly number[], options: { readonly dtype?: "f32" | "f64"; readonly device?: Device } = {}): ModuleTensor | ResidentTensor<"f32"> {
+  empty(shape: readonly number[], options: { readonly dtype?: DType; readonly device?: Device } = {}): ModuleTensor<DType> | ResidentTensor<"f32"> {
     this.#check();
     checkOptions(options, EMPTY_OPTIONS);
     const device = parseChoice<Device>("device", options.device, this.#device === "webgpu" ? ["webgpu", "wasm"] : ["wasm", "webgpu"]);
@@ -329,7 +329,7 @@ export class Engine {
         return gpu.run(call, signal);
       } catch (error) {
         // Dispatch did not foresee this. Nothing has been submitted yet, so the CPU can take the call.
-        if (!(error instanceof TooLargeError) || this.#device !== "auto" || used.buffers || work.dtype !== "f32") throw error;
+        if (!(error instanceof TooLargeError) || this.#device !== "auto" || used.buffers) throw error;
         return this.#cpu.run(call, signal);
       }
     };

@@ -11,7 +11,7 @@ import type { Tensor, TensorLike, View } from "../tensor/tensor.ts";
 
 /** Options of {@link attention}. */
 export interface AttentionOptions extends ScoreOptions {
-  /** Receives the output: a tensor of the result's shape, or a Float32Array with as many elements. The return value is as for `softmax`. */
+  /** Receives the output: a tensor of the result's shape, or a Float32Array with as many elements. An `out` in f16 or bf16 gets the result rounded. The return value is as for `softmax`. */
   readonly out?: TensorLike;
   /** Also returns the log-sum-exp of every row, so that partial results can be merged. Default false. */
   readonly returnLse?: boolean;
@@ -34,13 +34,13 @@ export interface AttentionResultWithLse {
  * every query are never read. Those hidden by `mask` or `bias` are read, and so is the rest of a partly visible tile of 64 keys: a NaN
  * there may reach a row.
  *
- * @param q - queries [B, Hq, L, E]; fewer leading dimensions are fine; f32, E at most 1024
+ * @param q - queries [B, Hq, L, E]; fewer leading dimensions are fine; E at most 1024. Each of q, k and v is f32, f16, bf16 or i8 with scales
  * @param k - keys [B, Hkv, S, E]; Hkv divides Hq, query head h uses key head floor(h · Hkv / Hq)
  * @param v - values [B, Hkv, S, Ev], Ev at most 1024
  * @param options - see {@link AttentionOptions}
  * @returns [B, Hq, L, Ev], with the query's rank and layout; with `returnLse`, output and log-sum-exp
- * @throws TypeError if an argument has the wrong type, RangeError if a value or shape does not fit, UnsupportedError for f16, bf16 and
- *   head dimensions above 1024, DisposedError if a tensor has been disposed, BackendError if memory runs out. On error nothing is
+ * @throws TypeError if an argument has the wrong type, RangeError if a value or shape does not fit, UnsupportedError for head
+ *   dimensions above 1024, DisposedError if a tensor has been disposed, BackendError if memory runs out. On error nothing is
  *   written
  *
  * @example

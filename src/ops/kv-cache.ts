@@ -97,8 +97,17 @@ export class KVCache {
       this.#keys = new PagedKeys(runtime.memory, original.#keys.sizes, original.#keys);
       return;
     }
-    parseObject("options", options);
-    const { batch = 1, heads, dim, valueDim = dim, capacity, layout, window, sinkTokens = 0, grow } = options as KVCacheOptions;
+    const {
+      batch = 1,
+      heads,
+      dim,
+      valueDim = dim,
+      capacity,
+      layout,
+      window,
+      sinkTokens = 0,
+      grow,
+    } = parseObject("options", options) as unknown as KVCacheOptions;
     checkOptions(options, CACHE_OPTIONS);
     if (window === undefined && sinkTokens !== 0) throw new RangeError(`"sinkTokens" expected a "window" beside it`);
     this.#layout = parseChoice<Layout>("layout", layout, ["bhld", "blhd"]);

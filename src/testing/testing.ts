@@ -13,13 +13,16 @@ import { planScores } from "../backend/wasm/plans/scores.ts";
 import { type AttentionOptions, type AttentionResultWithLse, parseAttention } from "../ops/attention.ts";
 import { type AttentionScoresOptions, parseAttentionScores } from "../ops/attention-scores.ts";
 import { type AttentionVarlenOptions, parseAttentionVarlen } from "../ops/attention-varlen.ts";
+import { convertOn } from "../ops/convert.ts";
+import { quantizeOn } from "../ops/quantize.ts";
 import { type ModuleTensor, emptyOn } from "../ops/empty.ts";
 import { KVCache, type KVCacheOptions } from "../ops/kv-cache.ts";
 import { type LogSoftmaxOptions, parseLogSoftmax } from "../ops/log-softmax.ts";
 import { type LogSumExpOptions, parseLogSumExp } from "../ops/log-sum-exp.ts";
 import { OnlineSoftmax } from "../ops/online-softmax.ts";
 import { type SoftmaxOptions, parseSoftmax } from "../ops/softmax.ts";
-import type { Tensor, TensorLike } from "../tensor/tensor.ts";
+import type { DType } from "../tensor/array.ts";
+import type { QuantizedTensor, Tensor, TensorLike } from "../tensor/tensor.ts";
 
 export type { Kernels, ModuleMemory, TestingKernels, Variant };
 export { hasRelaxedSimd };
@@ -38,8 +41,10 @@ export interface Instance {
   attention(q: TensorLike, k: TensorLike, v: TensorLike, options?: AttentionOptions & { readonly returnLse?: false }): Tensor<"f32">;
   attentionVarlen(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionVarlenOptions): Tensor<"f32"> | AttentionResultWithLse;
   attentionScores(q: TensorLike, k: TensorLike, options?: AttentionScoresOptions): Tensor<"f32">;
+  convert<D extends "f32" | "f16" | "bf16">(x: TensorLike, dtype: D): Tensor<D>;
+  quantize(x: TensorLike): QuantizedTensor;
   kvCache(options: KVCacheOptions): KVCache;
-  empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options?: { readonly dtype?: D }): ModuleTensor<D>;
+  empty<D extends DType = "f32">(shape: readonly number[], options?: { readonly dtype?: D }): ModuleTensor<D>;
 }
 
 /** Instantiates a binary with a memory of its own. */
@@ -57,6 +62,8 @@ export function createInstance(variant?: Variant): Instance {
     attentionVarlen: (q, k, v, options) => compute(runtime, planAttention, parseAttentionVarlen(q, k, v, options)),
     attentionScores: (q, k, options) => compute(runtime, planScores, parseAttentionScores(q, k, options)),
     onlineSoftmax: (rows) => new OnlineSoftmax(rows, runtime),
+    convert: (x, dtype) => convertOn(runtime, x, dtype),
+    quantize: (x) => quantizeOn(runtime, x),
     kvCache: (options) => new KVCache(options, runtime),
     empty: (shape, options) => emptyOn(runtime, shape, options),
   };

@@ -187,7 +187,7 @@ export class Cpu {
     for (const [name, to] of Object.entries(outputs)) {
       const result = call.results[name];
       if (result?.out === undefined || to.data.owner === this.runtime.memory) continue;
-      const from = (own[name] = newOutput(result.shape, result.dtype));
+      const from = (own[name] = newOutput(result.shape, to.data.dtype));
       const dims = copyDimsOf(result.shape, from.strides, to.strides);
       copies.push(() => copyStrided(from.data.view() as unknown as Copyable, 0, to.data.view() as unknown as Copyable, 0, dims));
     }

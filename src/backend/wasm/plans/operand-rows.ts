@@ -1,6 +1,6 @@
 import type { HeadOperand, Pages, RowStrides } from "../../../calls/attention-call.ts";
 import { TILE_KEYS } from "../../../calls/blocks.ts";
-import { type ArrayHandle, BYTES } from "../../../tensor/array.ts";
+import type { ArrayHandle } from "../../../tensor/array.ts";
 import type { CopyDim } from "../../../tensor/copy-strided.ts";
 import type { ModuleMemory } from "../module/memory.ts";
 import type { Block, BlockSize, RowBox, RowPlaces } from "./attention-blocks.ts";
@@ -22,7 +22,7 @@ export class BlockRows {
     this.#address = data.addressIn(memory);
     this.#strides = strides;
     this.#inner = inner;
-    this.bytes = BYTES[data.dtype];
+    this.bytes = data.kernelBytes;
     this.inPlace = this.#address >= 0 && inner === 1;
   }
 
