@@ -4,6 +4,8 @@ export type { SoftmaxAlgorithm } from "./calls/row-call.ts";
 export type { AbortSignalLike } from "./errors/signal.ts";
 export type { ScoreStage } from "./calls/scores-call.ts";
 export { alibiSlopes } from "./ops/alibi-slopes.ts";
+export { applyRotary, type RotaryOptions } from "./ops/apply-rotary.ts";
+export type { RotaryAngles, RotaryScaling } from "./calls/rotary-call.ts";
 export { attention, scaledDotProductAttention, type AttentionOptions, type AttentionResultWithLse } from "./ops/attention.ts";
 export type { ScoreOptions } from "./calls/attention-arguments.ts";
 export type { Layout } from "./calls/head-layout.ts";

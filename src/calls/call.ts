@@ -23,7 +23,7 @@ export interface Result {
 }
 
 /** The kinds of calls; each backend has a plan for each of them. */
-export type CallKind = "rows" | "attention" | "scores" | "merge";
+export type CallKind = "rows" | "attention" | "scores" | "merge" | "rotary";
 
 /**
  * An operation with checked arguments: named operands, named results and numbers. Pure data, the same for every backend. Names are
@@ -47,7 +47,7 @@ export interface OutAndLse {
 /** What a call returns on the CPU: its result, or all results by name if there are several. */
 export type Returned<C extends Call> = C["kind"] extends "rows"
   ? Tensor<"f32" | "f64">
-  : C["kind"] extends "scores"
+  : C["kind"] extends "scores" | "rotary"
     ? Tensor<"f32">
     : C["kind"] extends "merge"
       ? OutAndLse

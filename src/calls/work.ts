@@ -6,6 +6,7 @@ import { type Call, type CallKind, resultPlace } from "./call.ts";
 import { visibleKeys, visibleScores, widestRow } from "./key-range.ts";
 import { type MergeCall, statesOf } from "./merge-call.ts";
 import { type RowCall, resultStrides } from "./row-call.ts";
+import type { RotaryCall } from "./rotary-call.ts";
 import type { ScoresCall } from "./scores-call.ts";
 
 /** The properties of an operand that decide where the call runs. */
@@ -42,7 +43,7 @@ interface Quantities {
 export interface Work extends Quantities {
   /** The first operand's dtype. */
   readonly dtype: DType;
-  /** Which storage no GPU computes with, if there is any. */
+  /** Why no GPU computes it; `undefined` if a GPU does. */
   readonly onlyCpu: string | undefined;
   /** The operands that are read, and an `out` on the GPU. */
   readonly operands: readonly WorkOperand[];
@@ -70,13 +71,14 @@ const SCORE_FLOPS = 64;
 /** Query rows per workgroup in decode. A prefill block has 64 on both sides. */
 const DECODE_ROWS_GPU = 16;
 
-const QUANTITIES: Readonly<Record<CallKind, (call: never) => Quantities>> = { rows: ofRows, attention: ofAttention, scores: ofScores, merge: ofMerge };
+const QUANTITIES: Readonly<Record<CallKind, (call: never) => Quantities>> = { rows: ofRows, attention: ofAttention, scores: ofScores, merge: ofMerge, rotary: ofRotary };
 
 /** The operands whose storage a GPU may read as f16, if all of them are. */
 const HALVES_ON_GPU: readonly string[] = ["x", "q", "k", "v"];
 
-/** Which storage of a call no GPU computes with, as a sentence about an argument; `undefined` if there is none. */
+/** Why no GPU computes a call: its storage, as a sentence about an argument, or its kind; `undefined` if a GPU does. */
 export function onlyCpuOf(call: Call): string | undefined {
+  if (call.kind === "rotary") return "rotary embedding has no GPU kernel yet";
   let first: DType | undefined;
   for (const name in call.operands) {
     const data = call.operands[name]?.data;
@@ -186,6 +188,11 @@ function ofMerge(call: MergeCall): Quantities {
     // Merging is not split over threads.
     parts: { ...evenParts(rows), cpu: 1 },
   };
+}
+
+function ofRotary({ sizes, results }: RotaryCall): Quantities {
+  const elements = elementCount(results.out.shape);
+  return { ...NO_SCORES, kernel: "rows", spanBytes: sizes.dim * 4, rowElements: elements / 2, rowBytes: elements * 8, parts: evenParts(sizes.heads) };
 }
 
 function evenParts(count: number): Work["parts"] {

@@ -7,6 +7,7 @@ import { disposeSymbol } from "../errors/dispose-symbol.ts";
 import { DisposedError, TooLargeError } from "../errors/errors.ts";
 import { checkOptions, parseChoice } from "../errors/options.ts";
 import { type AbortSignalLike, takeSignal } from "../errors/signal.ts";
+import type { RotaryOptions } from "../ops/apply-rotary.ts";
 import type { AttentionScoresOptions } from "../ops/attention-scores.ts";
 import type { AttentionVarlenOptions } from "../ops/attention-varlen.ts";
 import type { AttentionOptions } from "../ops/attention.ts";
@@ -17,7 +18,7 @@ import type { SoftmaxOptions } from "../ops/softmax.ts";
 import type { DType } from "../tensor/array.ts";
 import type { GPUCommandEncoderLike, GPUDeviceLike } from "../tensor/gpu-types.ts";
 import { parseShape } from "../tensor/shape.ts";
-import { type GpuTensor, type ResidentTensor, type TensorLike, toView } from "../tensor/tensor.ts";
+import { type GpuTensor, type ResidentTensor, type Tensor, type TensorLike, toView } from "../tensor/tensor.ts";
 import type { Calibration } from "./calibration.ts";
 import { type Decision, type Device, decide } from "./dispatch.ts";
 import type { EngineGpu } from "./engine-gpu.ts";
@@ -174,6 +175,18 @@ export class Engine {
    */
   attentionScores<Q extends EngineInput>(q: Q, k: EngineInput, options?: OnEngine<AttentionScoresOptions>): Promise<EngineResult<Q, undefined, "f32">> {
     return this.#run("attentionScores", [q, k], options) as Promise<never>;
+  }
+
+  /**
+   * Rotary position embedding, on the CPU.
+   *
+   * @param x - as for the plain `applyRotary`
+   * @param options - as for the plain `applyRotary`, plus a `signal` that can cancel the call
+   * @returns `out` if given, else a new tensor
+   * @throws the errors of `applyRotary` and those listed for the class
+   */
+  applyRotary(x: TensorLike, options?: OnEngine<RotaryOptions>): Promise<Tensor<"f32">> {
+    return this.#run("applyRotary", [x], options) as Promise<never>;
   }
 
   /**

@@ -1,6 +1,7 @@
 import type { Call } from "../calls/call.ts";
 import { describe } from "../errors/errors.ts";
 import { parseCount } from "../errors/options.ts";
+import { parseRotary } from "../ops/apply-rotary.ts";
 import { parseAttentionScores } from "../ops/attention-scores.ts";
 import { parseAttentionVarlen } from "../ops/attention-varlen.ts";
 import { parseAttention } from "../ops/attention.ts";
@@ -31,6 +32,7 @@ export const OPERATIONS = {
   attention: { needs: ["q", "k", "v"], takes: ["bias", "mask"], parse: parseAttention },
   attentionVarlen: { needs: ["q", "k", "v"], takes: [], parse: parseAttentionVarlen },
   attentionScores: { needs: ["q", "k"], takes: ["bias", "mask"], parse: parseAttentionScores },
+  applyRotary: { needs: ["x"], takes: [], parse: parseRotary },
   mergeStates: {
     needs: ["out", "lse"],
     takes: [],

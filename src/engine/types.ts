@@ -142,7 +142,7 @@ export interface Explanation extends Decision {
 }
 
 /** An engine's operations, by the plain functions' names. */
-export type EngineOp = "softmax" | "logSoftmax" | "logSumExp" | "attention" | "attentionVarlen" | "attentionScores" | "mergeStates";
+export type EngineOp = "softmax" | "logSoftmax" | "logSumExp" | "attention" | "attentionVarlen" | "attentionScores" | "mergeStates" | "applyRotary";
 
 /** The shapes of an operation's tensors. */
 export interface ExplainShapes {

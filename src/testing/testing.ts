@@ -13,6 +13,7 @@ import { planScores } from "../backend/wasm/plans/scores.ts";
 import { type AttentionOptions, type AttentionResultWithLse, parseAttention } from "../ops/attention.ts";
 import { type AttentionScoresOptions, parseAttentionScores } from "../ops/attention-scores.ts";
 import { type AttentionVarlenOptions, parseAttentionVarlen } from "../ops/attention-varlen.ts";
+import { type RotaryOptions, applyRotaryOn } from "../ops/apply-rotary.ts";
 import { convertOn } from "../ops/convert.ts";
 import { quantizeOn } from "../ops/quantize.ts";
 import { type ModuleTensor, emptyOn } from "../ops/empty.ts";
@@ -41,6 +42,7 @@ export interface Instance {
   attention(q: TensorLike, k: TensorLike, v: TensorLike, options?: AttentionOptions & { readonly returnLse?: false }): Tensor<"f32">;
   attentionVarlen(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionVarlenOptions): Tensor<"f32"> | AttentionResultWithLse;
   attentionScores(q: TensorLike, k: TensorLike, options?: AttentionScoresOptions): Tensor<"f32">;
+  applyRotary(x: TensorLike, options?: RotaryOptions): Tensor<"f32">;
   convert<D extends "f32" | "f16" | "bf16">(x: TensorLike, dtype: D): Tensor<D>;
   quantize(x: TensorLike): QuantizedTensor;
   kvCache(options: KVCacheOptions): KVCache;
@@ -62,6 +64,7 @@ export function createInstance(variant?: Variant): Instance {
     attentionVarlen: (q, k, v, options) => compute(runtime, planAttention, parseAttentionVarlen(q, k, v, options)),
     attentionScores: (q, k, options) => compute(runtime, planScores, parseAttentionScores(q, k, options)),
     onlineSoftmax: (rows) => new OnlineSoftmax(rows, runtime),
+    applyRotary: (x, options) => applyRotaryOn(runtime, x, options),
     convert: (x, dtype) => convertOn(runtime, x, dtype),
     quantize: (x) => quantizeOn(runtime, x),
     kvCache: (options) => new KVCache(options, runtime),

@@ -11,6 +11,7 @@ import { planAttention } from "../plans/attention.ts";
 import { copyIn, copyOut } from "../plans/copies.ts";
 import { planMerge } from "../plans/merge.ts";
 import type { Machine, Plan, Planner, Stage } from "../plans/plan.ts";
+import { planRotary } from "../plans/rotary.ts";
 import { forgetPlans, planRows } from "../plans/rows.ts";
 import { planScores } from "../plans/scores.ts";
 import { type Cost, TUNING, type Tuning, costOf, threadsFor } from "../plans/schedule.ts";
@@ -19,7 +20,7 @@ import { Lease, type ThreadScratch, writeTasks } from "./job-tables.ts";
 import { type WorkerPool, yieldToEvents } from "./pool.ts";
 
 /** The planner for each kind of call. */
-const PLANNERS: Readonly<Record<CallKind, Planner<never>>> = { rows: planRows, attention: planAttention, scores: planScores, merge: planMerge };
+const PLANNERS: Readonly<Record<CallKind, Planner<never>>> = { rows: planRows, attention: planAttention, scores: planScores, merge: planMerge, rotary: planRotary };
 
 /** A call that takes longer than this on one thread runs task by task if a signal may stop it, or if a page would freeze otherwise. */
 const LONG_NS = 20e6;

@@ -31,6 +31,7 @@ export interface AttentionKernels {
   readonly attention_block_f32: (block: number, keyStart: number, keyEnd: number, mode: number, scratch: number) => void;
   readonly attention_merge_f32: (block: number, state: number, total: number, mode: number) => void;
   readonly attention_scores_f32: (block: number, keyStart: number, keyEnd: number, stage: number, scratch: number) => void;
+  readonly rotary_f32: (x: number, heads: number, rows: number, dim: number, half: number, interleaved: number, table: number) => void;
   readonly sink_share_f32: (x: number, rows: number, cols: number, stride: number, lse: number, sink: number) => void;
   readonly merge_states_f32: (
     total: number,
