@@ -8,7 +8,7 @@ import { type Layout, sizesOf } from "../calls/head-layout.ts";
 import { type RotaryAngles, type RotaryCall, frequencies, parsePositive, parseScaling } from "../calls/rotary-call.ts";
 import { describe } from "../errors/errors.ts";
 import { checkOptions, parseChoice, parseFlag } from "../errors/options.ts";
-import type { Tensor, TensorLike } from "../tensor/tensor.ts";
+import type { Tensor, TensorLike, View } from "../tensor/tensor.ts";
 
 /** Options of {@link applyRotary}. */
 export interface RotaryOptions extends RotaryAngles {
@@ -23,8 +23,7 @@ export interface RotaryOptions extends RotaryAngles {
   readonly out?: TensorLike;
 }
 
-/** What may be said of angles. */
-export const ANGLE_OPTIONS: readonly string[] = ["base", "rotaryDim", "interleaved", "scaling"];
+const ANGLE_OPTIONS: readonly string[] = ["base", "rotaryDim", "interleaved", "scaling"];
 // Marked as pure, so that bundlers drop it from programs without rotary embedding.
 const KNOWN = /* @__PURE__ */ new Set(/* @__PURE__ */ ANGLE_OPTIONS.concat("positions", "layout", "out"));
 
@@ -50,7 +49,7 @@ export function applyRotary(x: TensorLike, options?: RotaryOptions): Tensor<"f32
 
 /** The same with the kernels of a given runtime. @internal */
 export function applyRotaryOn(runtime: Runtime, x: TensorLike, options?: RotaryOptions): Tensor<"f32"> {
-  return compute(runtime, planRotary, parseRotary(x, options)) as Tensor<"f32">;
+  return compute(runtime, planRotary, parseRotary(x, options));
 }
 
 /** Checks the arguments of applyRotary. @internal */
@@ -58,11 +57,21 @@ export function parseRotary(value: unknown, options: RotaryOptions = {}): Rotary
   checkOptions(options, KNOWN);
   const layout = parseChoice<Layout>("layout", options.layout, ["bhld", "blhd"]);
   const x = parseF32("x", value);
+  return rotaryCall(x, layout, options, options.positions, options.out);
+}
+
+/** Keys turned by their positions, one for each row of each batch entry. @internal */
+export function turnKeys(runtime: Runtime, k: View, layout: Layout, angles: RotaryAngles, positions: readonly number[]): Tensor<"f32"> {
+  checkOptions(angles, new Set(ANGLE_OPTIONS));
+  return compute(runtime, planRotary, rotaryCall(k, layout, angles, positions, undefined));
+}
+
+function rotaryCall(x: View, layout: Layout, options: RotaryAngles, positions: unknown, wanted: unknown): RotaryCall {
   if (x.shape.length < 2 || x.shape.length > 4) throw new RangeError(`"x" expected 2 to 4 dimensions, got shape ${describe(x.shape)}`);
   const sizes = sizesOf(x.shape, layout);
   checkDim("x", sizes.dim);
-  const { rotaryDim, interleaved, angles } = parseAngles(options, sizes.dim, parsePositions(options.positions, sizes.batch, sizes.length));
-  const out = parseOutput(options.out, x.shape, "f32", x, {});
+  const { rotaryDim, interleaved, angles } = parseAngles(options, sizes.dim, parsePositions(positions, sizes.batch, sizes.length));
+  const out = parseOutput(wanted, x.shape, "f32", x, {});
   return {
     kind: "rotary",
     op: "applyRotary",
@@ -76,8 +85,8 @@ export function parseRotary(value: unknown, options: RotaryOptions = {}): Rotary
   };
 }
 
-/** Checks what determines the angles, and computes them for some positions. @internal */
-export function parseAngles(
+/** Checks what determines the angles, and computes them for some positions. */
+function parseAngles(
   { base, rotaryDim, interleaved, scaling }: RotaryAngles,
   dim: number,
   positions: readonly number[],

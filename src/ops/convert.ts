@@ -5,7 +5,7 @@ import { newOutput } from "../calls/call.ts";
 import { parseChoice } from "../errors/options.ts";
 import { type CopyDim, copyDimsOf } from "../tensor/copy-strided.ts";
 import { contiguousStrides, elementCount } from "../tensor/shape.ts";
-import type { Tensor, TensorLike } from "../tensor/tensor.ts";
+import type { Tensor, TensorLike, View } from "../tensor/tensor.ts";
 
 /** Elements that pass through scratch at a time. */
 const PIECE_ELEMENTS = 1 << 15;
@@ -31,9 +31,14 @@ export function convert<D extends "f32" | "f16" | "bf16">(x: TensorLike, dtype: 
 
 /** The same with the kernels of a given runtime. @internal */
 export function convertOn<D extends "f32" | "f16" | "bf16">(runtime: Runtime, x: TensorLike, dtype: D): Tensor<D> {
-  const { data, shape, strides } = parseF32("x", x);
-  checkHost("x", data);
-  const out = newOutput(shape, parseDType(dtype));
+  const view = parseF32("x", x);
+  checkHost("x", view.data);
+  return convertView(runtime, view, parseDType(dtype)) as Tensor<D>;
+}
+
+/** A checked tensor in another storage. @internal */
+export function convertView<D extends "f32" | "f16" | "bf16">(runtime: Runtime, { data, shape, strides }: View, dtype: D): Tensor<D> {
+  const out = newOutput(shape, dtype);
   const dims = copyDimsOf(shape, strides, contiguousStrides(shape));
   inPieces(dims, PIECE_ELEMENTS, (piece, from, to) => {
     const mark = runtime.memory.mark();

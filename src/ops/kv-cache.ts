@@ -1,8 +1,8 @@
 import { compute } from "../backend/wasm/drivers/compute.ts";
-import { PagedKeys, type Segment } from "../backend/wasm/module/paged-keys.ts";
+import { type CacheSizes, PagedKeys, type Segment } from "../backend/wasm/module/paged-keys.ts";
 import { type Runtime, defaultRuntime } from "../backend/wasm/module/runtime.ts";
 import { planAttention } from "../backend/wasm/plans/attention.ts";
-import { copyIn } from "../backend/wasm/plans/copies.ts";
+import { writeSegment } from "../backend/wasm/plans/page-writes.ts";
 import { checkHost } from "../calls/arguments.ts";
 import { attentionOptions, checkDim, parseHeads, parseLengths, parsePerBatch, parseScores } from "../calls/attention-arguments.ts";
 import { type AttentionCall, type HeadOperand, headOperand } from "../calls/attention-call.ts";
@@ -11,9 +11,12 @@ import { visibleKeys } from "../calls/key-range.ts";
 import { disposeSymbol } from "../errors/dispose-symbol.ts";
 import { DisposedError, UnsupportedError, describe } from "../errors/errors.ts";
 import { checkOptions, parseChoice, parseCount, parseFlag, parseObject } from "../errors/options.ts";
+import type { RotaryAngles } from "../calls/rotary-call.ts";
 import type { ArrayHandle } from "../tensor/array.ts";
-import type { Tensor, TensorLike, View } from "../tensor/tensor.ts";
+import { type Tensor, type TensorLike, type View, toView } from "../tensor/tensor.ts";
+import { turnKeys } from "./apply-rotary.ts";
 import { type AttentionOptions, type AttentionResultWithLse, attentionCall } from "./attention.ts";
+import { convertView } from "./convert.ts";
 
 /** Options of {@link KVCache}. */
 export interface KVCacheOptions {
@@ -27,6 +30,8 @@ export interface KVCacheOptions {
   readonly valueDim?: number;
   /** The most tokens of a sequence. Needed unless there is a `window`. Memory is taken as tokens arrive, 64 at a time. */
   readonly capacity?: number;
+  /** How keys and values are stored. Default "f32"; "i8" has a scale for each head of a token. */
+  readonly dtype?: "f32" | "f16" | "bf16" | "i8";
   /** Order of the dimensions of keys, values, queries and outputs. Default "bhld". */
   readonly layout?: Layout;
   /** Keeps only so many of the latest tokens, in constant memory. Positions go on counting; what was dropped is masked. */
@@ -41,6 +46,8 @@ export interface KVCacheOptions {
 export interface AppendOptions {
   /** How many of the tokens count: one number for all sequences, or one for each. The others are not read. Default: all. */
   readonly lengths?: number | Int32Array | readonly number[];
+  /** Turns the keys by their positions before they are stored, as `applyRotary` does. `attend` expects queries that have been turned. */
+  readonly rotary?: RotaryAngles;
 }
 
 /** Options of {@link KVCache.attend}: those of `attention`, with `causal: true` as the default. Lengths and layout are the cache's. */
@@ -54,8 +61,8 @@ export interface Appended {
 }
 
 // Marked as pure, so that bundlers drop them from programs without a cache.
-const CACHE_OPTIONS = /* @__PURE__ */ new Set(["batch", "heads", "dim", "valueDim", "capacity", "layout", "window", "sinkTokens", "grow"]);
-const APPEND_OPTIONS = /* @__PURE__ */ new Set(["lengths"]);
+const CACHE_OPTIONS = /* @__PURE__ */ new Set(["batch", "heads", "dim", "valueDim", "capacity", "dtype", "layout", "window", "sinkTokens", "grow"]);
+const APPEND_OPTIONS = /* @__PURE__ */ new Set(["lengths", "rotary"]);
 const ATTEND_OPTIONS = /* @__PURE__ */ attentionOptions("kvLengths", "layout");
 
 /**
@@ -103,6 +110,7 @@ export class KVCache {
       dim,
       valueDim = dim,
       capacity,
+      dtype,
       layout,
       window,
       sinkTokens = 0,
@@ -118,6 +126,7 @@ export class KVCache {
       heads: parseCount("heads", heads, 1),
       dim: parseDim("dim", dim),
       valueDim: parseDim("valueDim", valueDim),
+      dtype: parseChoice<CacheSizes["dtype"]>("dtype", dtype, ["f32", "f16", "bf16", "i8"]),
       window: window === undefined ? Infinity : parseCount("window", window, 1),
       sinkTokens: parseCount("sinkTokens", sinkTokens, 0),
     });
@@ -141,11 +150,13 @@ export class KVCache {
   /**
    * Writes tokens behind those that are there.
    *
-   * @param k - keys [B, H, T, E], or [B, T, H, E] with layout "blhd"; fewer leading dimensions are fine; f32
+   * @param k - keys [B, H, T, E], or [B, T, H, E] with layout "blhd"; fewer leading dimensions are fine; f32, f16, bf16 or i8 with
+   *   scales, whatever the cache stores
    * @param v - values [B, H, T, Ev]
    * @param options - see {@link AppendOptions}
    * @returns this
-   * @throws TypeError if an argument has the wrong type, RangeError if a shape does not fit or the capacity does not suffice,
+   * @throws TypeError if an argument has the wrong type, RangeError if a shape does not fit, the capacity does not suffice, or NaN or
+   *   infinity is to be stored in i8,
    *   DisposedError after `dispose`, BackendError if memory runs out. On error the cache is as before
    */
   append(k: TensorLike, v: TensorLike, options: AppendOptions = {}): this {
@@ -156,7 +167,7 @@ export class KVCache {
   /**
    * Attention of queries to the tokens appended so far. By default the last query is at the last token.
    *
-   * @param q - queries [B, Hq, L, E] in the cache's layout, f32; H divides Hq
+   * @param q - queries [B, Hq, L, E] in the cache's layout, in any storage; H divides Hq
    * @param options - see {@link AttendOptions}. What `mask` and `bias` say of keys spans the longest sequence
    * @returns as for `attention`
    * @throws the errors of `attention`, RangeError if more queries than the window may see tokens that it has dropped, DisposedError
@@ -214,9 +225,9 @@ export class KVCache {
   parseAppend(keys: unknown, values: unknown, options: AppendOptions = {}): Appended {
     this.#check();
     checkOptions(options, APPEND_OPTIONS);
-    const { batch, heads, dim, valueDim } = this.#keys.sizes;
-    const k = parseHeads("k", keys);
-    const v = parseHeads("v", values);
+    const { batch, heads, dim, valueDim, dtype } = this.#keys.sizes;
+    let k = parseHeads("k", keys);
+    let v = parseHeads("v", values);
     checkHost("k", k.data);
     checkHost("v", v.data);
     const { length } = this.#sizesOf("k", k, dim, heads);
@@ -228,6 +239,8 @@ export class KVCache {
       throw new RangeError(
         `"k" expected tokens that fit into the capacity of ${Math.min(this.#capacity, MAX_TOKENS)}, got ${longest} with those that are there`,
       );
+    if (options.rotary !== undefined) k = this.#turn(k, parseObject("rotary", options.rotary), counts, length);
+    if (dtype === "i8") [k, v] = [this.#finite("k", k, counts), this.#finite("v", v, counts)];
     const segments = this.#keys.append(counts);
     while (this.#capacity < longest) this.#capacity *= 2;
     return { k: headOperand(k, this.#layout), v: headOperand(v, this.#layout), segments };
@@ -238,8 +251,8 @@ export class KVCache {
     const { k: keys, v: values } = this.#keys.operands;
     for (const segment of segments) {
       this.#keys.copyOriginal(segment);
-      this.#copy(k, keys, segment, this.#keys.sizes.dim);
-      this.#copy(v, values, segment, this.#keys.sizes.valueDim);
+      writeSegment(this.#runtime, k, keys, segment, this.#keys.sizes.heads);
+      writeSegment(this.#runtime, v, values, segment, this.#keys.sizes.heads);
     }
   }
 
@@ -296,19 +309,29 @@ export class KVCache {
     return inner.slice(4 - shape.length);
   }
 
-  /** Copies a segment's tokens of all heads into its page. */
-  #copy(from: HeadOperand, to: HeadOperand, { batch, token, count, page, key }: Segment, width: number): void {
-    copyIn(this.#runtime, {
-      array: from.data,
-      at: batch * from.batch + token * from.row,
-      address: page + to.data.byteOffset + key * to.row * 4,
-      dims: [
-        { size: width, from: from.dim, to: 1 },
-        { size: count, from: from.row, to: to.row },
-        { size: this.#keys.sizes.heads, from: from.head, to: to.head },
-      ],
-      columns: 0,
+  /** Keys turned by the positions that they will have. Tokens that do not count stay as they are. */
+  #turn(k: View, rotary: RotaryAngles, counts: readonly number[], length: number): View {
+    const { lengths } = this.#keys;
+    const positions = counts.flatMap((count, b) => Array.from({ length }, (_, i) => (i < count ? (lengths[b] ?? 0) + i : 0)));
+    return toView("k", turnKeys(this.#runtime, k, this.#layout, rotary, positions));
+  }
+
+  /** The same numbers in f32. Those that count must be finite, as 8 bits hold no others. */
+  #finite(name: string, x: View, counts: readonly number[]): View {
+    const wide = convertView(this.#runtime, x, "f32");
+    const view = toView(name, wide);
+    const { batch, head, row } = headOperand(view, this.#layout);
+    const width = x.shape.at(-1) ?? 0;
+    counts.forEach((count, b) => {
+      for (let t = 0; t < count; t++) {
+        for (let h = 0; h < this.#keys.sizes.heads; h++) {
+          const at = b * batch + h * head + t * row;
+          if (!wide.data.subarray(at, at + width).every(Number.isFinite))
+            throw new RangeError(`"${name}" expected finite numbers for a cache in i8, got NaN or infinity`);
+        }
+      }
     });
+    return view;
   }
 }
 

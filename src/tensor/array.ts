@@ -112,6 +112,14 @@ export class ArrayHandle<D extends DType = DType> {
     return new ArrayHandle(this.place, this.dtype, this.owner, this.byteOffset, length, this.#host, this.scales);
   }
 
+  /** In module memory: `length` of the numbers from `start` on, `bytes` bytes further. They begin with a row of the scales. */
+  within(bytes: number, start: number, length: number): ArrayHandle<D> {
+    const { scales, dtype, byteOffset } = this;
+    const owner = this.owner as ModuleOwner;
+    const moved = scales && { ...scales, data: scales.data.within(bytes, start / scales.rowLength, length / scales.rowLength) };
+    return ArrayHandle.inModule(owner, dtype, byteOffset + bytes + start * BYTES[dtype], length, moved);
+  }
+
   /** A copy that the caller cannot change. Numbers in `memory` and on the GPU are not copied. */
   snapshot(memory: ModuleOwner): ArrayHandle<D> {
     if (this.place === "gpu" || this.owner === memory) return this;

@@ -16,7 +16,7 @@ type Bad<T> = readonly [what: string, value: T, error: ErrorType, message: strin
 
 const OPTIONS: readonly Bad<unknown>[] = [
   ["a number", 5, TypeError, '"options" expected an object, got 5'],
-  ["an unknown name", { ...SIZES, size: 1 }, TypeError, '"size" is not an option here; expected one of batch, heads, dim, valueDim, capacity, layout, window, sinkTokens, grow'], // prettier-ignore
+  ["an unknown name", { ...SIZES, size: 1 }, TypeError, '"size" is not an option here; expected one of batch, heads, dim, valueDim, capacity, dtype, layout, window, sinkTokens, grow'], // prettier-ignore
   ["no heads", { ...SIZES, heads: undefined }, TypeError, '"heads" expected a positive integer, got undefined'],
   ["half a head", { ...SIZES, heads: 0.5 }, RangeError, '"heads" expected a positive integer, got 0.5'],
   ["no batch", { ...SIZES, batch: 0 }, RangeError, '"batch" expected a positive integer, got 0'],
@@ -29,6 +29,7 @@ const OPTIONS: readonly Bad<unknown>[] = [
   ["an empty window", { ...SIZES, window: 0 }, RangeError, '"window" expected a positive integer, got 0'],
   ["half a sink", { ...SIZES, window: 4, sinkTokens: 0.5 }, RangeError, '"sinkTokens" expected a non-negative integer, got 0.5'],
   ["sinks without a window", { ...SIZES, sinkTokens: 4 }, RangeError, '"sinkTokens" expected a "window" beside it'],
+  ["another dtype", { ...SIZES, dtype: "i4" }, RangeError, '"dtype" expected "f32" | "f16" | "bf16" | "i8", got "i4"'],
   ["grow as a number", { ...SIZES, grow: 1 }, TypeError, '"grow" expected true or false, got 1'],
 ];
 
@@ -43,11 +44,19 @@ const APPENDS: readonly Bad<readonly unknown[]>[] = [
   ["another valueDim", [K, zeros(2, 2, 5, 4)], RangeError, '"v" expected last dimension 3 as in the cache, got 4'],
   ["another length", [K, zeros(2, 2, 4, 3)], RangeError, '"v" expected length 5 as in "k", got 4'],
   ["f64", [{ data: new Float64Array(80), shape: K.shape }, V], TypeError, '"k" expected dtype f32, got f64; attention computes f32'],
-  ["an unknown option", [K, V, { length: 3 }], TypeError, '"length" is not an option here; expected one of lengths'],
+  ["an unknown option", [K, V, { length: 3 }], TypeError, '"length" is not an option here; expected one of lengths, rotary'],
   ["a length beyond", [K, V, { lengths: 6 }], RangeError, '"lengths" expected lengths from 0 to 5, got 6'],
   ["a negative length", [K, V, { lengths: [1, -1] }], RangeError, '"lengths" expected lengths from 0 to 5, got -1'],
   ["three lengths", [K, V, { lengths: [1, 1, 1] }], RangeError, '"lengths" expected one number for all or one per batch (2), got 3'],
   ["half a length", [K, V, { lengths: 0.5 }], RangeError, '"lengths" expected integers, got 0.5'],
+  ["rotary as a number", [K, V, { rotary: 1 }], TypeError, '"rotary" expected an object, got 1'],
+  [
+    "positions of its own",
+    [K, V, { rotary: { positions: 1 } }],
+    TypeError,
+    '"positions" is not an option here; expected one of base, rotaryDim, interleaved, scaling',
+  ],
+  ["an odd rotaryDim", [K, V, { rotary: { rotaryDim: 3 } }], RangeError, '"rotaryDim" expected an even number from 2 to 4, got 3'],
   ["too much", [zeros(2, 2, 68, 4), zeros(2, 2, 68, 3)], RangeError, '"k" expected tokens that fit into the capacity of 70, got 71 with those that are there'],
 ];
 
@@ -205,6 +214,71 @@ describe("memory of a cache", () => {
       if (i % 64 < 2 || i % 1024 < 2) expectSameBits(cache.attend(q).data, instance.attention(q, k, v, { kvLengths: i + 1 }).data);
     }
     cache.dispose();
+  });
+});
+
+describe("storage of a cache", () => {
+  const instance = createInstance();
+
+  test.each([
+    ["f32", 4, 0],
+    ["f16", 2, 0],
+    ["bf16", 2, 0],
+    ["i8", 1, 4],
+  ] as const)("%s takes its payload, scales included, and nothing else", (dtype, bytes, scale) => {
+    const cache = instance.kvCache({ heads: 3, dim: 16, valueDim: 8, capacity: 128, dtype });
+    const used = instance.memory.usedBytes;
+    cache.append(zeros(3, 128, 16), zeros(3, 128, 8));
+    expect(cache.bytes).toBe(128 * 3 * (24 * bytes + 2 * scale));
+    expect(instance.memory.usedBytes - used).toBe(cache.bytes);
+    cache.dispose();
+  });
+
+  test.each([
+    ["f16", 1e-3],
+    ["bf16", 8e-3],
+    ["i8", 1e-2],
+  ] as const)("%s errs by at most %f of the largest value", (dtype, most) => {
+    const half = (seed: number, count: number) =>
+      tensor(
+        numbers("normal", 4 * count * 64, seed).map((x) => x / 2),
+        [4, count, 64],
+      );
+    const [q, k, v] = [half(1, 1), half(2, 500), half(3, 500)];
+    const cache = instance.kvCache({ heads: 4, dim: 64, capacity: 500, dtype });
+    const [actual, expected] = [cache.append(k, v).attend(q).data, instance.attention(q, k, v).data];
+    const largest = v.data.reduce((m, x) => Math.max(m, Math.abs(x)), 0);
+    expect(Math.max(...actual.map((x, i) => Math.abs(x - (expected[i] ?? NaN)))) / largest).toBeLessThanOrEqual(most);
+    cache.dispose();
+  });
+
+  test("i8 holds no NaN, but does not care about tokens that do not count", () => {
+    const cache = instance.kvCache({ heads: 1, dim: 2, capacity: 8, dtype: "i8" });
+    const x = tensor(new Float32Array([1, 2, NaN, 1]), [2, 2]);
+    expectThrown(() => cache.append(x, zeros(2, 2)), RangeError, '"k" expected finite numbers for a cache in i8, got NaN or infinity');
+    expectThrown(() => cache.append(zeros(2, 2), x), RangeError, '"v" expected finite numbers for a cache in i8, got NaN or infinity');
+    expect(Array.from(cache.append(x, x, { lengths: 1 }).lengths)).toEqual([1]);
+    cache.dispose();
+  });
+
+  test.each(["f32", "bf16"] as const)("rotary in append turns keys by their positions, in %s", (dtype) => {
+    const [k, v, q] = [tensor(numbers("normal", 2 * 2 * 70 * 8), [2, 2, 70, 8]), tensor(numbers("normal", 2 * 2 * 70 * 8, 2), [2, 2, 70, 8]), tensor(numbers("normal", 2 * 2 * 8, 3), [2, 2, 1, 8])]; // prettier-ignore
+    const rotary = { base: 100, rotaryDim: 6, scaling: { type: "linear", factor: 2 } } as const;
+    const cache = instance.kvCache({ batch: 2, heads: 2, dim: 8, capacity: 140, dtype });
+    const plain = instance.kvCache({ batch: 2, heads: 2, dim: 8, capacity: 140, dtype });
+    for (const lengths of [
+      [3, 70],
+      [66, 1],
+    ]) {
+      // prettier-ignore
+      const before = cache.lengths;
+      const positions = [0, 1].flatMap((b) => Array.from({ length: 70 }, (_, i) => (before[b] ?? 0) + i));
+      cache.append(k, v, { lengths, rotary });
+      plain.append(instance.applyRotary(k, { ...rotary, positions }), v, { lengths });
+    }
+    expectSameBits(cache.attend(q).data, plain.attend(q).data);
+    cache.dispose();
+    plain.dispose();
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { UnsupportedError, applyRotary, convert, createEngine, tensor, type RotaryOptions, type RotaryScaling } from "../../src/index.ts";
+import { UnsupportedError, applyRotary, convert, createEngine, tensor, type RotaryOptions, type RotaryScaling, type TensorLike } from "../../src/index.ts";
 import { rotary } from "../reference/rotary.ts";
 import { numbers } from "../support/numbers.ts";
 import { type ErrorType, expectThrown } from "../support/thrown.ts";
@@ -18,7 +18,8 @@ const SCALINGS: readonly (readonly [name: string, scaling: RotaryScaling | undef
 /** Two products and a sum of f32 cosines: three roundings of numbers no larger than the pair, times the attention factor. */
 const TOLERANCE = { relative: 0, absolute: 12 * 1.2 * 3 * 2 ** -24 };
 
-describeVariants("rotary embedding", ({ applyRotary: apply }) => {
+describeVariants("rotary embedding", (instance) => {
+  const apply = (x: TensorLike, options?: RotaryOptions) => instance.applyRotary(x, options);
   const values = numbers("normal", 2 * 3 * 5 * 24);
   const positions = [0, 1, 7, 100, 2047];
 

@@ -1,5 +1,5 @@
 import { afterAll, expect, test } from "vitest";
-import type { AttendOptions, KVCache, KVCacheOptions, Layout, Tensor } from "../../src/index.ts";
+import { type AttendOptions, type KVCache, type KVCacheOptions, type Layout, type Tensor, convert, quantize } from "../../src/index.ts";
 import type { Instance } from "../../src/testing/testing.ts";
 import { numbers } from "../support/numbers.ts";
 import { fc } from "../support/property.ts";
@@ -11,7 +11,7 @@ import { describeVariants } from "../support/variants.ts";
 
 const [BATCH, HEADS, GROUP, DIM, VALUE_DIM] = [2, 2, 2, 5, 9];
 
-interface Setting extends Pick<KVCacheOptions, "window" | "sinkTokens"> {
+interface Setting extends Pick<KVCacheOptions, "window" | "sinkTokens" | "dtype"> {
   readonly layout: Layout;
 }
 
@@ -92,19 +92,20 @@ class Pair {
 
   /** Compares attention of `queries` queries with attention over the model's tokens. */
   attend(queries: number, options: AttendOptions): void {
-    const { layout, window = Infinity, sinkTokens = 0 } = this.#setting;
+    const { layout, window = Infinity, sinkTokens = 0, dtype = "f32" } = this.#setting;
     const count = Math.min(queries, window);
     const q = tensorOf(layout, HEADS * GROUP, count, DIM, () => numbers("normal", DIM, ++seed));
     const lengths = this.lengths;
     expect(Array.from(this.cache.lengths)).toEqual(lengths);
     const longest = Math.max(...lengths);
+    const stored = (x: Tensor<"f32">): Tensor => (dtype === "f32" ? x : dtype === "i8" ? quantize(x) : convert(x, dtype));
     const k = tensorOf(layout, HEADS, longest, DIM, (b, h, i) => keyOf(this.#sequences[b]?.tokens[i], h));
     const v = tensorOf(layout, HEADS, longest, VALUE_DIM, (b, h, i) => valueOf(this.#sequences[b]?.tokens[i], h));
     const kept = new Uint8Array(BATCH * longest);
     for (let i = 0; i < kept.length; i++) kept[i] = i % longest < sinkTokens || i % longest >= (this.#sequences[Math.floor(i / longest)]?.first ?? 0) ? 1 : 0;
     const mask = { data: kept, shape: [BATCH, 1, 1, longest] };
     const wanted = { causal: true, ...options, kvLengths: lengths, layout, ...(window < Infinity ? { mask } : {}), returnLse: true } as const;
-    const expected = this.#instance.attention(q, k, v, wanted);
+    const expected = this.#instance.attention(q, stored(k), stored(v), wanted);
     const actual = this.cache.attend(q, { ...options, returnLse: true });
     expectSameBits(actual.out.data, expected.out.data, "output");
     expectSameBits(actual.lse.data, expected.lse.data, "log-sum-exp");
@@ -136,6 +137,10 @@ const SETTINGS: readonly Setting[] = [
   { layout: "bhld", window: 65, sinkTokens: 4 },
   { layout: "blhd", window: 3, sinkTokens: 64 },
   { layout: "bhld", window: 70, sinkTokens: 70 },
+  { layout: "bhld", dtype: "f16" },
+  { layout: "blhd", dtype: "bf16", window: 65, sinkTokens: 4 },
+  { layout: "blhd", dtype: "i8" },
+  { layout: "bhld", dtype: "i8", window: 64 },
 ];
 
 describeVariants("a cache", (instance) => {

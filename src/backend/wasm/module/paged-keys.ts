@@ -1,6 +1,6 @@
 import type { HeadOperand, Pages } from "../../../calls/attention-call.ts";
 import { TILE_KEYS } from "../../../calls/blocks.ts";
-import { ArrayHandle } from "../../../tensor/array.ts";
+import { ArrayHandle, BYTES } from "../../../tensor/array.ts";
 import { PagePool } from "./page-pool.ts";
 import type { ModuleMemory } from "./memory.ts";
 
@@ -11,6 +11,8 @@ export interface CacheSizes {
   readonly heads: number;
   readonly dim: number;
   readonly valueDim: number;
+  /** How they are stored; i8 has a scale for each head's key or value. */
+  readonly dtype: "f32" | "f16" | "bf16" | "i8";
   /** How many of the latest keys are kept, and how many of the first ones besides. */
   readonly window: number;
   readonly sinkTokens: number;
@@ -32,6 +34,8 @@ export interface Segment {
  *
  *   head 0: key 0 … key 63 | head 1: … | head 0: value 0 … value 63 | head 1: …
  *
+ * In i8, the scales of all keys and then of all values follow.
+ *
  * Only keeps books: `append` says what to write where.
  */
 export class PagedKeys {
@@ -45,9 +49,10 @@ export class PagedKeys {
 
   /** `original`: what to share pages with. */
   constructor(memory: ModuleMemory, sizes: CacheSizes, original?: PagedKeys) {
-    const { batch, heads, dim, valueDim } = sizes;
+    const { batch, heads, dim, valueDim, dtype } = sizes;
+    const rowBytes = (dim + valueDim) * BYTES[dtype] + (dtype === "i8" ? 2 * BYTES.f32 : 0);
     this.sizes = sizes;
-    this.#pool = original === undefined ? new PagePool(memory, TILE_KEYS * heads * (dim + valueDim) * 4) : original.#pool;
+    this.#pool = original === undefined ? new PagePool(memory, TILE_KEYS * heads * rowBytes) : original.#pool;
     this.#tables = Array.from({ length: batch }, (_, b) => (original === undefined ? [] : (original.#tables[b] ?? []).slice()));
     this.#lengths = original === undefined ? new Int32Array(batch) : original.#lengths.slice();
     this.#first = original === undefined ? new Int32Array(batch) : original.#first.slice();
@@ -66,18 +71,26 @@ export class PagedKeys {
 
   /** Keys and values as operands of attention, as they are now. */
   get operands(): { readonly k: HeadOperand; readonly v: HeadOperand; readonly pages: Pages } {
-    const { heads, dim, valueDim, sinkTokens } = this.sizes;
+    const { heads, dim, valueDim, dtype, sinkTokens } = this.sizes;
     const { memory } = this.#pool;
-    const part = (start: number, width: number): HeadOperand => ({
-      data: ArrayHandle.inModule(memory, "f32", start, TILE_KEYS * heads * width),
+    const rows = TILE_KEYS * heads;
+    const end = rows * (dim + valueDim) * BYTES[dtype];
+    const part = (start: number, width: number, scalesAt: number): HeadOperand => ({
+      data: ArrayHandle.inModule(
+        memory,
+        dtype,
+        start,
+        rows * width,
+        dtype === "i8" ? { data: ArrayHandle.inModule(memory, "f32", scalesAt, rows), rowLength: width } : undefined,
+      ),
       batch: 0,
       head: TILE_KEYS * width,
       row: width,
       dim: 1,
     });
     return {
-      k: part(0, dim),
-      v: part(TILE_KEYS * heads * dim * 4, valueDim),
+      k: part(0, dim, end),
+      v: part(rows * dim * BYTES[dtype], valueDim, end + rows * BYTES.f32),
       pages: {
         tables: this.#tables.map((table) => table.slice()),
         gone: Array.from(this.#first, (first) => ({ from: sinkTokens, to: Math.max(sinkTokens, first) })),

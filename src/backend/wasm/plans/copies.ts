@@ -94,9 +94,12 @@ function widen(runtime: Runtime, { array, at, address, dims }: Copy): void {
     return;
   }
   const { data, rowLength } = scales;
-  const row = dims.find((dim) => dim.from === 1 && dim.to === 1 && dim.size === rowLength) ?? ONE;
-  const rows = dims.filter((dim) => dim !== row && dim.size > 1).map(({ size, ...dim }) => ({ size, from: dim.from / rowLength, to: dim.to / rowLength }));
-  if (row !== ONE && rows.every((dim) => Number.isInteger(dim.from) && Number.isInteger(dim.to))) {
+  const run = dims.find((dim) => dim.from === 1 && dim.to === 1) ?? ONE;
+  const rows = dims.map((dim) =>
+    dim === run ? { size: dim.size / rowLength, from: 1, to: 1 } : { size: dim.size, from: dim.from / rowLength, to: dim.to / rowLength },
+  );
+  const areRows = at % rowLength === 0 && rows.every(({ size, from, to }) => size === 1 || [size, from, to].every(Number.isInteger));
+  if (run !== ONE && areRows) {
     const mark = memory.mark();
     const scalesAt = memory.take((extent / rowLength) * 4);
     copyStrided(data.view() as unknown as Copyable, at / rowLength, memory.f32, scalesAt / 4, rows);

@@ -111,9 +111,28 @@ export class HeadRows {
   copyIn(block: Block, address: number, low: number, count: number, into: Copy[]): void {
     if (this.#inPlace) return;
     const { data, row, dim } = this.#operand;
+    if (this.#pages !== undefined) {
+      this.#copyPages(block, this.#pages, address, low, low + count, into);
+      return;
+    }
     const dims: CopyDim[] = [{ size: this.#dim, from: dim, to: 1 }];
     addOuter(dims, count, row, this.#dim);
     into.push({ array: data, at: this.#offset(block) + low * row, address, dims, columns: 0 });
+  }
+
+  /** Copies rows `low` … `high` from their pages. Those of a page that is gone are left out. */
+  #copyPages(block: Block, { tables }: Pages, address: number, low: number, high: number, into: Copy[]): void {
+    const { data } = this.#operand;
+    const width = this.#dim;
+    for (let from = low, to = low; from < high; from = to) {
+      const tile = Math.floor(from / TILE_KEYS);
+      to = Math.min((tile + 1) * TILE_KEYS, high);
+      const page = tables[block.sequence.batch]?.[tile] ?? -1;
+      if (page < 0) continue;
+      const row = block.kvHead * TILE_KEYS + (from % TILE_KEYS);
+      const array = data.within(page, row * width, (to - from) * width);
+      into.push({ array, at: 0, address: address + (from - low) * width * 4, dims: [{ size: (to - from) * width, from: 1, to: 1 }], columns: 0 });
+    }
   }
 
   #offset({ sequence, kvHead }: Block): number {
