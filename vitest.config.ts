@@ -30,8 +30,8 @@ function onGpu({ name, subjects, bits, include }: (typeof GPU_PROJECTS)[number],
     test: {
       name,
       include,
-      // That is not of subjects.
-      exclude: ["test/properties/online-softmax.test.ts"],
+      // Those are of the CPU alone.
+      exclude: ["test/properties/{online-softmax,kv-cache}.test.ts", "test/parity/narrow.test.ts"],
       isolate: false,
       maxWorkers: 1,
       // The first call of a kernel compiles it.

@@ -15,11 +15,12 @@ import { checkCore, checkSoftmax, checkWebGpu } from "./sizes.ts";
 
 /** Size limit of a .wasm file, by family; `whole` is all shipped families in one. */
 const MAX_WASM_BYTES: Readonly<Record<string, number>> = {
-  rows: 14.25 * 1024,
+  rows: 15.75 * 1024,
   attention: 17 * 1024,
   sampling: 16.5 * 1024,
+  linear: 2.5 * 1024,
   testing: 1.75 * 1024,
-  whole: 40.5 * 1024,
+  whole: 44 * 1024,
 };
 /** Static data stays in the first page. Addresses from here on belong to the allocator. */
 const STATIC_DATA_BYTES = 65536;

@@ -4,6 +4,8 @@ export type { SoftmaxAlgorithm } from "./calls/row-call.ts";
 export type { AbortSignalLike } from "./errors/signal.ts";
 export type { ScoreStage } from "./calls/scores-call.ts";
 export { alibiSlopes } from "./ops/alibi-slopes.ts";
+export { applyRotary, type RotaryOptions } from "./ops/apply-rotary.ts";
+export type { RotaryAngles, RotaryScaling } from "./calls/rotary-call.ts";
 export { attention, scaledDotProductAttention, type AttentionOptions, type AttentionResultWithLse } from "./ops/attention.ts";
 export type { ScoreOptions } from "./calls/attention-arguments.ts";
 export type { Layout } from "./calls/head-layout.ts";
@@ -12,6 +14,7 @@ export { attentionVarlen, type AttentionVarlenOptions } from "./ops/attention-va
 export { type BlockMask, type BlockMaskOptions, type MaskMod } from "./calls/block-mask.ts";
 export { crossEntropy, type CrossEntropyOptions, type CrossEntropyResult, type Targets } from "./ops/cross-entropy.ts";
 export type { Reduction } from "./calls/sampling-call.ts";
+export { convert } from "./ops/convert.ts";
 export { createEngine } from "./engine/create-engine.ts";
 export type { Variant } from "./backend/wasm/module/features.ts";
 export type { Calibration, ParallelRate } from "./engine/calibration.ts";
@@ -45,11 +48,13 @@ export type {
 } from "./engine/types.ts";
 export { empty, type ModuleTensor } from "./ops/empty.ts";
 export { BackendError, DisposedError, UnsupportedError } from "./errors/errors.ts";
+export { KVCache, type AppendOptions, type AttendOptions, type KVCacheOptions } from "./ops/kv-cache.ts";
 export { logSoftmax, type LogSoftmaxOptions } from "./ops/log-softmax.ts";
 export { logSumExp, type LogSumExpOptions } from "./ops/log-sum-exp.ts";
 export { mergeStates, type PartialAttention } from "./ops/merge-states.ts";
 export { OnlineSoftmax, type NormalizeOptions } from "./ops/online-softmax.ts";
 export { sample, type SampleOptions, type SampleResult } from "./ops/sample.ts";
+export { quantize } from "./ops/quantize.ts";
 export { softmax, type SoftmaxOptions } from "./ops/softmax.ts";
 export { linear, type LinearOptions } from "./ops/linear.ts";
 export { matmul, type MatmulOptions } from "./ops/matmul.ts";
@@ -63,6 +68,7 @@ export {
   type Float16ArrayLike,
   type FloatArray,
   type GpuTensor,
+  type QuantizedTensor,
   type ResidentTensor,
   type ShapedArray,
   type Tensor,

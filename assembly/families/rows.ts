@@ -1,4 +1,6 @@
-// Rows: softmax, log-softmax, log-sum-exp, and what prepares rows for them.
+// Rows: softmax, log-softmax, log-sum-exp, and what prepares rows for them; conversions of storage, for all plans.
+export { bf16_from_f32, f16_from_f32, f32_from_bf16, f32_from_f16 } from "../kernels/convert-half";
+export { f32_from_i8, i8_from_f32 } from "../kernels/convert-i8";
 export { log_softmax_f32 } from "../kernels/log-softmax";
 export { log_softmax_f64 } from "../kernels/log-softmax-f64";
 export { log_sum_exp_f32 } from "../kernels/log-sum-exp";

@@ -6,27 +6,33 @@ import { type View, deviceView, kindOf, toView } from "../tensor/tensor.ts";
 import type { Operand, Output } from "./call.ts";
 import type { RowOperand } from "./row-call.ts";
 
-/** Checks a floating-point argument. */
+/** Checks a floating-point argument, in whatever storage. */
 export function parseInput(name: string, value: unknown): View {
   const view = toView(name, value);
-  const { dtype } = view.data;
+  const { dtype, scales } = view.data;
   if (dtype === "i32") throw new TypeError(`"${name}" expected float data (Float32Array, Float64Array), got Int32Array`);
-  if (dtype !== "f32" && dtype !== "f64" && dtype !== "f16")
-    throw new UnsupportedError(`"${name}" has dtype ${dtype}; computed are f32 and f64, and f16 on a GPU`);
+  if (dtype === "u8" || (dtype === "i8" && scales === undefined))
+    throw new UnsupportedError(`"${name}" has dtype ${dtype}${dtype === "i8" ? " without scales" : ""}; expected f32, f64, f16, bf16, or i8 with scales`);
   return view;
 }
 
-/** Checks an argument that must be f32. */
+/** Checks an argument that is computed in f32, in whatever storage. */
 export function parseF32(name: string, value: unknown): View {
   const view = parseInput(name, value);
-  if (view.data.dtype !== "f32") throw new TypeError(`"${name}" expected dtype f32, got ${view.data.dtype}`);
+  if (view.data.dtype === "f64") throw new TypeError(`"${name}" expected dtype f32, got f64`);
   return view;
+}
+
+/** Checks a bias, which is computed in `dtype`. It may be f16 or bf16 if that is f32. */
+export function parseFloatBias(value: unknown, dtype: "f32" | "f64", as = ""): View {
+  const bias = parseInput("bias", value);
+  if (computedType(bias) !== dtype || bias.data.scales !== undefined) throw new TypeError(`"bias" expected dtype ${dtype}${as}, got ${bias.data.dtype}`);
+  return bias;
 }
 
 /** Checks that the CPU can compute with an operand or result. */
-export function checkHost(name: string, { place, dtype }: ArrayHandle): void {
+export function checkHost(name: string, { place }: ArrayHandle): void {
   if (place === "gpu") throw new TypeError(`"${name}" is in a GPU buffer, but this call computes on the CPU`);
-  if (dtype === "f16") throw new UnsupportedError(`"${name}" has dtype f16; the CPU computes f32 and f64`);
 }
 
 /** What is applied to the input before a row operation: scale, then bias, then mask. */
@@ -46,9 +52,8 @@ export function parseRowModifiers(options: { readonly scale?: unknown; readonly 
 }
 
 function parseBias(value: unknown, x: View): RowOperand {
-  const bias = parseInput("bias", value);
   const dtype = computedType(x);
-  if (bias.data.dtype !== dtype) throw new TypeError(`"bias" expected dtype ${dtype}${dtype === x.data.dtype ? ' as "x"' : ""}, got ${bias.data.dtype}`);
+  const bias = parseFloatBias(value, dtype, dtype === x.data.dtype ? ' as "x"' : "");
   return { data: bias.data, strides: broadcastStrides("bias", bias.shape, bias.strides, x.shape) };
 }
 
@@ -70,7 +75,7 @@ function isOnGpu(value: unknown): value is object {
   return typeof value === "object" && value !== null && "buffer" in value && !ArrayBuffer.isView(value);
 }
 
-/** The dtype in which a call computes and returns: its input's, or f32 if that is f16. */
+/** The dtype in which a call computes and returns: f64 for f64, else f32. */
 export function computedType({ data }: Operand): "f32" | "f64" {
   return data.dtype === "f64" ? "f64" : "f32";
 }
@@ -89,11 +94,13 @@ export function parseOutput(
 ): Output | undefined {
   if (value === undefined) return undefined;
   let out = dtype === "i32" ? toView(name, value) : parseInput(name, value);
-  if (out.data.dtype !== dtype) throw new TypeError(`"${name}" expected dtype ${dtype}, got ${out.data.dtype}`);
+  const given = out.data.dtype;
+  const rounds = dtype === "f32" && out.data.place !== "gpu" && (given === "f16" || given === "bf16");
+  if (given !== dtype && !rounds) throw new TypeError(`"${name}" expected dtype ${dtype}${dtype === "f32" ? ", f16 or bf16" : ""}, got ${given}`);
   const flat = ArrayBuffer.isView(value);
   if (flat) {
-    const [count, given = 0] = [elementCount(shape), out.shape[0]];
-    if (given !== count) throw new RangeError(`"${name}" expected ${count} elements for shape ${describe(shape)}, got ${given}`);
+    const [count, length = 0] = [elementCount(shape), out.shape[0]];
+    if (length !== count) throw new RangeError(`"${name}" expected ${count} elements for shape ${describe(shape)}, got ${length}`);
     out = { ...out, shape, strides: contiguousStrides(shape) };
   } else if (!sameShape(out.shape, shape)) throw new RangeError(`"${name}" expected shape ${describe(shape)}, got ${describe(out.shape)}`);
   if (!flat && (value as { strides?: unknown }).strides !== undefined && selfOverlaps(out))
@@ -105,8 +112,12 @@ export function parseOutput(
     const read = reads[other];
     if (read !== undefined && out.data.overlaps(read.data)) throw new RangeError(`"${name}" overlaps "${other}"`);
   }
-  const tensor = flat ? { data: value, shape, dtype } : isTensor(value) ? value : { data: out.data.view(), shape: out.shape, dtype, strides: out.strides };
-  return { data: out.data as ArrayHandle<ResultType>, strides: out.strides, tensor: tensor as Output["tensor"] };
+  const tensor = flat
+    ? { data: value, shape, dtype: given }
+    : isTensor(value)
+      ? value
+      : { data: out.data.view(), shape: out.shape, dtype: given, strides: out.strides };
+  return { data: out.data as Output["data"], strides: out.strides, tensor: tensor as Output["tensor"] };
 }
 
 function isTensor(value: unknown): boolean {

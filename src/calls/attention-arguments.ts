@@ -2,7 +2,7 @@ import { UnsupportedError, describe } from "../errors/errors.ts";
 import { checkOptions, parseChoice, parseFinite } from "../errors/options.ts";
 import { broadcastStrides } from "../tensor/shape.ts";
 import { type MaskLike, type TensorLike, type View, kindOf } from "../tensor/tensor.ts";
-import { parseF32, parseInput, parseMask } from "./arguments.ts";
+import { parseFloatBias, parseInput, parseMask } from "./arguments.ts";
 import { type ScoreCall, type ScoreOperand, type Sequence, headOperand } from "./attention-call.ts";
 import { BlockMask } from "./block-mask.ts";
 import { type HeadSizes, type Layout, sizesOf } from "./head-layout.ts";
@@ -25,7 +25,7 @@ export interface ScoreOptions {
   /** One slope per query head: adds −slope · |query position − key|. */
   readonly alibiSlopes?: Float32Array | readonly number[];
   /**
-   * Added to the scores; f32, broadcast right-aligned to [B, Hq, L, S]. −inf masks a key, but the keys and values it hides are still
+   * Added to the scores; f32, f16 or bf16, broadcast right-aligned to [B, Hq, L, S]. −inf masks a key, but the keys and values it hides are still
    * read, and a NaN among them may reach the row.
    */
   readonly bias?: TensorLike;
@@ -70,7 +70,7 @@ const SCORE_OPTIONS: readonly string[] = [
   "layout",
 ];
 // Marked as pure, and without spread, so that bundlers drop them from programs without attention.
-const ATTENTION_OPTIONS = /* @__PURE__ */ new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("out", "returnLse"));
+const ATTENTION_OPTIONS = /* @__PURE__ */ attentionOptions();
 const SCORES_OPTIONS = /* @__PURE__ */ new Set(/* @__PURE__ */ SCORE_OPTIONS.concat("stage"));
 
 /** Checks `q`, `k`, `v` and every option that affects scores. `v` is `undefined` for `attentionScores`. */
@@ -106,7 +106,6 @@ export function parseScores(
     return { batch, queryStart: 0, keyStart: 0, rows: qs.length, queryLength, keyLength, offset };
   });
   const target = [qs.batch, qs.heads, qs.length, ks.length];
-  checkSameType(q, k, v);
   return {
     ...parseModifiers(options, qs.heads, qs.dim, causal !== "none"),
     heads: qs.heads,
@@ -156,20 +155,17 @@ export function parseHeads(name: string, value: unknown): View {
   return view;
 }
 
-/** Checks that queries, keys and values have the same dtype. */
-export function checkSameType(q: View, k: View, v: View | undefined): void {
-  const { dtype } = q.data;
-  for (const [name, view] of [["k", k] as const, ["v", v] as const]) {
-    if (view !== undefined && view.data.dtype !== dtype) throw new TypeError(`"${name}" expected dtype ${dtype} as "q", got ${view.data.dtype}`);
-  }
-}
-
 export function checkAttentionOptions(options: unknown): void {
   checkOptions(options, ATTENTION_OPTIONS);
 }
 
 export function checkScoresOptions(options: unknown): void {
   checkOptions(options, SCORES_OPTIONS);
+}
+
+/** The names of attention's options, without some. */
+export function attentionOptions(...without: readonly string[]): Set<string> {
+  return new Set(SCORE_OPTIONS.concat("out", "returnLse").filter((name) => !without.includes(name)));
 }
 
 export function checkHeads(heads: number, kvHeads: number): void {
@@ -190,7 +186,8 @@ function sameRank(name: string, view: View, rank: number): View {
   return view;
 }
 
-function parseLengths(name: string, value: unknown, batch: number, max: number): readonly number[] | undefined {
+/** One length per batch, from 0 to `max`. */
+export function parseLengths(name: string, value: unknown, batch: number, max: number): readonly number[] | undefined {
   const lengths = parsePerBatch(name, value, batch);
   for (const n of lengths ?? []) if (n < 0 || n > max) throw new RangeError(`"${name}" expected lengths from 0 to ${max}, got ${n}`);
   return lengths;
@@ -244,7 +241,7 @@ function parsePerHead(name: string, value: unknown, heads: number, allowMinusInf
 }
 
 function parseScoreBias(value: unknown, target: readonly number[]): ScoreOperand {
-  const bias = parseF32("bias", value);
+  const bias = parseFloatBias(value, "f32");
   return scoreOperand({ data: bias.data, strides: broadcastStrides("bias", bias.shape, bias.strides, target) });
 }
 

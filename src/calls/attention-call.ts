@@ -24,6 +24,20 @@ export interface ScoreOperand extends Operand, RowStrides {
   readonly key: number;
 }
 
+/** Keys and values of a cache: in module memory, in pages of 64 keys (a tile) of all heads. */
+export interface Pages {
+  /** For each batch entry and tile, where its page is, in bytes from where the data of `k` and `v` starts; −1 for a tile that is gone. */
+  readonly tables: readonly (readonly number[])[];
+  /** For each batch entry, the keys that are gone, although others of their tile may be left: none of them is visible. */
+  readonly gone: readonly Gone[];
+}
+
+/** The keys `from` … `to`. */
+export interface Gone {
+  readonly from: number;
+  readonly to: number;
+}
+
 /** One sequence of a call: where its rows start and how many there are. */
 export interface Sequence {
   readonly batch: number;
@@ -61,6 +75,8 @@ export interface ScoreCall extends Call {
   readonly slopes: Float32Array | undefined;
   readonly sinks: Float32Array | undefined;
   readonly blockMask: BlockMask | undefined;
+  /** Of keys and values that are in pages. Their strides are then those within a page, and lack a batch. */
+  readonly pages?: Pages | undefined;
 }
 
 /** A checked call of attention. */

@@ -9,7 +9,7 @@ export interface Operand {
 
 /** Where the caller wants a result: its array, the array's strides, and what the call returns for it. */
 export interface Output {
-  readonly data: ArrayHandle<ResultType>;
+  readonly data: ArrayHandle<ResultType | "f16" | "bf16">;
   readonly strides: readonly number[];
   readonly tensor: Tensor<ResultType> | GpuTensor;
 }
@@ -23,7 +23,7 @@ export interface Result {
 }
 
 /** The kinds of calls; each backend has a plan for each of them. */
-export type CallKind = "rows" | "attention" | "scores" | "merge" | "sampling" | "product";
+export type CallKind = "rows" | "attention" | "scores" | "merge" | "sampling" | "product" | "rotary";
 
 /**
  * An operation with checked arguments: named operands, named results and numbers. Pure data, the same for every backend. Names are
@@ -47,7 +47,7 @@ export interface OutAndLse {
 /** What a call returns on the CPU: its result, or all results by name if there are several. Calls of sampling say more themselves. */
 export type Returned<C extends Call> = C["kind"] extends "rows"
   ? Tensor<"f32" | "f64">
-  : C["kind"] extends "scores" | "product"
+  : C["kind"] extends "scores" | "product" | "rotary"
     ? Tensor<"f32">
     : C["kind"] extends "merge"
       ? OutAndLse
@@ -93,13 +93,12 @@ export function snapshot<C extends Call>(call: C, memory: ModuleOwner): C {
   return { ...call, operands };
 }
 
-const ARRAYS = { f32: Float32Array, f64: Float64Array, i32: Int32Array } as const;
+const ARRAYS = { f32: Float32Array, f64: Float64Array, i32: Int32Array, f16: Uint16Array, bf16: Uint16Array } as const;
 
 /** A new array for a result. */
-export function newOutput(shape: readonly number[], dtype: ResultType): Output {
-  const count = elementCount(shape);
-  const data = new ARRAYS[dtype](count);
-  return { data: ArrayHandle.of(data, dtype), strides: contiguousStrides(shape), tensor: { data, shape, dtype } };
+export function newOutput(shape: readonly number[], dtype: Output["data"]["dtype"]): Output {
+  const data = new ARRAYS[dtype](elementCount(shape));
+  return { data: ArrayHandle.of(data, dtype), strides: contiguousStrides(shape), tensor: { data, shape, dtype } as Output["tensor"] };
 }
 
 /** What a call returns: its result, or all results by name if there are several. */

@@ -1,4 +1,4 @@
-import { BYTES, type Place } from "../tensor/array.ts";
+import { BYTES, type DType, type Place } from "../tensor/array.ts";
 import { contiguousStrides, elementCount } from "../tensor/shape.ts";
 import { type AttentionCall, type HeadOperand, type ScoreCall, type ScoreOperand, headStrides } from "./attention-call.ts";
 import { BLOCK_ROWS, CHUNK_KEYS, usesDecode } from "./blocks.ts";
@@ -8,6 +8,7 @@ import { type MergeCall, statesOf } from "./merge-call.ts";
 import { type ProductCall, factorsOf } from "./product-call.ts";
 import { type RowCall, resultStrides } from "./row-call.ts";
 import { type SamplingCall, logitsOf } from "./sampling-call.ts";
+import type { RotaryCall } from "./rotary-call.ts";
 import type { ScoresCall } from "./scores-call.ts";
 
 /** The properties of an operand that decide where the call runs. */
@@ -21,7 +22,7 @@ export interface WorkOperand {
 /** How much a call computes, regardless of its operands and where they are. Quantities that an operation lacks are 0. */
 interface Quantities {
   /** Decode reads each key once for all queries, prefill once per block of queries. Chosen from the queries per key/value head. */
-  readonly kernel: "rows" | "decode" | "prefill" | "merge" | "sampling" | "product";
+  readonly kernel: "rows" | "decode" | "prefill" | "merge" | "sampling" | "product" | "rotary";
   /** The longest range of an operand or result that a GPU must see at once: a row, the keys of a head, or a block of their scores. */
   readonly spanBytes: number;
   /** Elements that pass through a row operation, plus the cost of each row in elements (see ROW_ELEMENTS). */
@@ -43,7 +44,9 @@ interface Quantities {
 /** What a call asks of a machine, in quantities that do not depend on the machine. Its time is a sum over them. */
 export interface Work extends Quantities {
   /** The first operand's dtype. */
-  readonly dtype: "f32" | "f64" | "f16";
+  readonly dtype: DType;
+  /** Why no GPU computes it; `undefined` if a GPU does. */
+  readonly onlyCpu: string | undefined;
   /** The operands that are read, and an `out` on the GPU. */
   readonly operands: readonly WorkOperand[];
   /** Where the first result goes. */
@@ -77,16 +80,38 @@ const QUANTITIES: Readonly<Record<CallKind, (call: never) => Quantities>> = {
   merge: ofMerge,
   sampling: ofSampling,
   product: ofProduct,
+  rotary: ofRotary,
 };
+
+/** The operands whose storage a GPU may read as f16, if all of them are. */
+const HALVES_ON_GPU: readonly string[] = ["x", "q", "k", "v"];
+
+/** Why no GPU reads or writes what a call stores, as a sentence about an argument; `undefined` if a GPU does. */
+export function onlyCpuOf(call: Call): string | undefined {
+  let first: DType | undefined;
+  for (const name in call.operands) {
+    const data = call.operands[name]?.data;
+    if (data === undefined || name === "mask") continue;
+    const dtype = (first ??= data.dtype);
+    const wanted = HALVES_ON_GPU.includes(name) && dtype === "f16" ? "f16" : "f32";
+    if (data.dtype === "f64") return `"${name}" has dtype f64, and WebGPU has no f64`;
+    if (data.dtype !== wanted) return `"${name}" has dtype ${data.dtype}, where a GPU reads ${wanted}`;
+  }
+  for (const name in call.results) {
+    const dtype = call.results[name]?.out?.data.dtype;
+    if (dtype === "f16" || dtype === "bf16") return `"${name}" has dtype ${dtype}, where a GPU writes f32`;
+  }
+  return undefined;
+}
 
 /** The work of a call. With `assumed`, all operands count as being there: `explain` has shapes but no data. */
 export function workOf(call: Call, assumed?: Place): Work {
   const operands: WorkOperand[] = [];
-  let [dtype, target, bytesIn, bytesOut, copyBytes, largestBytes] = ["f32" as Work["dtype"], "host" as Place, 0, 0, 0, 0];
+  let [dtype, target, bytesIn, bytesOut, copyBytes, largestBytes] = ["f32" as DType, "host" as Place, 0, 0, 0, 0];
   for (const name in call.operands) {
     const data = call.operands[name]?.data;
     if (data === undefined) continue;
-    if (operands.length === 0) dtype = data.dtype as Work["dtype"];
+    if (operands.length === 0) dtype = data.dtype;
     const [place, bytes] = [assumed ?? data.place, data.byteLength];
     operands.push({ name, place, bytes });
     if (place !== "gpu") bytesIn += bytes;
@@ -106,7 +131,17 @@ export function workOf(call: Call, assumed?: Place): Work {
     if (place === "host") copyBytes += bytes;
     largestBytes = Math.max(largestBytes, bytes);
   }
-  return { ...QUANTITIES[call.kind](call as never), dtype, operands, resultPlace: target, bytesIn, bytesOut, copyBytes, largestBytes };
+  return {
+    ...QUANTITIES[call.kind](call as never),
+    dtype,
+    onlyCpu: onlyCpuOf(call),
+    operands,
+    resultPlace: target,
+    bytesIn,
+    bytesOut,
+    copyBytes,
+    largestBytes,
+  };
 }
 
 const NO_SCORES = { scores: 0, multiplyAdds: 0, flops: 0, keyBytes: 0 } as const;
@@ -196,6 +231,11 @@ function ofProduct(call: ProductCall): Quantities {
     keyBytes,
     parts: evenParts(products * Math.max(rows, cols)),
   };
+}
+
+function ofRotary({ sizes, results }: RotaryCall): Quantities {
+  const elements = elementCount(results.out.shape);
+  return { ...NO_SCORES, kernel: "rotary", spanBytes: sizes.dim * 4, rowElements: elements / 2, rowBytes: elements * 8, parts: evenParts(sizes.heads) };
 }
 
 function evenParts(count: number): Work["parts"] {

@@ -132,23 +132,20 @@ export function decide(work: Work, state: DispatchState): Decision {
 }
 
 /** What has no kernels for GPUs. Operands in GPU buffers are downloaded. */
-const CPU_KERNELS: Readonly<Partial<Record<Work["kernel"], string>>> = { sampling: "sampling runs on the CPU", product: "matrix products run on the CPU" };
+const CPU_KERNELS: Readonly<Partial<Record<Work["kernel"], string>>> = {
+  sampling: "sampling runs on the CPU",
+  product: "matrix products run on the CPU",
+  rotary: "rotary embedding runs on the CPU",
+};
 
 /** The only device that can take a call, and why; `undefined` if there is a choice. */
 function constraint(work: Work, { device, gpu }: DispatchState): { readonly device: Device; readonly because: string } | undefined {
   const resident = work.operands.find(({ place }) => place === "gpu");
-  const first = work.operands[0]?.name ?? "x";
+  const onlyGpu = resident === undefined ? undefined : `"${resident.name}" is in a GPU buffer`;
   const cpuKernel = CPU_KERNELS[work.kernel];
-  // What only a GPU can compute, and what no GPU can.
-  const onlyGpu =
-    resident !== undefined
-      ? `"${resident.name}" is in a GPU buffer`
-      : work.dtype === "f16"
-        ? `"${first}" has dtype f16, and the CPU path computes f32 and f64`
-        : undefined;
-  const onlyCpu = work.dtype === "f64" ? `"${first}" has dtype f64, and WebGPU has no f64` : undefined;
+  const { onlyCpu } = work;
 
-  if (onlyCpu !== undefined) {
+  if (onlyCpu !== undefined && cpuKernel === undefined) {
     if (onlyGpu !== undefined) throw new UnsupportedError(`${onlyCpu}, but ${onlyGpu}`);
     return { device: "wasm", because: onlyCpu };
   }

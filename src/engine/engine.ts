@@ -7,6 +7,7 @@ import { disposeSymbol } from "../errors/dispose-symbol.ts";
 import { DisposedError, TooLargeError } from "../errors/errors.ts";
 import { checkOptions, parseChoice } from "../errors/options.ts";
 import { type AbortSignalLike, takeSignal } from "../errors/signal.ts";
+import type { RotaryOptions } from "../ops/apply-rotary.ts";
 import type { AttentionScoresOptions } from "../ops/attention-scores.ts";
 import type { AttentionVarlenOptions } from "../ops/attention-varlen.ts";
 import type { AttentionOptions } from "../ops/attention.ts";
@@ -80,7 +81,7 @@ export class Engine {
   /**
    * Softmax along one axis.
    *
-   * @param x - as for the plain `softmax`; a GPU also takes f16
+   * @param x - as for the plain `softmax`; a GPU takes f32 and f16
    * @param options - as for the plain `softmax`; `bias`, `mask` and `out` may be on the GPU, and a `signal` can cancel the call
    * @returns `out` if given, else a new tensor, on the GPU if `x` is
    * @throws (as a rejection, like every method) the errors of `softmax` and those listed for the class
@@ -95,7 +96,7 @@ export class Engine {
   /**
    * Log-softmax along one axis.
    *
-   * @param x - as for the plain `logSoftmax`; a GPU also takes f16
+   * @param x - as for the plain `logSoftmax`; a GPU takes f32 and f16
    * @param options - as for the plain `logSoftmax`; `bias`, `mask` and `out` may be on the GPU, and a `signal` can cancel the call
    * @returns `out` if given, else a new tensor, on the GPU if `x` is
    * @throws the errors of `logSoftmax` and those listed for the class
@@ -110,7 +111,7 @@ export class Engine {
   /**
    * log Σ exp(x) over one or more axes.
    *
-   * @param x - as for the plain `logSumExp`; a GPU also takes f16
+   * @param x - as for the plain `logSumExp`; a GPU takes f32 and f16
    * @param options - as for the plain `logSumExp`; `bias`, `mask` and `out` may be on the GPU, and a `signal` can cancel the call
    * @returns `out` if given, else a new tensor, on the GPU if `x` is
    * @throws the errors of `logSumExp` and those listed for the class
@@ -125,7 +126,7 @@ export class Engine {
   /**
    * Scaled dot-product attention.
    *
-   * @param q - queries, as for the plain `attention`; on a GPU all three may be f16
+   * @param q - queries, as for the plain `attention`; a GPU takes f32, or f16 for all three
    * @param k - keys
    * @param v - values
    * @param options - as for the plain `attention`; `bias`, `mask` and `out` may be on the GPU, and a `signal` can cancel the call
@@ -154,7 +155,7 @@ export class Engine {
   /**
    * Attention over a ragged batch.
    *
-   * @param q - queries, as for the plain `attentionVarlen`; on a GPU all three may be f16
+   * @param q - queries, as for the plain `attentionVarlen`; a GPU takes f32, or f16 for all three
    * @param k - keys
    * @param v - values
    * @param options - as for the plain `attentionVarlen`; `out` may be on the GPU, and a `signal` can cancel the call
@@ -173,7 +174,7 @@ export class Engine {
   /**
    * The L × S matrix of scores.
    *
-   * @param q - queries, as for the plain `attentionScores`; on a GPU both may be f16
+   * @param q - queries, as for the plain `attentionScores`; a GPU takes f32, or f16 for both
    * @param k - keys
    * @param options - as for the plain `attentionScores`; `bias` and `mask` may be on the GPU, and a `signal` can cancel the call
    * @returns a new tensor, on the GPU if `q` is
@@ -181,6 +182,18 @@ export class Engine {
    */
   attentionScores<Q extends EngineInput>(q: Q, k: EngineInput, options?: OnEngine<AttentionScoresOptions>): Promise<EngineResult<Q, undefined, "f32">> {
     return this.#run("attentionScores", [q, k], options) as Promise<never>;
+  }
+
+  /**
+   * Rotary position embedding, on the CPU.
+   *
+   * @param x - as for the plain `applyRotary`
+   * @param options - as for the plain `applyRotary`, plus a `signal` that can cancel the call
+   * @returns `out` if given, else a new tensor
+   * @throws the errors of `applyRotary` and those listed for the class
+   */
+  applyRotary(x: TensorLike, options?: OnEngine<RotaryOptions>): Promise<Tensor<"f32">> {
+    return this.#run("applyRotary", [x], options) as Promise<never>;
   }
 
   /**
@@ -283,18 +296,18 @@ export class Engine {
    * Makes an uninitialised tensor where the engine computes: in a GPU buffer, or in the memory that the CPU threads share.
    *
    * @param shape - the size of each dimension
-   * @param options - `dtype`: "f32" (default), or "f64" on the CPU; `device`: by default "webgpu" for an engine created with
+   * @param options - `dtype`: "f32" (default), or any other on the CPU; `device`: by default "webgpu" for an engine created with
    *   `device: "webgpu"`, else "wasm"
    * @returns a tensor that takes up memory until you `dispose` it or the engine
    * @throws TypeError or RangeError if an argument is wrong, BackendError if there is no GPU or no memory is left, DisposedError after `dispose`
    */
-  empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options: { readonly dtype?: D; readonly device: "wasm" }): ModuleTensor<D>;
+  empty<D extends DType = "f32">(shape: readonly number[], options: { readonly dtype?: D; readonly device: "wasm" }): ModuleTensor<D>;
   empty(shape: readonly number[], options: { readonly dtype?: "f32"; readonly device: "webgpu" }): ResidentTensor<"f32">;
-  empty<D extends "f32" | "f64" = "f32">(
+  empty<D extends DType = "f32">(
     shape: readonly number[],
     options?: { readonly dtype?: D; readonly device?: undefined },
   ): ModuleTensor<D> | ResidentTensor<"f32">;
-  empty(shape: readonly number[], options: { readonly dtype?: "f32" | "f64"; readonly device?: Device } = {}): ModuleTensor | ResidentTensor<"f32"> {
+  empty(shape: readonly number[], options: { readonly dtype?: DType; readonly device?: Device } = {}): ModuleTensor<DType> | ResidentTensor<"f32"> {
     this.#check();
     checkOptions(options, EMPTY_OPTIONS);
     const device = parseChoice<Device>("device", options.device, this.#device === "webgpu" ? ["webgpu", "wasm"] : ["wasm", "webgpu"]);
@@ -419,7 +432,7 @@ export class Engine {
         return gpu.run(call, signal);
       } catch (error) {
         // Dispatch did not foresee this. Nothing has been submitted yet, so the CPU can take the call.
-        if (!(error instanceof TooLargeError) || this.#device !== "auto" || used.buffers || work.dtype !== "f32") throw error;
+        if (!(error instanceof TooLargeError) || this.#device !== "auto" || used.buffers) throw error;
         return this.#cpu.run(call, signal);
       }
     };

@@ -2,13 +2,11 @@ import type { Call } from "../calls/call.ts";
 import { type Work, workOf } from "../calls/work.ts";
 import { parseChoice, parseObject } from "../errors/options.ts";
 import { takeSignal } from "../errors/signal.ts";
-import { ArrayHandle, type Place } from "../tensor/array.ts";
+import { ArrayHandle, type DType, type Place } from "../tensor/array.ts";
 import { elementCount, parseShape } from "../tensor/shape.ts";
 import type { GpuTensor } from "../tensor/tensor.ts";
 import { operationOf } from "./operations.ts";
 import type { EngineOp, ExplainOptions, ExplainShapes } from "./types.ts";
-
-type DType = "f32" | "f64" | "f16";
 
 /**
  * The work of a call without data: stand-ins go through the checks of a real call.
@@ -23,7 +21,7 @@ export function workOfShapes(op: EngineOp, shapes: ExplainShapes, given: Explain
 
   const { place: where, dtype: what, ...options } = takeSignal(parseObject("options", given)).rest as Record<string, unknown>;
   const place = parseChoice<Place>("place", where, ["host", "gpu", "module"]);
-  const dtype = parseChoice<DType>("dtype", what, ["f32", "f64", "f16"]);
+  const dtype = parseChoice<StandInType>("dtype", what, ["f32", "f64", "f16", "bf16"]);
   const tensors: Record<string, unknown> = {};
   for (const name of needs) tensors[name] = tensorOf(parseShape(name, byName[name]), dtype, place);
   for (const name of takes) {
@@ -42,6 +40,9 @@ export function workOfShapes(op: EngineOp, shapes: ExplainShapes, given: Explain
 
 const NO_BUFFER = { size: Number.MAX_SAFE_INTEGER, usage: 0, mapState: "unmapped" } as const;
 
+/** The dtypes that `explain` knows. */
+type StandInType = Exclude<ExplainOptions["dtype"], undefined>;
+
 /** A tensor with a shape but no numbers, for a call that is only explained. Shapes and options are checked as in a real call. */
 export function standIn<D extends "f32" | "f16" | "u8">(shape: readonly number[], dtype: D): GpuTensor<D> {
   return { buffer: NO_BUFFER, shape, dtype };
@@ -51,8 +52,9 @@ function numbers(shape: readonly number[], dtype: DType): ArrayHandle {
   return ArrayHandle.onGpu(NO_BUFFER, dtype, 0, elementCount(shape));
 }
 
-function tensorOf(shape: readonly number[], dtype: DType, place: Place): unknown {
-  // No GPU has f64, so its stand-in is an array of one element that repeats.
-  if (dtype === "f64" && place !== "gpu") return { data: new Float64Array(1), shape, strides: shape.map(() => 0) };
+function tensorOf(shape: readonly number[], dtype: StandInType, place: Place): unknown {
+  // No GPU has f64 or bf16, so their stand-in is an array of one element that repeats.
+  const one = dtype === "f64" ? new Float64Array(1) : dtype === "bf16" ? new Uint16Array(1) : undefined;
+  if (one !== undefined && place !== "gpu") return { data: one, shape, dtype, strides: shape.map(() => 0) };
   return standIn(shape, dtype as "f32" | "f16");
 }

@@ -1,5 +1,7 @@
 import type { Call } from "../calls/call.ts";
 import { describe } from "../errors/errors.ts";
+import { parseCount } from "../errors/options.ts";
+import { parseRotary } from "../ops/apply-rotary.ts";
 import { parseAttentionScores } from "../ops/attention-scores.ts";
 import { parseAttentionVarlen } from "../ops/attention-varlen.ts";
 import { parseAttention } from "../ops/attention.ts";
@@ -38,11 +40,12 @@ export const OPERATIONS = {
   attention: { needs: ["q", "k", "v"], takes: ["bias", "mask"], parse: parseAttention },
   attentionVarlen: { needs: ["q", "k", "v"], takes: [], parse: parseAttentionVarlen },
   attentionScores: { needs: ["q", "k"], takes: ["bias", "mask"], parse: parseAttentionScores },
+  applyRotary: { needs: ["x"], takes: [], parse: parseRotary },
   mergeStates: {
     needs: ["out", "lse"],
     takes: [],
     parse: parseMergeStates,
-    argumentsOf: ({ out, lse }, { parts = 2, ...options }) => [new Array(parsePositive("parts", parts)).fill({ out, lse }), options],
+    argumentsOf: ({ out, lse }, { parts = 2, ...options }) => [new Array(parseCount("parts", parts, 1)).fill({ out, lse }), options],
   },
   topK: { needs: ["x"], takes: [], parse: parseTopK, argumentsOf: ({ x }, { k, ...options }) => [x, k, options] },
   topKSoftmax: { needs: ["logits"], takes: [], parse: parseTopKSoftmax, argumentsOf: ({ logits }, { k, ...options }) => [logits, k, options] },
@@ -67,12 +70,6 @@ export function parseCall(op: EngineOp, ...args: readonly unknown[]): Call {
 export function operationOf(op: unknown): Operation {
   if (typeof op !== "string" || !Object.hasOwn(OPERATIONS, op)) throw new RangeError(`"op" expected the name of an operation, got ${describe(op)}`);
   return OPERATIONS[op as EngineOp];
-}
-
-function parsePositive(name: string, value: unknown): number {
-  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 1)
-    throw new RangeError(`"${name}" expected a positive integer, got ${describe(value)}`);
-  return value;
 }
 
 /** A target for each row of logits that `explain` has only the shape of. */

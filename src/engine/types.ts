@@ -161,7 +161,8 @@ export type EngineOp =
   | "sample"
   | "crossEntropy"
   | "linear"
-  | "matmul";
+  | "matmul"
+  | "applyRotary";
 
 /** The shapes of an operation's tensors. */
 export interface ExplainShapes {
@@ -195,7 +196,7 @@ export type ExplainOptions = Record<string, unknown> & {
   /** Where the operands are: in the caller's arrays (default), in memory that the CPU computes in (`empty`), or on the GPU. */
   readonly place?: "host" | "module" | "gpu";
   /** Default "f32". */
-  readonly dtype?: "f32" | "f64" | "f16";
+  readonly dtype?: "f32" | "f64" | "f16" | "bf16";
   /** How many states are merged. Default 2. */
   readonly parts?: number;
   /** How many elements topK and topKSoftmax return; required there. */

@@ -34,6 +34,15 @@ export function parseWithin(name: string, value: unknown, fallback: number, leas
   return number;
 }
 
+/** An integer that is at least `least`, which is 0 or 1. */
+export function parseCount(name: string, value: unknown, least: 0 | 1): number {
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < least)
+    throw new (typeof value === "number" ? RangeError : TypeError)(
+      `"${name}" expected a ${least === 1 ? "positive" : "non-negative"} integer, got ${describe(value)}`,
+    );
+  return value;
+}
+
 /** A boolean, or false if undefined. */
 export function parseFlag(name: string, value: unknown): boolean {
   if (value === undefined) return false;

@@ -21,8 +21,8 @@ export interface AttentionScoresOptions extends ScoreOptions {
  * @param k - keys [B, Hkv, S, E]
  * @param options - the options of `attention` that affect scores, and `stage`
  * @returns [B, Hq, L, S] (heads before length in both layouts), without the dimensions that q lacks
- * @throws TypeError if an argument has the wrong type, RangeError if a value or shape does not fit, UnsupportedError for f16, bf16 and
- *   head dimensions above 1024, DisposedError if a tensor has been disposed, BackendError if memory runs out
+ * @throws TypeError if an argument has the wrong type, RangeError if a value or shape does not fit, UnsupportedError for head
+ *   dimensions above 1024, DisposedError if a tensor has been disposed, BackendError if memory runs out
  *
  * @example
  * ```ts

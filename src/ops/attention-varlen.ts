@@ -2,7 +2,7 @@ import { compute } from "../backend/wasm/drivers/compute.ts";
 import { defaultRuntime } from "../backend/wasm/module/runtime.ts";
 import { planAttention } from "../backend/wasm/plans/attention.ts";
 import { parseOutput } from "../calls/arguments.ts";
-import { checkDim, checkHeads, checkSameType, parseCausal, parseHeads, parseIntegers, parseModifiers, parsePerBatch } from "../calls/attention-arguments.ts";
+import { checkDim, checkHeads, parseCausal, parseHeads, parseIntegers, parseModifiers, parsePerBatch } from "../calls/attention-arguments.ts";
 import { type AttentionCall, headOperand } from "../calls/attention-call.ts";
 import { describe } from "../errors/errors.ts";
 import { checkOptions, parseFlag } from "../errors/options.ts";
@@ -31,8 +31,8 @@ const KNOWN = new Set(["scale", "causal", "windowSize", "softcap", "alibiSlopes"
  * @param v - values [totalK, Hkv, Ev]
  * @param options - see {@link AttentionVarlenOptions}; positions and offsets count within a sequence
  * @returns [total, Hq, Ev]; with `returnLse` also the log-sum-exp [Hq, total]
- * @throws TypeError if an argument has the wrong type, RangeError if a value or shape does not fit, UnsupportedError for f16, bf16 and
- *   head dimensions above 1024, DisposedError if a tensor has been disposed, BackendError if memory runs out. On error nothing is
+ * @throws TypeError if an argument has the wrong type, RangeError if a value or shape does not fit, UnsupportedError for head
+ *   dimensions above 1024, DisposedError if a tensor has been disposed, BackendError if memory runs out. On error nothing is
  *   written
  *
  * @example
@@ -76,7 +76,6 @@ export function parseAttentionVarlen(queries: unknown, keys: unknown, values: un
   checkHeads(heads, kvHeads);
   checkDim("q", dim);
   checkDim("v", valueDim);
-  checkSameType(q, k, v);
   const returnLse = parseFlag("returnLse", options.returnLse);
   const causal = parseCausal(options.causal);
   // Without cuSeqlensK the keys are split like the queries, so there must be as many.

@@ -4,13 +4,14 @@ import { planAttention } from "../backend/wasm/plans/attention.ts";
 import { parseOutput } from "../calls/arguments.ts";
 import { type ScoreOptions, checkAttentionOptions, parseHeads, parseScores } from "../calls/attention-arguments.ts";
 import type { AttentionCall } from "../calls/attention-call.ts";
+import type { Operand } from "../calls/call.ts";
 import { headsFirst } from "../calls/head-layout.ts";
 import { parseFlag } from "../errors/options.ts";
-import type { Tensor, TensorLike } from "../tensor/tensor.ts";
+import type { Tensor, TensorLike, View } from "../tensor/tensor.ts";
 
 /** Options of {@link attention}. */
 export interface AttentionOptions extends ScoreOptions {
-  /** Receives the output: a tensor of the result's shape, or a Float32Array with as many elements. The return value is as for `softmax`. */
+  /** Receives the output: a tensor of the result's shape, or a Float32Array with as many elements. An `out` in f16 or bf16 gets the result rounded. The return value is as for `softmax`. */
   readonly out?: TensorLike;
   /** Also returns the log-sum-exp of every row, so that partial results can be merged. Default false. */
   readonly returnLse?: boolean;
@@ -33,13 +34,13 @@ export interface AttentionResultWithLse {
  * every query are never read. Those hidden by `mask` or `bias` are read, and so is the rest of a partly visible tile of 64 keys: a NaN
  * there may reach a row.
  *
- * @param q - queries [B, Hq, L, E]; fewer leading dimensions are fine; f32, E at most 1024
+ * @param q - queries [B, Hq, L, E]; fewer leading dimensions are fine; E at most 1024. Each of q, k and v is f32, f16, bf16 or i8 with scales
  * @param k - keys [B, Hkv, S, E]; Hkv divides Hq, query head h uses key head floor(h · Hkv / Hq)
  * @param v - values [B, Hkv, S, Ev], Ev at most 1024
  * @param options - see {@link AttentionOptions}
  * @returns [B, Hq, L, Ev], with the query's rank and layout; with `returnLse`, output and log-sum-exp
- * @throws TypeError if an argument has the wrong type, RangeError if a value or shape does not fit, UnsupportedError for f16, bf16 and
- *   head dimensions above 1024, DisposedError if a tensor has been disposed, BackendError if memory runs out. On error nothing is
+ * @throws TypeError if an argument has the wrong type, RangeError if a value or shape does not fit, UnsupportedError for head
+ *   dimensions above 1024, DisposedError if a tensor has been disposed, BackendError if memory runs out. On error nothing is
  *   written
  *
  * @example
@@ -65,11 +66,21 @@ export function parseAttention(queries: unknown, keys: unknown, values: unknown,
   const q = parseHeads("q", queries);
   const k = parseHeads("k", keys);
   const v = parseHeads("v", values);
+  const scores = parseScores(q, k, v, options);
+  return attentionCall(q, scores, options, scores.operands);
+}
+
+/** The call of attention whose scores have been parsed. `out` must not overlap what the call `reads`. @internal */
+export function attentionCall(
+  q: View,
+  { sizes, keyLength: _, ...call }: ReturnType<typeof parseScores>,
+  options: AttentionOptions,
+  reads: Readonly<Record<string, Operand | undefined>>,
+): AttentionCall {
   const returnLse = parseFlag("returnLse", options.returnLse);
-  const { sizes, keyLength: _, ...call } = parseScores(q, k, v, options);
   const { heads, length } = sizes;
   const shape = [...q.shape.slice(0, -1), call.valueDim];
-  const out = parseOutput(options.out, shape, "f32", undefined, call.operands);
+  const out = parseOutput(options.out, shape, "f32", undefined, reads);
   return {
     ...call,
     kind: "attention",

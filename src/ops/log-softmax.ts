@@ -15,10 +15,10 @@ const KNOWN = new Set(["axis", "scale", "bias", "mask", "safe", "out"]);
  * Log-softmax along one axis, as (x − max) − log Σ exp(x − max). This gives the logarithm even of a probability that is too small
  * for a float.
  *
- * @param x - any shape up to eight dimensions, f32 or f64
+ * @param x - any shape up to eight dimensions, in any storage that `softmax` takes
  * @param options - as for `softmax`; with `safe`, a row without finite elements gives −inf, not NaN
  * @returns a tensor of the input's shape and dtype; stored in `out` if given
- * @throws TypeError if an argument has the wrong type, RangeError if a value or shape does not fit, UnsupportedError for f16 and bf16,
+ * @throws TypeError if an argument has the wrong type, RangeError if a value or shape does not fit, UnsupportedError for bytes without scales,
  *   DisposedError if a tensor has been disposed, BackendError if memory runs out. On error nothing is written
  *
  * @example

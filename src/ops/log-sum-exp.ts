@@ -22,11 +22,11 @@ const KNOWN = new Set(["axis", "keepDims", "scale", "bias", "mask", "out"]);
 /**
  * log Σ exp(x) over one or more axes, without overflow.
  *
- * @param x - any shape up to eight dimensions, f32 or f64
+ * @param x - any shape up to eight dimensions, in any storage that `softmax` takes
  * @param options - see {@link LogSumExpOptions}
  * @returns a tensor of the input's dtype without the reduced dimensions (size 1 with `keepDims`); stored in `out` if given. A row that
  *   is empty or all −inf gives −inf, a row with +inf gives +inf, a row with NaN gives NaN
- * @throws TypeError if an argument has the wrong type, RangeError if a value or shape does not fit, UnsupportedError for f16 and bf16,
+ * @throws TypeError if an argument has the wrong type, RangeError if a value or shape does not fit, UnsupportedError for bytes without scales,
  *   DisposedError if a tensor has been disposed, BackendError if memory runs out. On error nothing is written
  *
  * @example

@@ -28,7 +28,7 @@ const KNOWN = new Set(["layout"]);
  * @param parts - one or more; `out` [B, H, L, E] (or fewer leading dimensions) and `lse` [B, H, L], the same shapes in every part
  * @param options - `layout` of the outputs; log-sum-exps have heads before length in both layouts
  * @returns the merged output and log-sum-exp; rows that no part saw give 0 and −inf
- * @throws TypeError if an argument has the wrong type or is not f32, RangeError if shapes differ, UnsupportedError for bf16 and bytes,
+ * @throws TypeError if an argument has the wrong type or is f64, RangeError if shapes differ, UnsupportedError for bytes without scales,
  *   DisposedError if a tensor has been disposed
  *
  * @example

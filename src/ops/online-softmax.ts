@@ -86,7 +86,7 @@ export class OnlineSoftmax {
    *
    * @param block - f32, shape [rows, n]; [n] when there is one row
    * @returns this
-   * @throws RangeError if the block has a different number of rows, TypeError or UnsupportedError if it is not f32, DisposedError if it
+   * @throws RangeError if the block has a different number of rows, TypeError or UnsupportedError if it is f64 or bytes, DisposedError if it
    *   has been disposed. On error the state is unchanged
    */
   push(block: TensorLike): this {
@@ -121,7 +121,7 @@ export class OnlineSoftmax {
    *
    * @param block - f32, shape [rows, n]; [n] when there is one row
    * @returns a tensor of the block's shape; stored in `out` if given
-   * @throws RangeError if the block has a different number of rows or `out` does not fit, TypeError or UnsupportedError if one is not f32,
+   * @throws RangeError if the block has a different number of rows or `out` does not fit, TypeError or UnsupportedError if one is f64 or bytes,
    *   DisposedError if a tensor has been disposed. On error nothing is written
    */
   normalize(block: TensorLike, options: NormalizeOptions = {}): Tensor<"f32"> {

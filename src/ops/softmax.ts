@@ -15,7 +15,7 @@ export interface SoftmaxOptions {
   readonly algorithm?: SoftmaxAlgorithm;
   /** Multiplies the input first; a temperature T is `scale: 1 / T`. Default 1. */
   readonly scale?: number;
-  /** Added after scaling. Has the input's dtype and broadcasts right-aligned to its shape. */
+  /** Added after scaling. f64 for an f64 input, else f32, f16 or bf16; broadcasts right-aligned to its shape. */
   readonly bias?: TensorLike;
   /**
    * Bytes, nonzero = keep, broadcast right-aligned to the input's shape. A bare Uint8Array has one byte per position of the last
@@ -25,7 +25,7 @@ export interface SoftmaxOptions {
   /** Gives zeros, not NaN, for a row without finite elements. Default false, as in PyTorch, NumPy and ONNX. */
   readonly safe?: boolean;
   /**
-   * Receives the result: a tensor of the input's shape and dtype, or a typed array with as many elements. May be the input itself. A
+   * Receives the result: a tensor of the input's shape in the result's dtype, f16 or bf16, or a typed array with as many elements. May be the input itself. A
    * tensor is returned as it is. For an array, or an object with `dims`, a tensor over its numbers is returned.
    */
   readonly out?: TensorLike;
@@ -36,10 +36,10 @@ const KNOWN = new Set(["axis", "algorithm", "scale", "bias", "mask", "safe", "ou
 /**
  * Softmax along one axis: exp(x) / Σ exp(x). Rows sum to one.
  *
- * @param x - any shape up to eight dimensions, f32 (computed in f32) or f64 (in f64)
+ * @param x - any shape up to eight dimensions; f64 (computed in f64), or f32, f16, bf16 or i8 with scales (computed in f32)
  * @param options - see {@link SoftmaxOptions}
  * @returns a tensor of the input's shape and dtype; stored in `out` if given
- * @throws TypeError if an argument has the wrong type, RangeError if a value or shape does not fit, UnsupportedError for f16 and bf16,
+ * @throws TypeError if an argument has the wrong type, RangeError if a value or shape does not fit, UnsupportedError for bytes without scales,
  *   DisposedError if a tensor has been disposed, BackendError if memory runs out. On error nothing is written
  *
  * @example

@@ -4,9 +4,8 @@ import type { GPUBufferLike } from "./gpu-types.ts";
 export type Place = "host" | "module" | "gpu";
 
 /**
- * Storage types. Every operation computes `f32`. softmax, logSoftmax and logSumExp also compute `f64`, in f64 and on the CPU. An engine's
- * GPU accepts `f16` inputs, with f32 arithmetic and results. `u8` and `i8` are mask bytes, `i32` indices and tokens. No operation takes `bf16`
- * yet.
+ * Storage types. Arithmetic is `f32`, whatever the storage; softmax, logSoftmax and logSumExp of `f64` compute in f64. `u8` is mask
+ * bytes, and so is `i8` without scales. `i32` is indices and tokens.
  */
 export type DType = "f32" | "f64" | "f16" | "bf16" | "u8" | "i8" | "i32";
 
@@ -26,6 +25,12 @@ export interface NumberView extends ArrayBufferView {
 export interface ModuleOwner {
   /** The current buffer. @throws DisposedError if there is none any more */
   readonly buffer: ArrayBufferLike;
+}
+
+/** The scales of quantised numbers: one for each row of `rowLength` numbers, which lie without gaps. */
+export interface Scales {
+  readonly data: ArrayHandle<"f32">;
+  readonly rowLength: number;
 }
 
 /** Which memory a buffer belongs to, including buffers from before it grew. */
@@ -49,25 +54,35 @@ export class ArrayHandle<D extends DType = DType> {
   readonly byteOffset: number;
   /** How many there are. */
   readonly length: number;
-  /** The caller's array. */
+  /** Of i8 that stands for floats. */
+  readonly scales: Scales | undefined;
+  /** The caller's array; 16-bit floats as their bits. */
   readonly #host: NumberView | undefined;
 
-  private constructor(place: Place, dtype: D, owner: ArrayHandle["owner"], byteOffset: number, length: number, host: NumberView | undefined) {
+  private constructor(place: Place, dtype: D, owner: ArrayHandle["owner"], byteOffset: number, length: number, host: NumberView | undefined, scales?: Scales) {
     this.place = place;
     this.dtype = dtype;
     this.owner = owner;
     this.byteOffset = byteOffset;
     this.length = length;
     this.#host = host;
+    this.scales = scales;
   }
 
   /** A handle for an array; in module memory if that is where the array is. */
-  static of<D extends DType>(array: NumberView, dtype: D): ArrayHandle<D> {
+  static of<D extends DType>(array: NumberView, dtype: D, scales?: Scales): ArrayHandle<D> {
     const { buffer, byteOffset, length } = array;
     const owner = OWNERS.get(buffer);
-    return owner === undefined
-      ? new ArrayHandle("host", dtype, buffer, byteOffset, length, array)
-      : new ArrayHandle("module", dtype, owner, byteOffset, length, undefined);
+    if (owner === undefined) {
+      const bits = dtype === "f16" && !(array instanceof Uint16Array) ? new Uint16Array(buffer, byteOffset, length) : array;
+      return new ArrayHandle("host", dtype, buffer, byteOffset, length, bits, scales);
+    }
+    return new ArrayHandle("module", dtype, owner, byteOffset, length, undefined, scales);
+  }
+
+  /** A handle for `length` numbers in module memory. */
+  static inModule<D extends DType>(memory: ModuleOwner, dtype: D, byteOffset: number, length: number, scales?: Scales): ArrayHandle<D> {
+    return new ArrayHandle("module", dtype, memory, byteOffset, length, undefined, scales);
   }
 
   /** A handle for `length` numbers in a GPU buffer. */
@@ -79,22 +94,41 @@ export class ArrayHandle<D extends DType = DType> {
     return this.length * BYTES[this.dtype];
   }
 
-  /** The address in `memory`, or −1 if the numbers are elsewhere. */
+  /** Whether kernels get a copy in f32. */
+  get isNarrow(): boolean {
+    return this.dtype === "f16" || this.dtype === "bf16" || this.scales !== undefined;
+  }
+
+  /** Bytes per element as kernels see it. */
+  get kernelBytes(): number {
+    return this.isNarrow ? BYTES.f32 : BYTES[this.dtype];
+  }
+
+  /** The address in `memory` where kernels can use the numbers; −1 if these are elsewhere, or narrow. */
   addressIn(memory: ModuleOwner): number {
-    return this.owner === memory ? this.byteOffset : -1;
+    return this.owner === memory && !this.isNarrow ? this.byteOffset : -1;
   }
 
   /** The first `length` of the numbers. */
   first(length: number): ArrayHandle<D> {
     if (length >= this.length) return this;
-    return new ArrayHandle(this.place, this.dtype, this.owner, this.byteOffset, length, this.#host);
+    return new ArrayHandle(this.place, this.dtype, this.owner, this.byteOffset, length, this.#host, this.scales);
+  }
+
+  /** In module memory: `length` of the numbers from `start` on, `bytes` bytes further. They begin with a row of the scales. */
+  within(bytes: number, start: number, length: number): ArrayHandle<D> {
+    const { scales, dtype, byteOffset } = this;
+    const owner = this.owner as ModuleOwner;
+    const moved = scales && { ...scales, data: scales.data.within(bytes, start / scales.rowLength, length / scales.rowLength) };
+    return ArrayHandle.inModule(owner, dtype, byteOffset + bytes + start * BYTES[dtype], length, moved);
   }
 
   /** A copy that the caller cannot change. Numbers in `memory` and on the GPU are not copied. */
   snapshot(memory: ModuleOwner): ArrayHandle<D> {
     if (this.place === "gpu" || this.owner === memory) return this;
     const copy = (this.view() as Float32Array).slice();
-    return new ArrayHandle("host", this.dtype, copy.buffer, copy.byteOffset, copy.length, copy);
+    const scales = this.scales && { ...this.scales, data: this.scales.data.snapshot(memory) };
+    return new ArrayHandle("host", this.dtype, copy.buffer, copy.byteOffset, copy.length, copy, scales);
   }
 
   /** Whether both refer to the same numbers. */

@@ -1,5 +1,5 @@
 import { describe } from "../errors/errors.ts";
-import { ArrayHandle, BYTES, type DType } from "./array.ts";
+import { ArrayHandle, BYTES, type DType, type Scales } from "./array.ts";
 import type { GPUBufferLike } from "./gpu-types.ts";
 import { checkOptions } from "../errors/options.ts";
 import { MAX_RANK, contiguousStrides, elementCount, extentOf, parseShape } from "./shape.ts";
@@ -34,7 +34,7 @@ export interface DTypeData {
   bf16: Uint16Array;
   /** Bytes. */
   u8: Uint8Array | Uint8ClampedArray;
-  /** Signed bytes. */
+  /** Signed bytes: of a mask, or with a scale for each row. */
   i8: Int8Array;
   /** Indices and tokens. */
   i32: Int32Array;
@@ -59,6 +59,12 @@ export interface Tensor<D extends DType = DType> {
   readonly strides?: readonly number[];
 }
 
+/** Floats in 8 bits: an element is `data · scale of its row`. Rows are along the last dimension, and lie without gaps. */
+export interface QuantizedTensor extends Tensor<"i8"> {
+  /** One for each row: the shape without its last dimension. */
+  readonly scales: Float32Array;
+}
+
 /** A float array of either width. */
 export type FloatArray = Float32Array | Float64Array;
 
@@ -76,6 +82,8 @@ export interface ShapedArray<A = unknown> {
   readonly type?: string;
   /** In elements. Default: row-major without gaps. */
   readonly strides?: readonly number[];
+  /** Of an `Int8Array` that stands for floats: one for each row. */
+  readonly scales?: unknown;
 }
 
 /**
@@ -108,7 +116,7 @@ export interface ResidentTensor<D extends DType = DType> extends GpuTensor<D> {
   [Symbol.dispose](): void;
 }
 
-/** The dtype of a result: f32 in gives f32 out. Both if the input's type does not determine it. */
+/** The dtype of a result: f32, unless the input is f64. Both if the input's type does not determine it. */
 export type DTypeOf<T> = unknown extends T ? "f32" | "f64" : T extends ShapedArray<infer A> ? DTypeOf<A> : T extends Float64Array ? "f64" : "f32";
 
 /** A checked tensor: its numbers, wherever they are, and its strides, always present. */
@@ -170,8 +178,9 @@ export function toView(name: string, value: unknown): View {
   if (!ArrayBuffer.isView(given)) {
     throw new TypeError(`"${name}" expected a typed array or a tensor with "data" and "shape", got ${describe(value)}${hintFor(value)}`);
   }
-  const data = ArrayHandle.of(given as DTypeData[DType], dtypeOf(name, given, t.dtype ?? ONNX_TYPES[t.type as string]));
+  const dtype = dtypeOf(name, given, t.dtype ?? ONNX_TYPES[t.type as string]);
   const shape = parseShape(name, t.shape ?? t.dims);
+  const data = ArrayHandle.of(given as DTypeData[DType], dtype, dtype === "i8" && t.scales !== undefined ? parseScales(name, t, shape) : undefined);
   const strides = t.strides === undefined ? contiguousStrides(shape) : parseStrides(name, t.strides, shape);
   const extent = extentOf(shape, strides);
   if (data.length < extent) {
@@ -180,6 +189,17 @@ export function toView(name: string, value: unknown): View {
   }
   // Leave out what follows the view: it may be written while the view is read.
   return { data: data.first(extent), shape, strides };
+}
+
+/** Checks the scales of quantised numbers. */
+function parseScales(name: string, { scales, strides }: { readonly scales?: unknown; readonly strides?: unknown }, shape: readonly number[]): Scales {
+  if (kindOf(scales) !== "Float32Array") throw new TypeError(`"${name}" expected a Float32Array as its scales, got ${describe(scales)}`);
+  if (strides !== undefined) throw new TypeError(`"${name}" expected no strides beside scales`);
+  const rowLength = shape.at(-1) ?? 1;
+  const rows = elementCount(shape.slice(0, -1));
+  const given = scales as Float32Array;
+  if (given.length !== rows) throw new RangeError(`"${name}" of shape ${describe(shape)} expected ${rows} scales, got ${given.length}`);
+  return { data: ArrayHandle.of(given, dtypeOf(name, given, "f32") as "f32"), rowLength };
 }
 
 /** How to make a tensor from a plain array of numbers, or from an array of rows. */
@@ -234,7 +254,16 @@ const DTYPES_OF: Readonly<Record<string, readonly DType[]>> = {
 };
 
 /** ONNX Runtime's dtype names. */
-const ONNX_TYPES: Readonly<Record<string, DType>> = { float32: "f32", float64: "f64", float16: "f16", bool: "u8", uint8: "u8", int8: "i8", int32: "i32" };
+const ONNX_TYPES: Readonly<Record<string, DType>> = {
+  float32: "f32",
+  float64: "f64",
+  float16: "f16",
+  bfloat16: "bf16",
+  bool: "u8",
+  uint8: "u8",
+  int8: "i8",
+  int32: "i32",
+};
 
 /** A value's class name, taken from its tag: this also recognises arrays of another realm, and Float16Array where the global is missing. */
 export function kindOf(value: unknown): string {

@@ -17,9 +17,13 @@ import { planScores } from "../backend/wasm/plans/scores.ts";
 import { type AttentionOptions, type AttentionResultWithLse, parseAttention } from "../ops/attention.ts";
 import { type AttentionScoresOptions, parseAttentionScores } from "../ops/attention-scores.ts";
 import { type AttentionVarlenOptions, parseAttentionVarlen } from "../ops/attention-varlen.ts";
+import { type RotaryOptions, applyRotaryOn } from "../ops/apply-rotary.ts";
+import { convertOn } from "../ops/convert.ts";
+import { quantizeOn } from "../ops/quantize.ts";
 import { type ModuleTensor, emptyOn } from "../ops/empty.ts";
 import { type LinearOptions, parseLinear } from "../ops/linear.ts";
 import { type CrossEntropyOptions, type CrossEntropyResult, type Targets, parseCrossEntropy } from "../ops/cross-entropy.ts";
+import { KVCache, type KVCacheOptions } from "../ops/kv-cache.ts";
 import { type LogSoftmaxOptions, parseLogSoftmax } from "../ops/log-softmax.ts";
 import { type LogSumExpOptions, parseLogSumExp } from "../ops/log-sum-exp.ts";
 import { type MatmulOptions, parseMatmul } from "../ops/matmul.ts";
@@ -28,7 +32,8 @@ import { type SampleOptions, type SampleResult, parseSample } from "../ops/sampl
 import { type SoftmaxOptions, parseSoftmax } from "../ops/softmax.ts";
 import { type TopKOptions, type TopKResult, parseTopK } from "../ops/top-k.ts";
 import { type TopKSoftmaxOptions, type TopKSoftmaxResult, parseTopKSoftmax } from "../ops/top-k-softmax.ts";
-import type { Tensor, TensorLike } from "../tensor/tensor.ts";
+import type { DType } from "../tensor/array.ts";
+import type { QuantizedTensor, Tensor, TensorLike } from "../tensor/tensor.ts";
 
 export type { Kernels, ModuleMemory, TestingKernels, Variant };
 export { hasRelaxedSimd };
@@ -54,7 +59,11 @@ export interface Instance {
   sample(logits: TensorLike, options?: SampleOptions): SampleResult;
   crossEntropy(logits: TensorLike, targets: Targets, options: CrossEntropyOptions & { readonly returnGrad: true }): CrossEntropyResult;
   crossEntropy(logits: TensorLike, targets: Targets, options?: CrossEntropyOptions & { readonly returnGrad?: false }): Tensor<"f32">;
-  empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options?: { readonly dtype?: D }): ModuleTensor<D>;
+  applyRotary(x: TensorLike, options?: RotaryOptions): Tensor<"f32">;
+  convert<D extends "f32" | "f16" | "bf16">(x: TensorLike, dtype: D): Tensor<D>;
+  quantize(x: TensorLike): QuantizedTensor;
+  kvCache(options: KVCacheOptions): KVCache;
+  empty<D extends DType = "f32">(shape: readonly number[], options?: { readonly dtype?: D }): ModuleTensor<D>;
 }
 
 /** Instantiates a binary with a memory of its own. */
@@ -79,6 +88,10 @@ export function createInstance(variant?: Variant): Instance {
     crossEntropy: (logits: TensorLike, targets: Targets, options?: CrossEntropyOptions) =>
       compute(runtime, planSampling, parseCrossEntropy(logits, targets, options)) as never,
     onlineSoftmax: (rows) => new OnlineSoftmax(rows, runtime),
+    applyRotary: (x, options) => applyRotaryOn(runtime, x, options),
+    convert: (x, dtype) => convertOn(runtime, x, dtype),
+    quantize: (x) => quantizeOn(runtime, x),
+    kvCache: (options) => new KVCache(options, runtime),
     empty: (shape, options) => emptyOn(runtime, shape, options),
   };
 }

@@ -1,7 +1,7 @@
 import { FILES, describeBrowser } from "./suites.ts";
 
-/** Not of subjects. */
-const ONLY_PLAIN = "properties/online-softmax.test.ts";
+/** Of the CPU alone. */
+const ONLY_CPU = ["parity/narrow.test.ts", "properties/kv-cache.test.ts", "properties/online-softmax.test.ts"];
 
 // Chromium brings SwiftShader, a GPU in software.
-describeBrowser("Chromium", { webgpu: FILES.filter((file) => file !== ONLY_PLAIN) });
+describeBrowser("Chromium", { webgpu: FILES.filter((file) => !ONLY_CPU.includes(file)) });

@@ -43,10 +43,13 @@ type ToFloat64 = (t: CaseTensor) => Float64Array;
 
 /** Heads in "bhld" order, whatever the rank of the tensor they come from. */
 interface Heads {
-  readonly data: Float32Array;
+  readonly data: Float32Array | Uint16Array;
+  readonly dtype: "f32" | "f16" | "bf16";
   readonly shape: readonly [batch: number, heads: number, length: number, dim: number];
   readonly strides: readonly number[];
 }
+
+const ONNX_NAMES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as const;
 
 /** What `qk_matmul_output_mode` numbers. */
 const STAGES: readonly ScoreStage[] = ["raw", "softcapped", "masked", "probabilities"];
@@ -55,14 +58,18 @@ const STAGES: readonly ScoreStage[] = ["raw", "softcapped", "masked", "probabili
 export function attentionAdapter(subject: Subject, toFloat64: ToFloat64) {
   const toF32 = (t: CaseTensor): Float32Array => Float32Array.from(toFloat64(t));
 
+  /** 16-bit floats as they are. */
+  const floatsOf = (t: CaseTensor): Pick<Heads, "data" | "dtype"> =>
+    t.data instanceof Uint16Array ? { data: t.data, dtype: t.dtype === "bfloat16" ? "bf16" : "f16" } : { data: toF32(t), dtype: "f32" };
+
   /** A view of a tensor [B, H, L, E] or [B, L, H · E]; nothing is moved. */
   function headsOf(name: string, t: CaseTensor, heads: number | undefined): Heads {
     const [batch = 0, second = 0, third = 0, fourth = 0] = t.dims;
-    if (t.dims.length === 4) return { data: toF32(t), shape: [batch, second, third, fourth], strides: stridesOf(t.dims) };
+    if (t.dims.length === 4) return { ...floatsOf(t), shape: [batch, second, third, fourth], strides: stridesOf(t.dims) };
     if (heads === undefined || heads < 1 || third % heads !== 0)
       throw new RangeError(`"${name}" expected heads that divide its last dimension ${third}, got ${heads}`);
     const dim = third / heads;
-    return { data: toF32(t), shape: [batch, heads, second, dim], strides: [second * third, dim, third, 1] };
+    return { ...floatsOf(t), shape: [batch, heads, second, dim], strides: [second * third, dim, third, 1] };
   }
 
   /** The cache and what is new, one after the other: the present output. */
@@ -75,14 +82,14 @@ export function attentionAdapter(subject: Subject, toFloat64: ToFloat64) {
     }
     const shape = [batch, heads, count + length, dim] as const;
     const strides = stridesOf(shape);
-    const data = new Float32Array(countOf(shape));
+    const data = new (current.data.constructor as new (count: number) => Float32Array)(countOf(shape));
     const copy = (from: Heads, first: number): void => {
       const sources = offsetsOf(from.shape, from.strides);
       offsetsOf(from.shape, strides).forEach((at, i) => (data[at + first * dim] = from.data[sources[i] ?? -1] ?? NaN));
     };
     if (before !== undefined) copy(before, 0);
     copy(current, count);
-    return { data, shape, strides };
+    return { data, dtype: current.dtype, shape, strides };
   }
 
   /** A mask of bytes or floats, its last dimension padded with "masked" up to the number of keys. */
@@ -133,17 +140,17 @@ export function attentionAdapter(subject: Subject, toFloat64: ToFloat64) {
 
     // Three dimensions are [B, L, H, E] with the last two folded: the same memory, seen in layout "blhd".
     const layout = rank === 3 ? "blhd" : "bhld";
-    const view = ({ data, shape: [b, h, l, e], strides }: Heads): TensorLike => {
+    const view = ({ data, dtype, shape: [b, h, l, e], strides }: Heads): TensorLike => {
       const [sb = 0, sh = 0, sl = 0, se = 0] = strides;
-      return rank === 3 ? { data, shape: [b, l, h, e], strides: [sb, sl, sh, se] } : { data, shape: [b, h, l, e], strides };
+      return rank === 3 ? { data, dtype, shape: [b, l, h, e], strides: [sb, sl, sh, se] } : { data, dtype, shape: [b, h, l, e], strides };
     };
     const out = await subject.attention(view(q), view(k), view(v), { ...options, layout });
     const dims = rank === 4 ? out.shape : [batch, queries, heads * v.shape[3]];
     const scores = wanted.includes("qk_matmul_output") ? await subject.attentionScores(view(q), view(k), { ...options, layout, stage }) : undefined;
     return {
       Y: { dims, data: out.data, dtype: "float32" },
-      present_key: { dims: k.shape, data: k.data, dtype: "float32" },
-      present_value: { dims: v.shape, data: v.data, dtype: "float32" },
+      present_key: { dims: k.shape, data: k.data, dtype: ONNX_NAMES[k.dtype] },
+      present_value: { dims: v.shape, data: v.data, dtype: ONNX_NAMES[v.dtype] },
       ...(scores && { qk_matmul_output: { dims: scores.shape, data: scores.data, dtype: "float32" } }),
     };
   };

@@ -4,9 +4,11 @@ import {
   DisposedError,
   OnlineSoftmax,
   UnsupportedError,
+  convert,
   empty,
   logSoftmax,
   logSumExp,
+  quantize,
   softmax,
   tensor,
   type SoftmaxOptions,
@@ -54,9 +56,7 @@ const TENSORS: readonly BadInput[] = [
   ["a DataView", new DataView(new ArrayBuffer(8)), TypeError, '"x" expected float data (Float32Array, Float64Array), got DataView'],
   ["16 bits of no known dtype", new Uint16Array(3), TypeError, '"x" is a Uint16Array: say dtype "f16" or "bf16"'],
   ["another dtype than the data's", { data: f32(1), shape: [1], dtype: "f64" }, TypeError, '"x" expected dtype "f32" for a Float32Array, got "f64"'],
-  ["f16", { data: new Uint16Array(1), shape: [1], dtype: "f16" }, UnsupportedError, '"x" has dtype f16; the CPU computes f32 and f64'],
-  ["bf16", { data: new Uint16Array(1), shape: [1], dtype: "bf16" }, UnsupportedError, '"x" has dtype bf16; computed are f32 and f64, and f16 on a GPU'],
-  ["i8", new Int8Array(1), UnsupportedError, '"x" has dtype i8; computed are f32 and f64, and f16 on a GPU'],
+  ["i8", new Int8Array(1), UnsupportedError, '"x" has dtype i8 without scales; expected f32, f64, f16, bf16, or i8 with scales'],
   ["no shape", { data: f32(1) }, TypeError, '"x" expected a shape (an array of sizes), got undefined'],
   ["a typed array as shape", { data: f32(1), shape: new Int32Array([1]) }, TypeError, '"x" expected a shape (an array of sizes), got Int32Array'],
   ["too few elements", { data: f32(1, 2, 3), shape: [2, 2] }, RangeError, '"x" of shape [2, 2] needs 4 elements, but its data has 3'],
@@ -125,14 +125,13 @@ describe.each([
       RangeError,
       '"mask" of shape [2, 3] needs 6 elements, but its data has 3',
     ],
-    ["an out of another dtype", { out: new Float64Array(6) }, TypeError, '"out" expected dtype f32, got f64'],
+    ["an out of another dtype", { out: new Float64Array(6) }, TypeError, '"out" expected dtype f32, f16 or bf16, got f64'],
     [
       "an out that is an array",
       { out: [0, 0] },
       TypeError,
       '"out" expected a typed array or a tensor with "data" and "shape", got [0, 0]; wrap it: Float32Array.from(…)',
     ],
-    ["an out of f16", { out: { data: new Uint16Array(6), dtype: "f16", shape: [2, 3] } }, TypeError, '"out" expected dtype f32, got f16'],
   ];
 
   test.each(OPTIONS)("%s", (_, options, error, message) => expectThrown(() => run(x23, options), error, message));
@@ -208,7 +207,7 @@ describe("OnlineSoftmax", () => {
     ["an unknown option", () => two().normalize(x23, cast({ axis: 0 })), TypeError, '"axis" is not an option here; expected one of out, safe'],
     ["safe that is no boolean", () => two().normalize(x23, { safe: cast(0) }), TypeError, '"safe" expected true or false, got 0'],
     ["an out of another size", () => two().normalize(x23, { out: new Float32Array(5) }), RangeError, '"out" expected 6 elements for shape [2, 3], got 5'],
-    ["an out of another dtype", () => two().normalize(x23, { out: new Float64Array(6) }), TypeError, '"out" expected dtype f32, got f64'],
+    ["an out of another dtype", () => two().normalize(x23, { out: new Float64Array(6) }), TypeError, '"out" expected dtype f32, f16 or bf16, got f64'],
   ] as const)("refuses %s", (_, run, error, message) => expectThrown(run, error, message));
 
   test("is unchanged by a push or merge that throws", () => {
@@ -251,8 +250,18 @@ describe("tensor and empty", () => {
     ["another dtype", () => tensor(new Float32Array(1), [1], { dtype: cast("f16") }), TypeError, '"data" expected dtype "f32" for a Float32Array, got "f16"'],
     ["a size instead of a shape", () => empty(cast(3)), TypeError, '"shape" expected a shape (an array of sizes), got 3'],
     ["a negative size", () => empty([-3]), RangeError, '"shape" expected sizes that are non-negative integers, got [-3]'],
-    ["a dtype it does not keep", () => empty([3], { dtype: cast("f16") }), RangeError, '"dtype" expected "f32" | "f64", got "f16"'],
-    ["a dtype that is no string", () => empty([3], { dtype: cast(32) }), TypeError, '"dtype" expected "f32" | "f64", got 32'],
+    [
+      "a dtype it does not keep",
+      () => empty([3], { dtype: cast("i32") }),
+      RangeError,
+      '"dtype" expected "f32" | "f64" | "f16" | "bf16" | "i8" | "u8", got "i32"',
+    ],
+    ["a dtype that is no string", () => empty([3], { dtype: cast(32) }), TypeError, '"dtype" expected "f32" | "f64" | "f16" | "bf16" | "i8" | "u8", got 32'],
+    ["a conversion to nothing", () => convert(f32(1), cast(undefined)), TypeError, '"dtype" expected "f32" | "f16" | "bf16", got undefined'],
+    ["a conversion to i8", () => convert(f32(1), cast("i8")), RangeError, '"dtype" expected "f32" | "f16" | "bf16", got "i8"'],
+    ["a conversion of f64", () => convert(new Float64Array(1), "f16"), TypeError, '"x" expected dtype f32, got f64'],
+    ["8 bits of a scalar", () => quantize({ data: f32(1), shape: [] }), RangeError, '"x" expected at least one dimension, got a scalar'],
+    ["8 bits of NaN", () => quantize(tensor(f32(1, 2, NaN, 4), [2, 2])), RangeError, '"x" expected finite numbers, but row 1 has NaN or infinity'],
   ] as const)("refuse %s", (_, run, error, message) => expectThrown(run, error, message));
 
   test("tensor refuses an unknown option", () => {

@@ -1,5 +1,16 @@
 import { describe, expect, test } from "vitest";
-import { type Tensor, type TensorLike, UnsupportedError, attention, empty, logSumExp, mergeStates, softmax, tensor } from "../../src/index.ts";
+import {
+  type Float16ArrayLike,
+  type TensorLike,
+  UnsupportedError,
+  attention,
+  empty,
+  logSumExp,
+  mergeStates,
+  convert,
+  softmax,
+  tensor,
+} from "../../src/index.ts";
 import { expectThrown } from "../support/thrown.ts";
 import { unavailable } from "../support/variants.ts";
 
@@ -33,7 +44,7 @@ describe("masks", () => {
   });
 
   test("are no numbers to compute with", () => {
-    expectThrown(() => softmax(new Uint8Array(2) as never), UnsupportedError, '"x" has dtype u8; computed are f32 and f64, and f16 on a GPU');
+    expectThrown(() => softmax(new Uint8Array(2) as never), UnsupportedError, '"x" has dtype u8; expected f32, f64, f16, bf16, or i8 with scales');
   });
 });
 
@@ -48,9 +59,13 @@ describe("tensors of ONNX Runtime", () => {
   });
 
   test("float16, which they say in their type", () => {
-    const halves = asOnnx(new Uint16Array(6), "float16");
-    expectThrown(() => softmax(halves), UnsupportedError, '"x" has dtype f16; the CPU computes f32 and f64');
-    expectThrown(() => attention(halves, halves, halves), UnsupportedError, '"q" has dtype f16; the CPU computes f32 and f64');
+    const half = convert(tensor(numbers, [2, 3]), "f16");
+    const [given, same] = [asOnnx(half.data, "float16"), convert(half, "f32")];
+    expect(softmax(given)).toEqual(softmax(same));
+    expect(attention(given, given, given)).toEqual(attention(same, same, same));
+    const out = { data: new Uint16Array(6), dims: [2, 3], type: "float16" };
+    expect(softmax(given, { out }).data).toBe(out.data);
+    expect(out.data).toEqual(convert(softmax(same), "f16").data);
   });
 
   test("of integers are refused, whatever their type says", () => {
@@ -65,14 +80,20 @@ describe("tensors of ONNX Runtime", () => {
 
 describe("a Float16Array", () => {
   test("is f16", ({ skip }) => {
-    const Halves = (globalThis as { Float16Array?: new (count: number) => Tensor<"f16">["data"] }).Float16Array;
+    const Halves = (globalThis as { Float16Array?: new (count: number) => Float16ArrayLike }).Float16Array;
     if (Halves === undefined) {
       unavailable(skip, "this engine has no Float16Array");
       return;
     }
     const data = new Halves(4);
     expect(tensor(data, [2, 2])).toEqual({ data, shape: [2, 2], dtype: "f16" });
-    expectThrown(() => softmax(data as never), UnsupportedError, '"x" has dtype f16; the CPU computes f32 and f64');
+    data.set([1, -2, 0.1, 70]);
+    const same = convert(data, "f32");
+    expect(same.data[2]).toBeCloseTo(0.1, 4);
+    expect(softmax(data)).toEqual(softmax(same));
+    const out = new Halves(4);
+    softmax(data, { out });
+    expect(Array.from(out as ArrayLike<number>)).toEqual(Array.from(convert(convert(softmax(same), "f16"), "f32").data));
   });
 });
 

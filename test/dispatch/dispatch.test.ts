@@ -111,13 +111,12 @@ describe("decide", () => {
   const lost = { usable: false, reason: "the device was lost", lost: true } as const;
 
   test.each<[string, Partial<DispatchState>, Partial<Work>, string]>([
-    ["f64", {}, { dtype: "f64" }, 'wasm: "x" has dtype f64, and WebGPU has no f64'],
-    ["f16", {}, { dtype: "f16" }, 'webgpu: "x" has dtype f16, and the CPU path computes f32 and f64'],
+    ["f64", {}, { onlyCpu: '"x" has dtype f64, and WebGPU has no f64' }, 'wasm: "x" has dtype f64, and WebGPU has no f64'],
     ["an operand on the GPU", {}, { operands: [{ name: "mask", place: "gpu", bytes: 4 }] }, 'webgpu: "mask" is in a GPU buffer'],
     ["no GPU", { gpu: { usable: false, reason: "no adapter", lost: false } }, {}, "wasm: WebGPU is off: no adapter"],
     ["a lost GPU", { gpu: { usable: false, reason: "the device was lost", lost: true } }, {}, "wasm: WebGPU is off: the device was lost"],
     ["device wasm", { device: "wasm" }, {}, 'wasm: the engine was created with device "wasm"'],
-    ["f64 on webgpu", { device: "webgpu" }, { dtype: "f64" }, 'wasm: "x" has dtype f64, and WebGPU has no f64'],
+    ["f64 on webgpu", { device: "webgpu" }, { onlyCpu: '"x" has dtype f64, and WebGPU has no f64' }, 'wasm: "x" has dtype f64, and WebGPU has no f64'],
     ["webgpu asked for and lost", { device: "webgpu", gpu: lost }, {}, "wasm: WebGPU is off: the device was lost"],
     ["device webgpu", { device: "webgpu", calibration: undefined }, {}, 'webgpu: the engine was created with device "webgpu"'],
     ["no calibration", { calibration: undefined }, {}, "wasm: the machine has not been calibrated"],
@@ -134,15 +133,14 @@ describe("decide", () => {
   test.each<[string, Partial<DispatchState>, Partial<Work>, new (message: string) => Error, string]>([
     ["operands on a lost GPU", { gpu: lost }, resident, BackendError, '"k" is in a GPU buffer, but WebGPU is off: the device was lost'],
     ["operands on a GPU of another", { gpu: off }, resident, UnsupportedError, '"k" is in a GPU buffer, but WebGPU is off: no adapter'],
-    [
-      "f16 without a GPU",
-      { gpu: off },
-      { dtype: "f16" },
-      UnsupportedError,
-      '"x" has dtype f16, and the CPU path computes f32 and f64, but WebGPU is off: no adapter',
-    ],
     ["operands on a GPU, wasm only", { device: "wasm" }, resident, UnsupportedError, '"k" is in a GPU buffer; the engine was created with device "wasm"'],
-    ["f64 and a GPU buffer", {}, { ...resident, dtype: "f64" }, UnsupportedError, '"k" has dtype f64, and WebGPU has no f64, but "k" is in a GPU buffer'],
+    [
+      "bf16 and a GPU buffer",
+      {},
+      { ...resident, onlyCpu: '"v" has dtype bf16, where a GPU reads f32' },
+      UnsupportedError,
+      '"v" has dtype bf16, where a GPU reads f32, but "k" is in a GPU buffer',
+    ],
   ])("%s is an error", (_, state, changes, type, message) => {
     const error = thrown(() => decide(work(changes), { ...AUTO, ...state }));
     expect(error.message).toBe(message);

@@ -12,6 +12,7 @@ import { copyIn, copyOut } from "../plans/copies.ts";
 import { planMerge } from "../plans/merge.ts";
 import type { Machine, Plan, Planner, Stage } from "../plans/plan.ts";
 import { planProduct } from "../plans/product.ts";
+import { planRotary } from "../plans/rotary.ts";
 import { forgetPlans, planRows } from "../plans/rows.ts";
 import { planSampling } from "../plans/sampling.ts";
 import { planScores } from "../plans/scores.ts";
@@ -28,6 +29,7 @@ const PLANNERS: Readonly<Record<CallKind, Planner<never>>> = {
   merge: planMerge,
   sampling: planSampling,
   product: planProduct,
+  rotary: planRotary,
 };
 
 /** A call that takes longer than this on one thread runs task by task if a signal may stop it, or if a page would freeze otherwise. */
@@ -196,7 +198,7 @@ export class Cpu {
     for (const [name, to] of Object.entries(outputs)) {
       const result = call.results[name];
       if (result?.out === undefined || to.data.owner === this.runtime.memory) continue;
-      const from = (own[name] = newOutput(result.shape, result.dtype));
+      const from = (own[name] = newOutput(result.shape, to.data.dtype));
       const dims = copyDimsOf(result.shape, from.strides, to.strides);
       copies.push(() => copyStrided(from.data.view() as unknown as Copyable, 0, to.data.view() as unknown as Copyable, 0, dims));
     }

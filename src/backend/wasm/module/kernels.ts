@@ -17,6 +17,12 @@ export interface RowKernels {
   readonly online_absorb_f32: (x: number, rows: number, cols: number, stride: number, states: number) => void;
   /** The seventh argument is the address of the rows' states. */
   readonly online_normalize_f32: RowKernel;
+  readonly f32_from_f16: ConvertKernel;
+  readonly f32_from_bf16: ConvertKernel;
+  readonly f16_from_f32: ConvertKernel;
+  readonly bf16_from_f32: ConvertKernel;
+  readonly f32_from_i8: QuantKernel;
+  readonly i8_from_f32: QuantKernel;
   readonly transpose_f32: (src: number, dst: number, rows: number, cols: number, srcStride: number, dstStride: number) => void;
 }
 
@@ -25,6 +31,7 @@ export interface AttentionKernels {
   readonly attention_block_f32: (block: number, keyStart: number, keyEnd: number, mode: number, scratch: number) => void;
   readonly attention_merge_f32: (block: number, state: number, total: number, mode: number) => void;
   readonly attention_scores_f32: (block: number, keyStart: number, keyEnd: number, stage: number, scratch: number) => void;
+  readonly rotary_f32: (x: number, heads: number, rows: number, dim: number, half: number, interleaved: number, table: number) => void;
   readonly sink_share_f32: (x: number, rows: number, cols: number, stride: number, lse: number, sink: number) => void;
   readonly merge_states_f32: (
     total: number,
@@ -121,7 +128,13 @@ export interface Kernels extends RowKernels, AttentionKernels, SamplingKernels, 
 export type KernelName = keyof Kernels;
 
 /** The kernels whose signature is `RowKernel`. */
-export type RowKernelName = Exclude<keyof RowKernels, "modify_f32" | "modify_f64" | "online_absorb_f32" | "transpose_f32">;
+export type RowKernelName = Exclude<keyof RowKernels, "modify_f32" | "modify_f64" | "online_absorb_f32" | "transpose_f32" | `${string}_from_${string}`>;
+
+/** The signature of kernels that convert 16-bit floats. */
+export type ConvertKernel = (src: number, dst: number, count: number) => void;
+
+/** The signature of kernels that convert rows of i8 with their scales. */
+export type QuantKernel = (src: number, dst: number, rows: number, cols: number, scales: number) => void;
 
 export type ModifyKernel = (
   x: number,

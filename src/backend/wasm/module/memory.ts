@@ -83,6 +83,11 @@ export class ModuleMemory implements ModuleOwner {
     return this.#u8;
   }
 
+  /** All of memory as signed bytes; as for `f32`. */
+  get i8(): Int8Array {
+    return new Int8Array(this.buffer);
+  }
+
   /** The current buffer; an engine's is gone once the engine ends. */
   get buffer(): ArrayBufferLike {
     return this.#buffer;

@@ -1,4 +1,4 @@
-import type { ScoreCall } from "../../../calls/attention-call.ts";
+import type { Gone, Pages, ScoreCall } from "../../../calls/attention-call.ts";
 import { TILE_EMPTY, TILE_PARTIAL } from "../../../calls/block-mask.ts";
 import { BLOCK_ROWS, TILE_KEYS } from "../../../calls/blocks.ts";
 import type { ModuleMemory } from "../module/memory.ts";
@@ -20,6 +20,9 @@ import {
 } from "./attention-layout.ts";
 import { BlockRows, HeadRows } from "./operand-rows.ts";
 import { type Copy, Layout, type Table } from "./plan.ts";
+
+/** Bytes of the mask of a tile: one for each row of a block and each key. */
+const MASK_BYTES = BLOCK_ROWS * TILE_KEYS;
 
 /** Words of a block's description, and where copies of its operands lie, in bytes from the start of their place in a stage. */
 export interface BlockLayout {
@@ -62,6 +65,8 @@ export class BlockOperands {
   readonly #valuesAt: number;
   readonly #biases: BlockRows | undefined;
   readonly #masks: BlockRows | undefined;
+  /** Whether each tile has a record of its own; otherwise one covers all keys. */
+  readonly #recordPerTile: boolean;
 
   /** `longest` is the largest number of keys that a sequence looks at. */
   constructor(call: ScoreCall, memory: ModuleMemory, sizes: readonly BlockSize[], longest: number) {
@@ -70,28 +75,29 @@ export class BlockOperands {
     this.#sizes = sizes;
     this.#rows = sizes.reduce((most, { heads, queries }) => Math.max(most, heads * queries), 0);
     this.#queries = new BlockRows(memory, q.data, q, q.dim);
-    this.#keys = new HeadRows(memory, k, call.dim);
-    this.#values = v && new HeadRows(memory, v, call.valueDim);
+    this.#keys = new HeadRows(memory, k, call.dim, call.pages);
+    this.#values = v && new HeadRows(memory, v, call.valueDim, call.pages);
     this.#biases = bias && new BlockRows(memory, bias.data, bias, bias.key);
     this.#masks = mask && new BlockRows(memory, mask.data, mask, mask.key);
     const layout = new Layout();
     layout.take(this.#keys.roomFor(longest));
     this.#valuesAt = layout.take(this.#values?.roomFor(longest) ?? 0);
     this.headBytes = layout.bytes;
+    this.#recordPerTile = call.blockMask !== undefined || call.pages !== undefined;
     const tiles = call.blockMask === undefined ? 0 : BLOCK_ROWS + (TILE_WORDS * 4) / TILE_KEYS;
     this.bytesPerKey = (this.#biases?.roomFor(sizes, 1) ?? 0) + (this.#masks?.roomFor(sizes, 1) ?? 0) + tiles;
   }
 
   /** How a block's data is laid out, for parts of `keys` keys. */
   layout(keys: number): BlockLayout {
-    const { blockMask, dim } = this.#call;
+    const { blockMask, pages, dim } = this.#call;
     const layout = new Layout();
     return {
-      words: descriptionWords(this.#rows) + (blockMask === undefined ? 1 : keys / TILE_KEYS) * TILE_WORDS,
+      words: descriptionWords(this.#rows) + (this.#recordPerTile ? keys / TILE_KEYS : 1) * TILE_WORDS,
       query: layout.take(this.#queries.roomFor(this.#sizes, dim)),
       bias: layout.take(this.#biases?.roomFor(this.#sizes, keys) ?? 0),
       mask: layout.take(this.#masks?.roomFor(this.#sizes, keys) ?? 0),
-      tiles: layout.take(blockMask === undefined ? 0 : keys * BLOCK_ROWS),
+      tiles: layout.take(blockMask !== undefined ? keys * BLOCK_ROWS : pages?.gone.some(isSome) === true ? 2 * MASK_BYTES : 0),
       bytes: layout.bytes,
     };
   }
@@ -100,8 +106,8 @@ export class BlockOperands {
   loadHead(block: Block, place: number, into: Copy[]): void {
     const { low, count } = block.span;
     if (count === 0) return;
-    if (!this.#keys.inPlace) into.push(this.#keys.copyIn(block, place, low, count));
-    if (this.#values?.inPlace === false) into.push(this.#values.copyIn(block, place + this.#valuesAt, low, count));
+    this.#keys.copyIn(block, place, low, count, into);
+    this.#values?.copyIn(block, place + this.#valuesAt, low, count, into);
   }
 
   /**
@@ -117,7 +123,7 @@ export class BlockOperands {
     start: number,
     stage: { readonly tables: Table[]; readonly in: Copy[] },
   ): void {
-    const { dim, valueDim, scale, softcap, blockMask } = this.#call;
+    const { dim, valueDim, scale, softcap, blockMask, pages } = this.#call;
     const [queries, biases, masks] = [this.#queries, this.#biases, this.#masks];
     const rows = block.heads * block.queries;
     const recordsAt = descriptionWords(rows);
@@ -128,8 +134,8 @@ export class BlockOperands {
     f32[start + PARAMETER.softcap] = softcap;
     i32[start + PARAMETER.flags] = (biases === undefined ? 0 : BIAS) | (masks === undefined ? 0 : MASK);
     // The record of key 0, which may lie before the first record that exists.
-    i32[start + PARAMETER.tiles] = description + (recordsAt - (blockMask === undefined ? 0 : from / TILE_KEYS) * TILE_WORDS) * 4;
-    i32[start + PARAMETER.tileStep] = blockMask === undefined ? 0 : TILE_WORDS * 4;
+    i32[start + PARAMETER.tiles] = description + (recordsAt - (this.#recordPerTile ? from / TILE_KEYS : 0) * TILE_WORDS) * 4;
+    i32[start + PARAMETER.tileStep] = this.#recordPerTile ? TILE_WORDS * 4 : 0;
 
     fillRanges(i32, f32, start, this.#call, block);
     fillColumn(i32, start + ROW_QUERY, block, queries.places(block, copies + at.query, dim, 0));
@@ -145,20 +151,24 @@ export class BlockOperands {
       if (!masks.inPlace && from < to) stage.in.push(masks.copyIn(block, copies + at.mask, to - from, from));
     }
 
-    const keys = this.#keys.rows(block, head, block.span.low);
-    const values = this.#values?.rows(block, head + this.#valuesAt, block.span.low);
-    const records = blockMask === undefined ? 1 : Math.ceil((to - from) / TILE_KEYS);
+    const records = this.#recordPerTile ? Math.ceil((to - from) / TILE_KEYS) : 1;
     for (let r = 0; r < records; r++) {
-      const tile = from / TILE_KEYS + r;
-      const key = blockMask === undefined ? 0 : tile * TILE_KEYS;
+      const tile = this.#recordPerTile ? from / TILE_KEYS + r : 0;
       const record = start + recordsAt + r * TILE_WORDS;
-      i32[record + TILE.k] = keys.address + key * keys.stride;
+      if (pages !== undefined && (pages.tables[block.sequence.batch]?.[tile] ?? -1) < 0) {
+        i32[record + TILE.mask] = NOTHING_VISIBLE;
+        continue;
+      }
+      const keys = this.#keys.tile(block, head, block.span.low, tile);
+      const values = this.#values?.tile(block, head + this.#valuesAt, block.span.low, tile);
+      i32[record + TILE.k] = keys.address;
       i32[record + TILE.kStride] = keys.stride;
       if (values !== undefined) {
-        i32[record + TILE.v] = values.address + key * values.stride;
+        i32[record + TILE.v] = values.address;
         i32[record + TILE.vStride] = values.stride;
       }
-      if (blockMask !== undefined) i32[record + TILE.mask] = this.#maskTile(block, tile, copies + at.tiles + r * TILE_KEYS * BLOCK_ROWS, stage.tables);
+      if (blockMask !== undefined) i32[record + TILE.mask] = this.#maskTile(block, tile, copies + at.tiles + r * MASK_BYTES, stage.tables);
+      else if (pages !== undefined) i32[record + TILE.mask] = this.#maskGone(pages, block.sequence.batch, tile, copies + at.tiles, stage.tables);
     }
   }
 
@@ -173,4 +183,26 @@ export class BlockOperands {
     tables.push({ address, words: new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4) });
     return address + (query % TILE_KEYS) * TILE_KEYS;
   }
+
+  /** What is left of a tile of a cache. The bytes of a tile with keys that are gone are written to one of two places from `address` on. */
+  #maskGone({ gone }: Pages, batch: number, tile: number, address: number, tables: Table[]): number {
+    const { from, to } = gone[batch] ?? NOTHING_GONE;
+    const first = tile * TILE_KEYS;
+    if (from >= to || first >= to || first + TILE_KEYS <= from) return ALL_VISIBLE;
+    const bytes = new Uint8Array(MASK_BYTES);
+    for (let i = 0; i < MASK_BYTES; i++) {
+      const key = first + (i % TILE_KEYS);
+      bytes[i] = key < from || key >= to ? 1 : 0;
+    }
+    // Keys can be gone from the tile where the sink tokens end, and from the one where the window begins.
+    const place = address + (first <= from ? 0 : MASK_BYTES);
+    tables.push({ address: place, words: new Int32Array(bytes.buffer) });
+    return place;
+  }
+}
+
+const NOTHING_GONE: Gone = { from: 0, to: 0 };
+
+function isSome({ from, to }: Gone): boolean {
+  return from < to;
 }

@@ -1,5 +1,6 @@
-import type { HeadOperand, RowStrides } from "../../../calls/attention-call.ts";
-import { type ArrayHandle, BYTES } from "../../../tensor/array.ts";
+import type { HeadOperand, Pages, RowStrides } from "../../../calls/attention-call.ts";
+import { TILE_KEYS } from "../../../calls/blocks.ts";
+import type { ArrayHandle } from "../../../tensor/array.ts";
 import type { CopyDim } from "../../../tensor/copy-strided.ts";
 import type { ModuleMemory } from "../module/memory.ts";
 import type { Block, BlockSize, RowBox, RowPlaces } from "./attention-blocks.ts";
@@ -21,7 +22,7 @@ export class BlockRows {
     this.#address = data.addressIn(memory);
     this.#strides = strides;
     this.#inner = inner;
-    this.bytes = BYTES[data.dtype];
+    this.bytes = data.kernelBytes;
     this.inPlace = this.#address >= 0 && inner === 1;
   }
 
@@ -79,36 +80,59 @@ export interface Strided {
 
 /** Keys or values. A head's rows are used in place, or the ones looked at are copied. */
 export class HeadRows {
-  readonly inPlace: boolean;
   readonly #operand: HeadOperand;
+  readonly #pages: Pages | undefined;
   readonly #address: number;
   readonly #dim: number;
+  readonly #inPlace: boolean;
 
-  constructor(memory: ModuleMemory, operand: HeadOperand, dim: number) {
+  constructor(memory: ModuleMemory, operand: HeadOperand, dim: number, pages: Pages | undefined) {
     this.#operand = operand;
+    this.#pages = pages;
     this.#address = operand.data.addressIn(memory);
     this.#dim = dim;
-    this.inPlace = this.#address >= 0 && operand.dim === 1;
+    this.#inPlace = this.#address >= 0 && operand.dim === 1;
   }
 
   /** Room for `rows` rows; 0 if they are used in place. */
   roomFor(rows: number): number {
-    return this.inPlace ? 0 : rows * this.#dim * 4;
+    return this.#inPlace ? 0 : rows * this.#dim * 4;
   }
 
-  /** A head's rows, addressed from key 0. A copy at `copy` holds the rows from `low` on, so key 0 may lie before it. */
-  rows(block: Block, copy: number, low: number): Strided {
-    if (this.inPlace) return { address: this.#address + this.#offset(block) * 4, stride: this.#operand.row * 4 };
-    const stride = this.#dim * 4;
-    return { address: copy - low * stride, stride };
+  /** A tile of a head's rows, from its first key on. A copy at `copy` holds the rows from `low` on, so that key may lie before it. */
+  tile(block: Block, copy: number, low: number, tile: number): Strided {
+    const stride = (this.#inPlace ? this.#operand.row : this.#dim) * 4;
+    if (!this.#inPlace) return { address: copy + (tile * TILE_KEYS - low) * stride, stride };
+    const page = this.#pages?.tables[block.sequence.batch]?.[tile];
+    return { address: this.#address + this.#offset(block) * 4 + (page ?? tile * TILE_KEYS * stride), stride };
   }
 
-  /** Copies rows `low` … `low + count` to `address`. */
-  copyIn(block: Block, address: number, low: number, count: number): Copy {
+  /** Copies rows `low` … `low + count` to `address`, unless they are used in place. */
+  copyIn(block: Block, address: number, low: number, count: number, into: Copy[]): void {
+    if (this.#inPlace) return;
     const { data, row, dim } = this.#operand;
+    if (this.#pages !== undefined) {
+      this.#copyPages(block, this.#pages, address, low, low + count, into);
+      return;
+    }
     const dims: CopyDim[] = [{ size: this.#dim, from: dim, to: 1 }];
     addOuter(dims, count, row, this.#dim);
-    return { array: data, at: this.#offset(block) + low * row, address, dims, columns: 0 };
+    into.push({ array: data, at: this.#offset(block) + low * row, address, dims, columns: 0 });
+  }
+
+  /** Copies rows `low` … `high` from their pages. Those of a page that is gone are left out. */
+  #copyPages(block: Block, { tables }: Pages, address: number, low: number, high: number, into: Copy[]): void {
+    const { data } = this.#operand;
+    const width = this.#dim;
+    for (let from = low, to = low; from < high; from = to) {
+      const tile = Math.floor(from / TILE_KEYS);
+      to = Math.min((tile + 1) * TILE_KEYS, high);
+      const page = tables[block.sequence.batch]?.[tile] ?? -1;
+      if (page < 0) continue;
+      const row = block.kvHead * TILE_KEYS + (from % TILE_KEYS);
+      const array = data.within(page, row * width, (to - from) * width);
+      into.push({ array, at: 0, address: address + (from - low) * width * 4, dims: [{ size: (to - from) * width, from: 1, to: 1 }], columns: 0 });
+    }
   }
 
   #offset({ sequence, kvHead }: Block): number {

@@ -1,7 +1,8 @@
+import { computedType } from "../../../calls/arguments.ts";
 import type { Output } from "../../../calls/call.ts";
 import { type RowCall, resultStrides } from "../../../calls/row-call.ts";
 import { type RowDim, type RowDims, appendDim, rowDims } from "../../../calls/row-dims.ts";
-import { type ArrayHandle, BYTES } from "../../../tensor/array.ts";
+import type { ArrayHandle } from "../../../tensor/array.ts";
 import type { CopyDim } from "../../../tensor/copy-strided.ts";
 import { sameShape } from "../../../tensor/shape.ts";
 import { BLOCK_ELEMENTS, type RowKernelName, STATE_BYTES } from "../module/kernels.ts";
@@ -171,7 +172,7 @@ class RowsPlan implements Plan {
     const modified = bias !== undefined || mask !== undefined || scale !== 1;
     const dims = rowDims(shape, axes, { x: x.strides, y: resultStrides(call, out.strides), bias: bias?.strides, mask: mask?.strides });
     const { rows, colCount } = dims;
-    const size = BYTES[x.data.dtype];
+    const size = x.data.kernelBytes;
     const xAt = placeOf(memory, dims, "x", x.data);
     const yAt = reduces ? out.data.addressIn(memory) : placeOf(memory, dims, "y", out.data);
     const biasAt = bias === undefined ? 0 : placeOf(memory, dims, "bias", bias.data);
@@ -380,7 +381,7 @@ function placeOf(memory: Machine["memory"], { cols, colCount }: RowDims, name: N
 }
 
 function kernelOf({ op, algorithm, operands: { x } }: RowCall): RowKernelName {
-  const dtype = x.data.dtype as "f32" | "f64";
+  const dtype = computedType(x);
   if (op === "logSumExp") return `log_sum_exp_${dtype}`;
   if (op === "logSoftmax") return `log_softmax_${dtype}`;
   if (dtype === "f64") return "softmax_f64";

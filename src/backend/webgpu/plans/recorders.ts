@@ -6,16 +6,18 @@ import { recordMerge } from "./merge.ts";
 import { recordRows } from "./rows.ts";
 import { recordScores } from "./scores.ts";
 
+function noKernels(): never {
+  throw new UnsupportedError("this operation has no GPU kernels: dispatch sends it to the CPU");
+}
+
 /** How each kind of call is recorded. */
 export const RECORDERS = {
   rows: recordRows,
   attention: recordAttention,
   scores: recordScores,
   merge: recordMerge,
-  sampling: () => {
-    throw new UnsupportedError("sampling has no GPU kernels: dispatch sends it to the CPU");
-  },
-  product: () => {
-    throw new UnsupportedError("matrix products have no GPU kernels: dispatch sends them to the CPU");
-  },
+  // Dispatch keeps these on the CPU.
+  sampling: noKernels,
+  product: noKernels,
+  rotary: noKernels,
 } as const satisfies Record<CallKind, RecordCall>;

@@ -1,5 +1,6 @@
 import { type Call, returned } from "../../../calls/call.ts";
-import type { BackendError } from "../../../errors/errors.ts";
+import { onlyCpuOf } from "../../../calls/work.ts";
+import { type BackendError, UnsupportedError } from "../../../errors/errors.ts";
 import type { BufferPool } from "../device/buffers.ts";
 import type { PipelineCache } from "../device/pipelines.ts";
 import { RECORDERS } from "../plans/recorders.ts";
@@ -32,6 +33,8 @@ export class Recording {
   /** Records a call and returns its results. If a shader is not compiled yet, it is compiled now, which blocks in some implementations. */
   run(call: Call, record: RecordCall = RECORDERS[call.kind]): unknown {
     const { pool, pipelines } = this.#host;
+    const lacking = onlyCpuOf(call);
+    if (lacking !== undefined) throw new UnsupportedError(lacking);
     const recorder = this.#host.newRecorder();
     this.#recorders.push(recorder);
     const targets = recordCall(recorder, call, record, "gpu");
