@@ -182,4 +182,43 @@ describeSubjects("narrow operands", (subject) => {
   });
 });
 
+describeSubjects("narrow logits and matrices", (subject) => {
+  test.each(STORAGES)("logits in %s", async (storage) => {
+    const logits = narrow(tensor(numbers("normal", 5 * 1500), [5, 1500]), storage);
+    const kept = await inModule(subject, logits);
+    const wide = widened(logits);
+    const targets = Int32Array.of(0, 3, 1499, 7, 700);
+    const [k, p, tokens, loss] = [
+      await subject.topK(wide, 9),
+      await subject.topKSoftmax(wide, 9),
+      await subject.sample(wide, { topP: 0.9, seed: 5 }),
+      await subject.crossEntropy(wide, targets, { returnGrad: true }),
+    ];
+    for (const x of [logits, kept.x]) {
+      expect(await subject.topK(x, 9)).toEqual(k);
+      expect(await subject.topKSoftmax(x, 9)).toEqual(p);
+      expect(await subject.sample(x, { topP: 0.9, seed: 5 })).toEqual(tokens);
+      expect(await subject.crossEntropy(x, targets, { returnGrad: true })).toEqual(loss);
+    }
+    kept.dispose();
+  });
+
+  test.each(STORAGES)("matrices in %s, and out in 16 bits", async (storage) => {
+    const [x, weight, bias] = [
+      tensor(numbers("normal", 7 * 530, 1), [7, 530]),
+      narrow(tensor(numbers("normal", 40 * 530, 2), [40, 530]), storage),
+      convert(tensor(numbers("normal", 40, 3), [40]), "bf16"),
+    ];
+    const kept = await inModule(subject, weight);
+    const expected = await subject.linear(x, widened(weight), { bias: widened(bias) });
+    for (const w of [weight, kept.x]) expectSameBits((await subject.linear(x, w, { bias })).data, expected.data);
+    const out = { data: new Uint16Array(7 * 40), shape: [7, 40], dtype: "f16" };
+    await subject.linear(x, weight, { bias, out });
+    expect(out.data).toEqual(convert(expected, "f16").data);
+    const [a, b] = [narrow(tensor(numbers("normal", 9 * 70, 4), [9, 70]), storage), narrow(tensor(numbers("normal", 70 * 80, 5), [70, 80]), storage)];
+    expectSameBits((await subject.matmul(a, b)).data, (await subject.matmul(widened(a), widened(b))).data, "matmul");
+    kept.dispose();
+  });
+});
+
 const view20 = (bias: Tensor<"f32">): TensorLike => ({ ...bias, shape: [20], strides: [2] });

@@ -36,11 +36,11 @@ describeSubjects("linear and matmul", (subject) => {
     const [without, withBias] = plain;
     if (without === undefined || withBias === undefined) throw new Error("no reference");
     const [xs, ws] = [tensor(x, [rows, depth]), tensor(w, [cols, depth])];
-    const y = (await subject.linear(xs, ws)).data as Float32Array;
+    const y = (await subject.linear(xs, ws)).data;
     expect(worst(y, without)).toBeLessThanOrEqual(Math.max(without.bound, 2 * EPS));
-    expect(worst((await subject.linear(xs, ws, { bias })).data as Float32Array, withBias)).toBeLessThanOrEqual(Math.max(withBias.bound, 3 * EPS));
-    expectSameBits((await subject.matmul(xs, tensor(wT, [depth, cols]))).data as Float32Array, y, "matmul");
-    expectSameBits((await subject.matmul(xs, tensor(w, [depth, cols], { strides: [1, depth] }))).data as Float32Array, y, "matmul of a transposed view");
+    expect(worst((await subject.linear(xs, ws, { bias })).data, withBias)).toBeLessThanOrEqual(Math.max(withBias.bound, 3 * EPS));
+    expectSameBits((await subject.matmul(xs, tensor(wT, [depth, cols]))).data, y, "matmul");
+    expectSameBits((await subject.matmul(xs, tensor(w, [depth, cols], { strides: [1, depth] }))).data, y, "matmul of a transposed view");
   }
 
   test("around the edges of tiles, vectors and blocks", async () => {
@@ -52,12 +52,12 @@ describeSubjects("linear and matmul", (subject) => {
   test("a row's bits do not depend on the other rows and columns", async () => {
     const [rows, cols, depth] = [7, 23, 600];
     const { x, w } = sample(rows, cols, depth);
-    const whole = (await subject.linear(tensor(x, [rows, depth]), tensor(w, [cols, depth]))).data as Float32Array;
+    const whole = (await subject.linear(tensor(x, [rows, depth]), tensor(w, [cols, depth]))).data;
     for (let m = 0; m < rows; m++) {
-      const row = (await subject.linear(x.slice(m * depth, (m + 1) * depth), tensor(w, [cols, depth]))).data as Float32Array;
+      const row = (await subject.linear(x.slice(m * depth, (m + 1) * depth), tensor(w, [cols, depth]))).data;
       expectSameBits(row, whole.slice(m * cols, (m + 1) * cols), `row ${m}`);
     }
-    const few = (await subject.linear(tensor(x, [rows, depth]), tensor(w.slice(3 * depth, 12 * depth), [9, depth]))).data as Float32Array;
+    const few = (await subject.linear(tensor(x, [rows, depth]), tensor(w.slice(3 * depth, 12 * depth), [9, depth]))).data;
     for (let m = 0; m < rows; m++) expectSameBits(few.slice(m * 9, m * 9 + 9), whole.slice(m * cols + 3, m * cols + 12), `columns of row ${m}`);
   });
 
@@ -81,7 +81,7 @@ describeSubjects("linear and matmul", (subject) => {
           tensor(b.slice(part(outerB, i, j) * depth * cols).subarray(0, depth * cols), [depth, cols]),
         );
         const at = (i * 2 + j) * rows * cols;
-        expectSameBits((result.data as Float32Array).slice(at, at + rows * cols), one.data as Float32Array, `${i}, ${j}`);
+        expectSameBits(result.data.slice(at, at + rows * cols), one.data, `${i}, ${j}`);
       }
     });
   });
@@ -91,8 +91,7 @@ describeSubjects("linear and matmul", (subject) => {
     const x = numbers("normal", batch * rows * depth, 1);
     const w = numbers("normal", cols * depth, 2);
     const bias = numbers("normal", 2 * cols, 3);
-    const expected = (await subject.linear(tensor(x, [batch, rows, depth]), tensor(w, [cols, depth]), { bias: bias.filter((_, i) => i % 2 === 0) }))
-      .data as Float32Array;
+    const expected = (await subject.linear(tensor(x, [batch, rows, depth]), tensor(w, [cols, depth]), { bias: bias.filter((_, i) => i % 2 === 0) })).data;
     // x as [rows, batch, depth] with gaps, w transposed with gaps.
     const xStore = new Float32Array(rows * batch * (depth + 3)).fill(NaN);
     const wStore = new Float32Array(depth * (cols + 2)).fill(NaN);
@@ -120,7 +119,7 @@ describeSubjects("linear and matmul", (subject) => {
     const kept = await Promise.all([subject.keep(xStore), subject.keep(wStore), subject.keep(w)]);
     const [xs, ws, plainW] = kept;
     for (const matrix of [ws.view(0, [cols, depth], strides.w), plainW.view(0, [cols, depth])]) {
-      const data = (await subject.linear(xs.view(0, [batch, rows, depth], strides.x), matrix, { bias: biasView })).data as Float32Array;
+      const data = (await subject.linear(xs.view(0, [batch, rows, depth], strides.x), matrix, { bias: biasView })).data;
       expectSameBits(data, expected, "in the subject's memory");
     }
     for (const store of kept) store.dispose();

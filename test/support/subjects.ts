@@ -71,8 +71,8 @@ export interface Subject {
     options?: { readonly layout?: Layout },
   ): Awaitable<{ readonly out: Tensor<"f32">; readonly lse: Tensor<"f32"> }>;
 
-  linear(x: TensorLike, weight: TensorLike, options?: LinearOptions): Awaitable<Tensor>;
-  matmul(a: TensorLike, b: TensorLike, options?: MatmulOptions): Awaitable<Tensor>;
+  linear(x: TensorLike, weight: TensorLike, options?: LinearOptions): Awaitable<Tensor<"f32">>;
+  matmul(a: TensorLike, b: TensorLike, options?: MatmulOptions): Awaitable<Tensor<"f32">>;
   topK(x: TensorLike, k: number, options?: TopKOptions): Awaitable<TopKResult>;
   topKSoftmax(logits: TensorLike, k: number, options?: TopKSoftmaxOptions): Awaitable<TopKSoftmaxResult>;
   sample(logits: TensorLike, options?: SampleOptions): Awaitable<SampleResult>;
@@ -185,11 +185,11 @@ class EngineSubject implements Subject {
     return (await this.engine()).mergeStates(parts, options);
   }
 
-  async linear(x: TensorLike, weight: TensorLike, options?: LinearOptions): Promise<Tensor> {
+  async linear(x: TensorLike, weight: TensorLike, options?: LinearOptions): Promise<Tensor<"f32">> {
     return (await this.engine()).linear(x, weight, options);
   }
 
-  async matmul(a: TensorLike, b: TensorLike, options?: MatmulOptions): Promise<Tensor> {
+  async matmul(a: TensorLike, b: TensorLike, options?: MatmulOptions): Promise<Tensor<"f32">> {
     return (await this.engine()).matmul(a, b, options);
   }
 
