@@ -1,5 +1,5 @@
 import { waitForTurn } from "../calls/call-order.ts";
-import { snapshot } from "../calls/call.ts";
+import { type UsedArrays, arraysOf, holdMemory, snapshot } from "../calls/call.ts";
 import type { Layout } from "../calls/head-layout.ts";
 import { type Work, workOf } from "../calls/work.ts";
 import type { Cpu } from "../backend/wasm/drivers/cpu.ts";
@@ -17,14 +17,14 @@ import type { SoftmaxOptions } from "../ops/softmax.ts";
 import type { DType } from "../tensor/array.ts";
 import type { GPUCommandEncoderLike, GPUDeviceLike } from "../tensor/gpu-types.ts";
 import { parseShape } from "../tensor/shape.ts";
-import { type GpuTensor, type ResidentTensor, type TensorLike, toView } from "../tensor/tensor.ts";
+import { type GpuTensor, type ResidentTensor, type TensorLike, deviceView, toView } from "../tensor/tensor.ts";
 import type { Calibration } from "./calibration.ts";
 import { type Decision, type Device, decide } from "./dispatch.ts";
 import type { EngineGpu } from "./engine-gpu.ts";
 import { workOfShapes } from "./explain.ts";
 import { parseCall } from "./operations.ts";
 import { EngineRecording } from "./recording.ts";
-import { type InPlace, SideOrder, usedInPlace } from "./side-order.ts";
+import { SideOrder, usedInPlace } from "./side-order.ts";
 import type {
   ByteTensor,
   Downloaded,
@@ -226,8 +226,7 @@ export class Engine {
     this.#check();
     const gpu = this.#gpu.need();
     const view = toView("x", x);
-    const used = { reads: view.data.owner === this.#cpu.runtime.memory, writes: false, buffers: false };
-    return (await this.#inOrder("webgpu", used, undefined, () => gpu.upload(view))) as never;
+    return (await this.#inOrder("webgpu", { operands: { x: view }, results: {} }, undefined, () => gpu.upload(view))) as never;
   }
 
   /**
@@ -240,7 +239,8 @@ export class Engine {
   async download<D extends DType>(x: GpuTensor<D>): Promise<Downloaded<D>> {
     this.#check();
     const gpu = this.#gpu.need();
-    return (await this.#inOrder("webgpu", { reads: false, writes: false, buffers: true }, undefined, () => gpu.download(x))) as never;
+    const view = deviceView("x", x);
+    return (await this.#inOrder("webgpu", { operands: { x: view }, results: {} }, undefined, () => gpu.download(view))) as never;
   }
 
   /**
@@ -333,28 +333,26 @@ export class Engine {
         return this.#cpu.run(call, signal);
       }
     };
-    return this.#inOrder(device, used, signal, start, () => (call = snapshot(call, memory)));
+    return this.#inOrder(device, call, signal, start, () => (call = snapshot(call, memory)));
   }
 
-  /** Starts something in call order. If it has to wait, `keep` copies the caller's arrays first. */
-  async #inOrder<T>(side: Device, used: InPlace, signal: AbortSignalLike | undefined, start: () => T | Promise<T>, keep?: () => void): Promise<T> {
-    const turn = this.#order.enter(side, used);
-    if (turn === undefined) return start();
-    const { memory } = this.#cpu.runtime;
-    memory.enter();
+  /** Starts something in call order, and keeps the memory that it uses until it has settled. If it has to wait, `keep` copies the caller's arrays first. */
+  async #inOrder<T>(side: Device, uses: UsedArrays, signal: AbortSignalLike | undefined, start: () => T | Promise<T>, keep?: () => void): Promise<T> {
+    const turn = this.#order.enter(side, usedInPlace(this.#cpu.runtime.memory, uses));
+    const holds = [holdMemory(uses), this.#gpu.current?.hold(arraysOf(uses))];
     try {
-      if (turn.ready !== undefined) {
+      if (turn?.ready !== undefined) {
         keep?.();
         await waitForTurn(turn.ready, signal);
         this.#check();
       }
       const result = start();
-      turn.begun();
+      turn?.begun();
       return await result;
     } finally {
-      turn.begun();
-      turn.ended();
-      memory.leave();
+      turn?.begun();
+      turn?.ended();
+      for (const release of holds) release?.();
     }
   }
 

@@ -22,6 +22,8 @@ export interface NumberView extends ArrayBufferView {
 export interface ModuleOwner {
   /** The current buffer. @throws DisposedError if there is none any more */
   readonly buffer: ArrayBufferLike;
+  /** Keeps what is in it for a call, even numbers whose tensor is disposed of, until the returned function is called. */
+  hold(): () => void;
 }
 
 /** Which memory a buffer belongs to, including buffers from before it grew. */

@@ -193,7 +193,8 @@ function hintFor(value: unknown): string {
 const FLOATS_ON_GPU = ["f32", "f16"] as const;
 
 /** Checks a tensor in a GPU buffer. */
-export function deviceView(name: string, value: object, dtypes: readonly ("f32" | "f16" | "u8" | "i8")[]): View {
+export function deviceView(name: string, value: unknown, dtypes: readonly ("f32" | "f16" | "u8" | "i8")[] = ["f32", "f16", "u8", "i8"]): View {
+  if (typeof value !== "object" || value === null) throw new TypeError(`"${name}" expected a tensor in a GPU buffer, got ${describe(value)}`);
   const { buffer, shape: given, dtype: stated, offset = 0 } = value as { buffer?: unknown; shape?: unknown; dtype?: unknown; offset?: unknown };
   if (typeof (buffer as GPUBufferLike | null | undefined)?.size !== "number")
     throw new TypeError(`"${name}" expected a GPUBuffer as its buffer, got ${describe(buffer)}`);

@@ -1,4 +1,4 @@
-import { type Call, type CallKind, type Output, type Returned, newOutput, snapshot } from "../../../calls/call.ts";
+import { type Call, type CallKind, type Output, type Returned, holdMemory, newOutput, snapshot } from "../../../calls/call.ts";
 import { CallOrder, waitForTurn } from "../../../calls/call-order.ts";
 import { workOf } from "../../../calls/work.ts";
 import { BackendError, DisposedError } from "../../../errors/errors.ts";
@@ -103,7 +103,7 @@ export class Cpu {
     if (isEmpty(call)) return result();
     if (!this.idle) return this.#enqueue({ call: snapshot(call, this.runtime.memory), outputs, signal }).then(result);
     const running = this.#start({ call, outputs, signal });
-    return running === undefined ? result() : this.#inside(this.#order.enter(), () => running).then(result);
+    return running === undefined ? result() : this.#inside(call, this.#order.enter(), () => running).then(result);
   }
 
   /** Ends the workers. Running and waiting calls reject with DisposedError, and tensors in module memory lose their numbers. */
@@ -132,22 +132,21 @@ export class Cpu {
   /** Runs a call after all earlier ones have ended. */
   #enqueue(job: Job): Promise<void> {
     const place = this.#order.enter();
-    return this.#inside(place, async () => {
+    return this.#inside(job.call, place, async () => {
       await waitForTurn(place.turn, job.signal);
       this.#check(job.signal);
       await this.#start(job);
     });
   }
 
-  /** Keeps a call's place, and blocks of memory, until the call has settled. */
-  async #inside(place: { leave(): void }, run: () => Promise<void>): Promise<void> {
-    const { memory } = this.runtime;
-    memory.enter();
+  /** Keeps a call's place, and the memory that it uses, until it has settled. */
+  async #inside(call: Call, place: { leave(): void }, run: () => Promise<void>): Promise<void> {
+    const release = holdMemory(call);
     try {
       await run();
     } finally {
       place.leave();
-      memory.leave();
+      release();
     }
   }
 

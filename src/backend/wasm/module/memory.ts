@@ -19,6 +19,12 @@ interface Block {
   bytes: number;
 }
 
+/** A call in flight, and the blocks retired while it was the latest: they wait for it and for all calls before it. */
+interface InFlight {
+  settled: boolean;
+  readonly retired: number[];
+}
+
 /** A point in the arena to return to. */
 export interface Mark {
   readonly top: number;
@@ -43,6 +49,8 @@ export class ModuleMemory implements ModuleOwner {
   /** Free blocks in ascending order, never adjacent. */
   readonly #free: Block[] = [];
   readonly #used = new Map<number, number>();
+  /** In the order in which the calls began. */
+  readonly #inFlight: InFlight[] = [];
   #end: number;
 
   constructor(memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MAXIMUM_PAGES })) {
@@ -141,9 +149,21 @@ export class ModuleMemory implements ModuleOwner {
     return start;
   }
 
-  /** Frees a tensor's block once nothing uses it any more. */
+  /** Frees a tensor's block once the calls that are in flight now have settled. */
   retire(start: number): void {
-    this.free(start);
+    const latest = this.#inFlight.at(-1);
+    if (latest === undefined) this.free(start);
+    else latest.retired.push(start);
+  }
+
+  /** Keeps every block in place for a call, until the returned function is called. */
+  hold(): () => void {
+    const call: InFlight = { settled: false, retired: [] };
+    this.#inFlight.push(call);
+    return () => {
+      call.settled = true;
+      while (this.#inFlight[0]?.settled === true) for (const start of this.#inFlight.shift()?.retired ?? []) this.free(start);
+    };
   }
 
   /** Frees a block. */
