@@ -284,8 +284,7 @@ class Division {
       const written = writeTasks(lease, this.#pool.kernelNumbers, tasks, this.#scratch);
       for (const { address, words } of tables) memory.i32.set(words, address / 4);
       for (const copy of into) copyIn(runtime, copy);
-      // The pool uses only what all kinds of signals have.
-      const running = this.#pool.run(written, this.#threads, this.#signal as AbortSignal | undefined) ?? Promise.resolve();
+      const running = this.#pool.run(written, this.#threads, this.#signal) ?? Promise.resolve();
       return running
         .then(() => {
           for (const copy of out) copyOut(runtime, copy);
