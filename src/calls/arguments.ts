@@ -99,7 +99,7 @@ export function parseOutput(
   if (inPlace !== undefined && out.data.overlaps(inPlace.data) && !sameView(out, inPlace)) {
     throw new RangeError(`"out" overlaps the input without being the same view of it`);
   }
-  for (const name in reads) {
+  for (const name of Object.keys(reads)) {
     const read = reads[name];
     if (read !== undefined && out.data.overlaps(read.data)) throw new RangeError(`"out" overlaps "${name}"`);
   }

@@ -68,7 +68,7 @@ export function resultsOf({ results }: UsedArrays): (readonly [name: string, res
 
 /** Where the first operand is. This decides where results without an `out` go. */
 export function firstPlace(call: Call): Place {
-  for (const name in call.operands) {
+  for (const name of Object.keys(call.operands)) {
     const operand = call.operands[name];
     if (operand !== undefined) return operand.data.place;
   }

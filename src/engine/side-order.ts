@@ -19,8 +19,8 @@ export function usedInPlace(memory: ModuleOwner, { operands, results }: UsedArra
     if (data?.owner === memory) used[how] = true;
     if (data?.place === "gpu") used.buffers = true;
   };
-  for (const name in operands) look("reads", operands[name]?.data);
-  for (const name in results) look("writes", results[name]?.out?.data);
+  for (const name of Object.keys(operands)) look("reads", operands[name]?.data);
+  for (const name of Object.keys(results)) look("writes", results[name]?.out?.data);
   return used;
 }
 

@@ -9,9 +9,15 @@ export function parseObject(name: string, value: unknown): Readonly<Record<strin
 /** Rejects anything but an object with known keys, so that a misspelt option is an error instead of being ignored. */
 export function checkOptions(value: unknown, known: ReadonlySet<string>): void {
   if (value === undefined) return;
-  for (const key in parseObject("options", value)) {
-    if (!known.has(key)) throw new TypeError(`"${key}" is not an option here; expected one of ${[...known].join(", ")}`);
+  const options = parseObject("options", value);
+  for (const key in options) {
+    if (!known.has(key) && !isEverywhere(options, key)) throw new TypeError(`"${key}" is not an option here; expected one of ${[...known].join(", ")}`);
   }
+}
+
+/** Whether an object has a property only because all objects have it, as with libraries that extend `Object.prototype`. */
+export function isEverywhere(value: object, key: string): boolean {
+  return key in Object.prototype && !Object.hasOwn(value, key);
 }
 
 /** A number that is finite in the dtype it is computed in, or `fallback` if undefined. */

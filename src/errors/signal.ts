@@ -1,4 +1,5 @@
 import { describe } from "./errors.ts";
+import { isEverywhere } from "./options.ts";
 
 /** An `AbortSignal`. */
 export interface AbortSignalLike {
@@ -60,7 +61,7 @@ const SHARED = new WeakMap<object, SharedSignal>();
 export function takeSignal(options: unknown): { readonly signal: AbortSignalLike | undefined; readonly rest: never } {
   if (typeof options !== "object" || options === null || !("signal" in options)) return { signal: undefined, rest: options as never };
   const rest: Record<string, unknown> = {};
-  for (const key in options) if (key !== "signal") rest[key] = (options as Readonly<Record<string, unknown>>)[key];
+  for (const key in options) if (key !== "signal" && !isEverywhere(options, key)) rest[key] = (options as Readonly<Record<string, unknown>>)[key];
   return { signal: parseSignal(options.signal), rest: rest as never };
 }
 

@@ -47,30 +47,32 @@ export class ArrayHandle<D extends DType = DType> {
   readonly byteOffset: number;
   /** How many there are. */
   readonly length: number;
-  /** The caller's array. */
+  /** The caller's array, and the argument that it was. */
   readonly #host: NumberView | undefined;
+  readonly #name: string;
 
-  private constructor(place: Place, dtype: D, owner: ArrayHandle["owner"], byteOffset: number, length: number, host: NumberView | undefined) {
+  private constructor(place: Place, dtype: D, owner: ArrayHandle["owner"], byteOffset: number, length: number, host?: NumberView, name = "") {
     this.place = place;
     this.dtype = dtype;
     this.owner = owner;
     this.byteOffset = byteOffset;
     this.length = length;
     this.#host = host;
+    this.#name = name;
   }
 
-  /** A handle for an array; in module memory if that is where the array is. */
-  static of<D extends DType>(array: NumberView, dtype: D): ArrayHandle<D> {
+  /** A handle for an array; in module memory if that is where the array is. `name` is the argument's name, for messages. */
+  static of<D extends DType>(array: NumberView, dtype: D, name?: string): ArrayHandle<D> {
     const { buffer, byteOffset, length } = array;
     const owner = OWNERS.get(buffer);
     return owner === undefined
-      ? new ArrayHandle("host", dtype, buffer, byteOffset, length, array)
-      : new ArrayHandle("module", dtype, owner, byteOffset, length, undefined);
+      ? new ArrayHandle("host", dtype, buffer, byteOffset, length, array, name)
+      : new ArrayHandle("module", dtype, owner, byteOffset, length);
   }
 
   /** A handle for `length` numbers in a GPU buffer. */
   static onGpu<D extends DType>(buffer: GPUBufferLike, dtype: D, byteOffset: number, length: number): ArrayHandle<D> {
-    return new ArrayHandle("gpu", dtype, buffer, byteOffset, length, undefined);
+    return new ArrayHandle("gpu", dtype, buffer, byteOffset, length);
   }
 
   get byteLength(): number {
@@ -85,7 +87,7 @@ export class ArrayHandle<D extends DType = DType> {
   /** The first `length` of the numbers. */
   first(length: number): ArrayHandle<D> {
     if (length >= this.length) return this;
-    return new ArrayHandle(this.place, this.dtype, this.owner, this.byteOffset, length, this.#host);
+    return new ArrayHandle(this.place, this.dtype, this.owner, this.byteOffset, length, this.#host, this.#name);
   }
 
   /** A copy that the caller cannot change. Numbers in `memory` and on the GPU are not copied. */
@@ -107,10 +109,14 @@ export class ArrayHandle<D extends DType = DType> {
   /**
    * The numbers as a typed array. Use it at once: growth of module memory detaches it.
    *
-   * @throws DisposedError if the memory is gone
+   * @throws DisposedError if the memory is gone, TypeError if the caller has meanwhile transferred its array's buffer or made it smaller
    */
   view(): NumberView {
-    if (this.#host !== undefined) return this.#host.length === this.length ? this.#host : (this.#host as Float32Array).subarray(0, this.length);
+    const host = this.#host;
+    if (host !== undefined) {
+      if (host.length < this.length) throw new TypeError(`"${this.#name}" was detached or made smaller while the call ran`);
+      return host.length === this.length ? host : (host as Float32Array).subarray(0, this.length);
+    }
     if (this.place === "gpu") throw new TypeError("numbers in a GPU buffer have no view");
     const View = VIEWS[this.dtype] as new (buffer: ArrayBufferLike, byteOffset: number, length: number) => NumberView;
     return new View((this.owner as ModuleOwner).buffer, this.byteOffset, this.length);

@@ -158,7 +158,7 @@ export function tensor<A extends DTypeData[DType], D extends DTypeIn<A> = DTypeI
 /** Checks a tensor argument and fills in what it leaves out. `name` is the argument's name, for messages. */
 export function toView(name: string, value: unknown): View {
   if (ArrayBuffer.isView(value)) {
-    const data = ArrayHandle.of(value as DTypeData[DType], dtypeOf(name, value, undefined));
+    const data = ArrayHandle.of(value as DTypeData[DType], dtypeOf(name, value, undefined), name);
     return { data, shape: [data.length], strides: [1] };
   }
   if (typeof value !== "object" || value === null) throw new TypeError(`"${name}" expected a typed array or a tensor, got ${describe(value)}`);
@@ -168,7 +168,7 @@ export function toView(name: string, value: unknown): View {
   if (!ArrayBuffer.isView(given)) {
     throw new TypeError(`"${name}" expected a typed array or a tensor with "data" and "shape", got ${describe(value)}${hintFor(value)}`);
   }
-  const data = ArrayHandle.of(given as DTypeData[DType], dtypeOf(name, given, t.dtype ?? ONNX_TYPES[t.type as string]));
+  const data = ArrayHandle.of(given as DTypeData[DType], dtypeOf(name, given, t.dtype ?? ONNX_TYPES[t.type as string]), name);
   const shape = parseShape(name, t.shape ?? t.dims);
   const strides = t.strides === undefined ? contiguousStrides(shape) : parseStrides(name, t.strides, shape);
   const extent = extentOf(shape, strides);
@@ -241,12 +241,11 @@ export function kindOf(value: unknown): string {
 
 /** Checks that a typed array still has its memory, and finds its dtype. */
 function dtypeOf(name: string, data: ArrayBufferView, stated: unknown): DType {
-  if (data.byteLength === 0) checkAttached(name, data);
-  if (stated === undefined && data instanceof Float32Array) return "f32";
-  const kind = kindOf(data);
+  const kind = data instanceof Float32Array ? "Float32Array" : kindOf(data);
   const known = DTYPES_OF[kind] ?? [];
   const first = known[0];
   if (first === undefined) throw new TypeError(`"${name}" expected float data (Float32Array, Float64Array), got ${kind}`);
+  if (data.byteLength === 0) checkInBounds(name, data);
   if (stated === undefined) {
     if (known.length > 1) throw new TypeError(`"${name}" is a Uint16Array: say dtype "f16" or "bf16"`);
     return first;
@@ -256,11 +255,16 @@ function dtypeOf(name: string, data: ArrayBufferView, stated: unknown): DType {
   return match;
 }
 
-/** A detached view looks like an empty one. Only trying to view its memory again tells them apart. */
-function checkAttached(name: string, { buffer }: ArrayBufferView): void {
+/** A view that is detached, or beyond the end of its resizable buffer, looks like an empty one. Only its methods tell them apart: they throw. */
+function checkInBounds(name: string, data: ArrayBufferView): void {
   try {
-    new Uint8Array(buffer);
+    Uint8Array.prototype.indexOf.call(data as Uint8Array, 0);
   } catch {
-    throw new TypeError(`"${name}" is detached, as views of module memory are when it grows: take tensor.data again`);
+    const { resizable } = data.buffer as { readonly resizable?: boolean };
+    throw new TypeError(
+      resizable === true
+        ? `"${name}" is out of the bounds of its buffer, which has been resized`
+        : `"${name}" is detached, as views of module memory are when it grows: take tensor.data again`,
+    );
   }
 }

@@ -1,9 +1,11 @@
-import { describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import {
   BackendError,
   DisposedError,
   OnlineSoftmax,
   UnsupportedError,
+  attention,
+  createEngine,
   empty,
   logSoftmax,
   logSumExp,
@@ -297,5 +299,28 @@ describe("messages show", () => {
 
   test("bigints as such", () => {
     expect(messageFor(6n)).toBe('"x" expected a typed array or a tensor, got 6n');
+  });
+});
+
+describe("a property that all objects have, as some libraries give them", () => {
+  afterEach(() => {
+    delete (Object.prototype as { extra?: unknown }).extra;
+  });
+
+  test("is no option, no tensor and no argument", async () => {
+    const engine = await createEngine({ device: "wasm", threads: 1 });
+    Object.defineProperty(Object.prototype, "extra", { value: 1, enumerable: true, configurable: true, writable: true });
+    const expected = softmax(x23).data;
+    expect(softmax(x23, { axis: 1 }).data).toEqual(expected);
+    expect(attention(x23, x23, x23, { scale: 1, returnLse: true }).out.shape).toEqual([2, 3]);
+    expect((await engine.softmax(x23, { axis: 1, signal: new AbortController().signal })).data).toEqual(expected);
+    expect(engine.explain("softmax", { x: [2, 3] }, { place: "host" }).device).toBe("wasm");
+    expectThrown(
+      () => softmax(x23, { axes: 1 } as never),
+      TypeError,
+      '"axes" is not an option here; expected one of axis, algorithm, scale, bias, mask, safe, out',
+    );
+    expect(() => softmax(x23, { extra: 1 } as never)).toThrow('"extra" is not an option here');
+    engine.dispose();
   });
 });

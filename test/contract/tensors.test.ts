@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { type Tensor, type TensorLike, UnsupportedError, attention, empty, logSumExp, mergeStates, softmax, tensor } from "../../src/index.ts";
+import { OnlineSoftmax, type Tensor, type TensorLike, UnsupportedError, attention, empty, logSumExp, mergeStates, softmax, tensor } from "../../src/index.ts";
+import { createInstance } from "../../src/testing/testing.ts";
+import { resizableBuffer } from "../support/resizable.ts";
 import { expectThrown } from "../support/thrown.ts";
 import { unavailable } from "../support/variants.ts";
 
@@ -104,8 +106,63 @@ describe("views that were detached", () => {
     kept.dispose();
   });
 
+  test("and those that are out of the bounds of a buffer that has been resized", () => {
+    const resized = (View: typeof Float32Array | typeof Uint8Array): never => {
+      const buffer = resizableBuffer(64);
+      const view = new View(buffer, 0, 6);
+      buffer.resize(4);
+      return view as never;
+    };
+    const outOfBounds = (name: string): string => `"${name}" is out of the bounds of its buffer, which has been resized`;
+    expectThrown(() => softmax(resized(Float32Array)), TypeError, outOfBounds("x"));
+    expectThrown(() => logSumExp({ data: resized(Float32Array), shape: [0] }), TypeError, outOfBounds("x"));
+    expectThrown(() => softmax(numbers, { out: resized(Float32Array) }), TypeError, outOfBounds("out"));
+    expectThrown(() => softmax(numbers, { mask: resized(Uint8Array) }), TypeError, outOfBounds("mask"));
+    expectThrown(() => new OnlineSoftmax().push(resized(Float32Array)), TypeError, outOfBounds("block"));
+    expectThrown(() => tensor(resized(Float32Array), [0]), TypeError, outOfBounds("data"));
+    expectThrown(() => softmax(new DataView(new ArrayBuffer(0)) as never), TypeError, '"x" expected float data (Float32Array, Float64Array), got DataView');
+  });
+
   test("but not arrays that are empty", () => {
     expect(softmax(new Float32Array(0)).shape).toEqual([0]);
     expect([...logSumExp(new Float32Array(new ArrayBuffer(8), 8)).data]).toEqual([-Infinity]);
+  });
+});
+
+describe("getters of the caller", () => {
+  const weights = softmax(Float32Array.of(1, 2, 3, 4)).data;
+  const bias = (effect: () => void, count = 4): TensorLike => ({
+    get data() {
+      effect();
+      return new Float32Array(count);
+    },
+    shape: [count],
+  });
+
+  test("may grow the memory that the arguments are in", () => {
+    const instance = createInstance();
+    const { memory } = instance;
+    const [x, out] = [instance.empty([1, 4]), instance.empty([1, 4])];
+    x.data.set([1, 2, 3, 4]);
+    const growing = (count?: number): TensorLike => bias(() => void instance.empty([memory.byteLength / 4]), count);
+    const grow = growing();
+    expect([...instance.softmax(x, { bias: grow }).data]).toEqual([...weights]);
+    instance.softmax(x, { bias: grow, out });
+    expect([...out.data]).toEqual([...weights]);
+    expect(instance.logSumExp(x, { bias: grow }).data).toEqual(instance.logSumExp(x).data);
+    expect([...instance.attention(x, x, x, { bias: growing(1) }).data]).toEqual([1, 2, 3, 4]);
+    const options = {
+      get scale() {
+        instance.empty([memory.byteLength / 4]);
+        return 1;
+      },
+    };
+    expect([...instance.softmax(x, options).data]).toEqual([...weights]);
+  });
+
+  test("that take away an argument's memory make a call throw", () => {
+    const x = Float32Array.of(1, 2, 3, 4);
+    const transfer = (array: Float32Array): TensorLike => bias(() => void structuredClone(array.buffer, { transfer: [array.buffer as ArrayBuffer] }));
+    expectThrown(() => softmax(x, { bias: transfer(x) }), TypeError, '"x" was detached or made smaller while the call ran');
   });
 });

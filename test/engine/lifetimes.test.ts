@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { DisposedError, type Engine, type ModuleTensor, createEngine, empty, softmax, tensor } from "../../src/index.ts";
 import { DIVIDED } from "./calibration.ts";
+import { type ResizableBuffer, resizableBuffer } from "../support/resizable.ts";
 import { nullDevice } from "./null-gpu.ts";
 
 // Memory that calls in flight use, whoever owns it, and what becomes of it.
@@ -50,6 +51,20 @@ describe.each([1, 2])("calls of an engine, %s threads", (threads) => {
     expect((await engine.softmax(X)).data).toEqual(EXPECTED);
   });
 
+  test.each([
+    ["transferred", (buffer: ResizableBuffer) => void structuredClone(buffer, { transfer: [buffer] })],
+    ["made smaller", (buffer: ResizableBuffer) => buffer.resize(8)],
+  ])("an out whose buffer is %s meanwhile rejects with an error that names it", async (_, change) => {
+    for (const count of [19200, 6]) {
+      const buffer = resizableBuffer(count * 4);
+      const x = tensor(X.data.subarray(0, count), [1, count]);
+      const calls = [occupy(), engine.softmax(x, { out: new Float32Array(buffer) })] as const;
+      change(buffer);
+      await expect(calls[1]).rejects.toThrow(new TypeError('"out" was detached or made smaller while the call ran'));
+      await calls[0];
+    }
+  });
+
   test("memory of tensors comes back while there is always a call in flight", async () => {
     const shape = [2, 256, 64];
     const q = tensor(numbers(2 * 256 * 64), shape);
@@ -81,6 +96,10 @@ describe("a call that waits for the other side", () => {
       engine.download(x),
       engine.softmax(X, { out }),
     ];
+    const array = new Float32Array(19200);
+    const transferred = engine.softmax(X, { out: array });
+    structuredClone(array.buffer, { transfer: [array.buffer] });
+    await expect(transferred).rejects.toThrow(new TypeError('"out" was detached or made smaller while the call ran'));
     x.dispose();
     out.dispose();
     const [next, foreign] = [engine.empty(SHAPE, { device: "webgpu" }), empty(SHAPE)];

@@ -11,8 +11,8 @@ const ARENA_BYTES = 1 << 20;
 const HEAP_START = ARENA_START + ARENA_BYTES;
 /** Pages that a memory must start with. */
 export const INITIAL_PAGES = HEAP_START / PAGE;
-/** The maximum number of pages that the binaries declare: all of a 32-bit address space. */
-export const MAXIMUM_PAGES = 65536;
+/** The most pages: a 32-bit address space but for its last page, since the address behind the end of an array must not be 0. */
+export const MAXIMUM_PAGES = 65535;
 
 interface Block {
   start: number;
