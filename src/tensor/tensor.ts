@@ -241,7 +241,8 @@ export function kindOf(value: unknown): string {
 
 /** Checks that a typed array still has its memory, and finds its dtype. */
 function dtypeOf(name: string, data: ArrayBufferView, stated: unknown): DType {
-  const kind = data instanceof Float32Array ? "Float32Array" : kindOf(data);
+  if (data instanceof Float32Array && data.length > 0 && (stated === undefined || stated === "f32")) return "f32";
+  const kind = kindOf(data);
   const known = DTYPES_OF[kind] ?? [];
   const first = known[0];
   if (first === undefined) throw new TypeError(`"${name}" expected float data (Float32Array, Float64Array), got ${kind}`);

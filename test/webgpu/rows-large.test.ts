@@ -2,10 +2,9 @@ import { expect, test } from "vitest";
 import { countOf } from "../reference/indices.ts";
 import { numbers } from "../support/numbers.ts";
 import { OPS, expected } from "../support/operands.ts";
-import { expectClose } from "../support/tolerances.ts";
+import { expectClose, gpuTolerance } from "../support/tolerances.ts";
 import { unavailable } from "../support/variants.ts";
 import { PARSERS, type RowDevice, requestRowDevice } from "./rows-device.ts";
-import { gpuTolerance } from "./rows-tolerances.ts";
 
 const device = await requestRowDevice(false);
 

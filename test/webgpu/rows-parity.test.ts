@@ -5,11 +5,10 @@ import { countOf, offsetsOf } from "../reference/indices.ts";
 import * as reference from "../reference/rows.ts";
 import { byName } from "../support/by-name.ts";
 import { ALL_KINDS, STANDARD_KINDS, maskBytes, numbers } from "../support/numbers.ts";
-import { type Op, expectClose } from "../support/tolerances.ts";
+import { type Op, expectClose, gpuTolerance } from "../support/tolerances.ts";
 import { unavailable } from "../support/variants.ts";
 import { OPS, expected } from "../support/operands.ts";
 import { PARSERS, type RowDevice, fromHalf, requestRowDevice, toHalf } from "./rows-device.ts";
-import { gpuTolerance } from "./rows-tolerances.ts";
 
 /** The first run of a shader compiles it: half a minute on a software driver and a busy machine. */
 const COMPILING = 300_000;

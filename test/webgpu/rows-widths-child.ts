@@ -2,8 +2,8 @@
 import { countOf } from "../reference/indices.ts";
 import * as reference from "../reference/rows.ts";
 import { maskBytes, numbers } from "../support/numbers.ts";
+import { gpuTolerance } from "../support/tolerance-table.ts";
 import { PARSERS, requestRowDevice } from "./rows-device.ts";
-import { gpuTolerance } from "./rows-tolerances.ts";
 
 const device = await requestRowDevice(true);
 if (typeof device === "string") throw new Error(device);

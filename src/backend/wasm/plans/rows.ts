@@ -24,6 +24,9 @@ const CROSSING_GAP = 16;
 
 type Name = "x" | "y" | "bias" | "mask";
 
+/** A place in each array: in elements from its start, or an address. */
+type Places = Omit<RowDim, "size">;
+
 /** An operand, or the result, as the plan sees it. */
 interface Part {
   readonly name: Name;
@@ -37,28 +40,31 @@ interface Part {
   readonly pitch: number;
 }
 
-/** Where the first row of a stage is, in elements from the start of each array. */
-type Offsets = Readonly<Record<Name, number>>;
+/** Evenly spaced rows: the addresses of the first, and strides in bytes. */
+interface Run {
+  readonly first: Places;
+  readonly dim: RowDim;
+}
 
-const NO_TABLES: readonly never[] = [];
-const NO_COPIES: readonly never[] = [];
-const START: Offsets = { x: 0, y: 0, bias: 0, mask: 0 };
+const START: Places = { x: 0, y: 0, bias: 0, mask: 0 };
 const ONE_ROW: RowDim = { size: 1, x: 0, y: 0, bias: 0, mask: 0 };
+const NOTHING: readonly never[] = [];
+const ROW_FAMILIES = [ROWS];
 
-/** Which argument of row kernels is scratch. */
+// Arguments of kernels that are offsets into a thread's scratch.
+const SOURCE = 1 << 0;
+const TARGET = 1 << 1;
 const KERNEL_SCRATCH = 1 << 6;
 
 /**
  * Plans a row operation. Rows that are contiguous in module memory are used in place; all others pass through scratch, as many at a
  * time as a stage may take.
  */
-export function planRows(call: RowCall, outputs: { readonly out?: Output }, machine: Machine): Plan {
-  const { out } = outputs;
+export function planRows(call: RowCall, { out }: { readonly out?: Output }, machine: Machine): Plan {
   if (out === undefined) throw new Error("a row operation has one result");
-  if (machine.divides) return new RowsPlan(call, out, machine);
-  if (latest?.fits(call, out, machine.memory) === true) return latest.again(call, out);
+  if (!machine.divides && latest?.fits(call, out, machine.memory) === true) return latest.again(call, out);
   const plan = new RowsPlan(call, out, machine);
-  latest = plan.isSmall ? new KeptPlan(call, out, machine.memory, plan) : undefined;
+  if (!machine.divides) latest = plan.isSmall ? new KeptPlan(call, out, machine.memory, plan) : undefined;
   return plan;
 }
 
@@ -72,20 +78,20 @@ export function forgetPlans(memory: Machine["memory"]): void {
 
 /**
  * A plan of one stage, kept for later calls of the same form. Such calls often follow each other, for example one softmax per token,
- * and differ only in their arrays. Planning takes half of the time of a call on ten elements.
+ * and differ only in their arrays. Planning would take half of the time of a call on ten elements.
  */
 class KeptPlan {
+  readonly memory: Machine["memory"];
   readonly #call: RowCall;
   readonly #out: Output;
-  readonly memory: Machine["memory"];
   readonly #plan: RowsPlan;
   #base = -1;
   #stage: Stage | undefined;
 
   constructor(call: RowCall, out: Output, memory: Machine["memory"], plan: RowsPlan) {
+    this.memory = memory;
     this.#call = call;
     this.#out = out;
-    this.memory = memory;
     this.#plan = plan;
   }
 
@@ -122,10 +128,10 @@ class KeptPlan {
     this.#base = base;
     const [into, from] = [this.#stage?.in[0], this.#stage?.out[0]];
     let stage = this.#stage && {
-      tables: NO_TABLES,
-      in: into === undefined ? NO_COPIES : [copyWith(into, x)],
+      tables: NOTHING,
+      in: into === undefined ? NOTHING : [copyWith(into, x)],
       tasks: this.#stage.tasks,
-      out: from === undefined ? NO_COPIES : [copyWith(from, y)],
+      out: from === undefined ? NOTHING : [copyWith(from, y)],
     };
     return () => {
       const next = stage;
@@ -140,8 +146,6 @@ function copyWith({ at, address, dims, columns }: Copy, array: ArrayHandle): Cop
   return { array, at, address, dims, columns };
 }
 
-const ROW_FAMILIES = [ROWS];
-
 class RowsPlan implements Plan {
   readonly families = ROW_FAMILIES;
   readonly stageBytes: number;
@@ -151,13 +155,10 @@ class RowsPlan implements Plan {
   readonly #dims: RowDims;
   readonly #reduces: boolean;
   readonly #modified: boolean;
-  /** Whether rows pass through scratch, where they are modified and computed. */
-  readonly #staged: boolean;
-  readonly #x: Part;
-  readonly #y: Part;
-  readonly #bias: Part | undefined;
-  readonly #mask: Part | undefined;
+  readonly #parts: readonly [x: Part, y: Part, bias: Part | undefined, mask: Part | undefined];
   readonly #columns: number;
+  /** Where a thread keeps modified rows that have no other place. */
+  readonly #modifiedAt: number;
   /** The dimension along which rows are cut, `#chunk` at a time, with everything inside it. */
   readonly #split: number;
   readonly #chunk: number;
@@ -166,29 +167,27 @@ class RowsPlan implements Plan {
     const { op, shape, axes, scale, operands } = call;
     const { x, bias, mask } = operands;
     const { memory, stageBytes } = machine;
-    this.#call = call;
-    this.#machine = machine;
-    const reduces = (this.#reduces = op === "logSumExp");
-    const modified = (this.#modified = bias !== undefined || mask !== undefined || scale !== 1);
-    const dims = (this.#dims = rowDims(shape, axes, { x: x.strides, y: resultStrides(call, out.strides), bias: bias?.strides, mask: mask?.strides }));
+    const reduces = op === "logSumExp";
+    const modified = bias !== undefined || mask !== undefined || scale !== 1;
+    const dims = rowDims(shape, axes, { x: x.strides, y: resultStrides(call, out.strides), bias: bias?.strides, mask: mask?.strides });
     const { rows, colCount } = dims;
     const size = BYTES[x.data.dtype];
     const xAt = placeOf(memory, dims, "x", x.data);
     const yAt = reduces ? out.data.addressIn(memory) : placeOf(memory, dims, "y", out.data);
     const biasAt = bias === undefined ? 0 : placeOf(memory, dims, "bias", bias.data);
     const maskAt = mask === undefined ? 0 : placeOf(memory, dims, "mask", mask.data);
-    const staged = (this.#staged = xAt < 0 || (!reduces && yAt < 0) || (modified && reduces));
+    // A result is computed where its input was copied to.
+    const rowsCopied = xAt < 0 || (!reduces && yAt < 0);
 
     const crossing = (xAt < 0 || yAt < 0 || biasAt < 0 || maskAt < 0) && isCrossing(dims);
     const pitch = crossing ? colCount + CROSSING_GAP : colCount;
     const inner = rows.at(-1) ?? ONE_ROW;
     const rowBytes =
-      (staged ? pitch * size : 0) +
+      (rowsCopied ? pitch * size : 0) +
       (reduces && yAt < 0 ? size : 0) +
       (biasAt < 0 && inner.bias !== 0 ? colCount * size : 0) +
       (maskAt < 0 && inner.mask !== 0 ? colCount : 0);
-    const rowCount = countOf(rows);
-    let most = rows.length < 2 ? rowCount : MOST_RUNS * inner.size;
+    let most = rows.length < 2 ? inner.size : MOST_RUNS * inner.size;
     if (rowBytes > 0) {
       most = Math.max(1, Math.floor(stageBytes / rowBytes));
       if (crossing) most = Math.max(most, Math.min(CROSSING_ROWS, Math.floor(MAX_CROSSING_BYTES / rowBytes)));
@@ -198,108 +197,180 @@ class RowsPlan implements Plan {
     let inside = 1;
     for (; split > 0 && inside * (rows[split]?.size ?? 1) <= most; split--) inside *= rows[split]?.size ?? 1;
     const chunk = Math.max(1, Math.min(rows[split]?.size ?? 1, Math.floor(most / inside)));
-    this.#split = split;
-    this.#chunk = chunk;
     const boxRows = inside * chunk;
 
     const layout = new Layout();
-    const rowsAt = staged ? layout.take(boxRows * pitch * size) : 0;
+    const rowsAt = rowsCopied ? layout.take(boxRows * pitch * size) : 0;
     const resultsAt = reduces && yAt < 0 ? layout.take(boxRows * size) : rowsAt;
-    this.#x = { name: "x", data: x.data, size, address: xAt, at: rowsAt, pitch };
-    this.#y = { name: "y", data: out.data, size, address: yAt, at: resultsAt, pitch: reduces ? 1 : pitch };
-    this.#bias = bias && { name: "bias", data: bias.data, size, address: biasAt, at: biasAt < 0 ? layout.take(boxRows * colCount * size) : 0, pitch: colCount };
-    this.#mask = mask && { name: "mask", data: mask.data, size: 1, address: maskAt, at: maskAt < 0 ? layout.take(boxRows * colCount) : 0, pitch: colCount };
+    this.#parts = [
+      { name: "x", data: x.data, size, address: xAt, at: rowsAt, pitch },
+      { name: "y", data: out.data, size, address: yAt, at: resultsAt, pitch: reduces ? 1 : pitch },
+      bias && { name: "bias", data: bias.data, size, address: biasAt, at: biasAt < 0 ? layout.take(boxRows * colCount * size) : 0, pitch: colCount },
+      mask && { name: "mask", data: mask.data, size: 1, address: maskAt, at: maskAt < 0 ? layout.take(boxRows * colCount) : 0, pitch: colCount },
+    ];
     this.#columns = crossing ? layout.take(boxRows * colCount * size) : 0;
     this.stageBytes = layout.bytes;
-    this.threadBytes = Math.max(STATE_BYTES, Math.ceil(colCount / BLOCK_ELEMENTS) * 4);
-  }
-
-  /** Whether kernels see copies only. */
-  get #copiesAll(): boolean {
-    return this.#x.address < 0 && this.#y.address < 0 && (this.#bias?.address ?? -1) < 0 && (this.#mask?.address ?? -1) < 0;
+    const thread = new Layout();
+    thread.take(Math.max(STATE_BYTES, Math.ceil(colCount / BLOCK_ELEMENTS) * 4));
+    this.#modifiedAt = modified && reduces ? thread.take(Math.max(MODIFIED_ELEMENTS, colCount) * size) : 0;
+    this.threadBytes = thread.bytes;
+    this.#call = call;
+    this.#machine = machine;
+    this.#dims = dims;
+    this.#reduces = reduces;
+    this.#modified = modified;
+    this.#split = split;
+    this.#chunk = chunk;
   }
 
   /** Whether it is a single stage of few elements, without bias and mask. */
   get isSmall(): boolean {
     const { rows, colCount } = this.#dims;
-    return this.#bias === undefined && this.#mask === undefined && countOf(rows) * colCount <= SMALL_ELEMENTS && this.#chunk === (rows[0]?.size ?? 1);
+    const [, , bias, mask] = this.#parts;
+    return bias === undefined && mask === undefined && countOf(rows) * colCount <= SMALL_ELEMENTS && this.#chunk === (rows[0]?.size ?? 1);
   }
 
   stages(base: number): () => Stage | undefined {
     const { rows } = this.#dims;
-    const [split, chunk] = [this.#split, this.#chunk];
-    const along = rows[split] ?? ONE_ROW;
-    const parts = Math.ceil(along.size / chunk);
-    const count = countOf(rows.slice(0, split)) * parts;
+    const outer = rows.slice(0, this.#split);
+    const along = rows[this.#split] ?? ONE_ROW;
+    const parts = Math.ceil(along.size / this.#chunk);
+    const count = countOf(outer) * parts;
     let box = 0;
-    let before: { readonly offsets: Offsets; readonly size: number; readonly stage: Stage } | undefined;
+    let before: Places | undefined;
     return () => {
       if (box >= count) return undefined;
-      const first = (box % parts) * chunk;
-      const offsets = box === 0 ? START : offsetsOf(rows, split, first, Math.floor(box / parts));
+      const first = (box % parts) * this.#chunk;
+      const places = step(step(START, outer, Math.floor(box / parts)), [along], first);
+      const dims = count === 1 ? rows : [{ ...along, size: Math.min(this.#chunk, along.size - first) }, ...rows.slice(this.#split + 1)];
+      const stage = this.#stage(base, dims, places, before);
       box++;
-      const size = Math.min(chunk, along.size - first);
-      const dims = count === 1 ? rows : [{ ...along, size }, ...rows.slice(split + 1)];
-      // In scratch, all boxes of one size look the same to kernels.
-      const tasks = this.#copiesAll && before?.size === size ? before.stage.tasks : undefined;
-      const stage = this.#stage(base, dims, offsets, before?.offsets, tasks);
-      before = { offsets, size, stage };
+      before = places;
       return stage;
     };
   }
 
-  #stage(base: number, dims: readonly RowDim[], offsets: Offsets, before: Offsets | undefined, tasks: readonly Task[] | undefined): Stage {
-    const [x, y, bias, mask] = [this.#x, this.#y, this.#bias, this.#mask];
-    const { cols } = this.#dims;
-    const columns = this.#columns === 0 ? 0 : base + this.#columns;
-    const into: Copy[] = x.address < 0 ? [copyOf(x, base, offsets, dims, cols, columns)] : [];
-    // Data that repeats from stage to stage is still there.
-    if (bias !== undefined && bias.address < 0 && before?.bias !== offsets.bias) into.push(copyOf(bias, base, offsets, dims, cols, columns));
-    if (mask !== undefined && mask.address < 0 && before?.mask !== offsets.mask) into.push(copyOf(mask, base, offsets, dims, cols, columns));
-    const outOf = y.address < 0 ? [copyOf(y, base, offsets, dims, this.#reduces ? [] : cols, columns)] : [];
-    return { tables: NO_TABLES, in: into, tasks: tasks ?? this.#tasks(base, dims, offsets), out: outOf };
+  #stage(base: number, dims: readonly RowDim[], places: Places, before: Places | undefined): Stage {
+    const [x, y, bias, mask] = this.#parts;
+    const copy = (part: Part): Copy => this.#copy(part, base, dims, places);
+    const into = x.address < 0 ? [copy(x)] : [];
+    // A bias or mask that repeats from stage to stage is still there.
+    if (bias !== undefined && bias.address < 0 && before?.bias !== places.bias) into.push(copy(bias));
+    if (mask !== undefined && mask.address < 0 && before?.mask !== places.mask) into.push(copy(mask));
+    return { tables: NOTHING, in: into, tasks: this.#tasks(this.#runs(base, dims, places)), out: y.address < 0 ? [copy(y)] : [] };
   }
 
-  #tasks(base: number, dims: readonly RowDim[], offsets: Offsets): readonly Task[] {
-    const parts = [this.#x, this.#y, this.#bias, this.#mask] as const;
-    const [x, y, bias, mask] = parts;
-    const starts = [startOf(x, base, offsets), startOf(y, base, offsets), startOf(bias, base, offsets), startOf(mask, base, offsets)] as const;
-    const rowNs = this.#dims.colCount * ELEMENT_NS[x.size === 4 ? "f32" : "f64"];
-    return tasksOf(runsOf(dims, starts, parts), this.#machine, rowNs, (run) => this.#calls(base, run));
+  /** The copy of a box of rows into scratch or, for the result, out of it. */
+  #copy(part: Part, base: number, dims: readonly RowDim[], places: Places): Copy {
+    const { name, data, at } = part;
+    const copied: CopyDim[] = [];
+    const add = (dim: RowDim, inside: number): void => {
+      const outside = strideOf(name, dim);
+      copied.push(name === "y" ? { size: dim.size, from: inside, to: outside } : { size: dim.size, from: outside, to: inside });
+    };
+    const cols = this.#reduces && name === "y" ? [] : this.#dims.cols;
+    for (let d = cols.length - 1, inside = 1; d >= 0; d--) {
+      const col = cols[d] ?? ONE_ROW;
+      add(col, inside);
+      inside *= col.size;
+    }
+    const strides = scratchStrides(part, dims);
+    for (let d = 0; d < dims.length; d++) add(dims[d] ?? ONE_ROW, strides[d] ?? 0);
+    return { array: data, at: strideOf(name, places), address: base + at, dims: copied, columns: this.#columns === 0 ? 0 : base + this.#columns };
   }
 
-  /** The calls that compute a run of rows. */
-  #calls(base: number, run: Run): KernelCall[] {
+  /** The rows of a box as runs, as few as the strides allow. */
+  #runs(base: number, dims: readonly RowDim[], places: Places): readonly Run[] {
+    const [x, y, bias, mask] = this.#parts;
+    const first = {
+      x: startOf(x, base, places.x),
+      y: startOf(y, base, places.y),
+      bias: bias === undefined ? 0 : startOf(bias, base, places.bias),
+      mask: mask === undefined ? 0 : startOf(mask, base, places.mask),
+    };
+    if (dims.length === 0) return [{ first, dim: ONE_ROW }];
+    const strides = this.#parts.map((part) => part && byteStrides(part, dims));
+    const seen: RowDim[] = [];
+    for (let d = 0; d < dims.length; d++) {
+      const at = (i: number): number => strides[i]?.[d] ?? 0;
+      appendDim(seen, { size: dims[d]?.size ?? 1, x: at(0), y: at(1), bias: at(2), mask: at(3) });
+    }
+    const dim = seen.pop() ?? ONE_ROW;
+    const runs: Run[] = [];
+    for (let i = 0, count = countOf(seen); i < count; i++) runs.push({ first: step(first, seen, i), dim });
+    return runs;
+  }
+
+  #tasks(runs: readonly Run[]): Task[] {
+    const { divides, threads, tuning } = this.#machine;
+    if (!divides) {
+      const calls: KernelCall[] = [];
+      for (const run of runs) this.#addCalls(calls, run, 0, run.dim.size);
+      return [{ calls }];
+    }
+    const sizes = runs.map(({ dim }) => dim.size);
+    const rowNs = Math.max(1e-3, this.#dims.colCount * ELEMENT_NS[this.#parts[0].size === 4 ? "f32" : "f64"]);
+    const least = workPerTask(sizes.reduce((n, rows) => n + rows, 0) * rowNs, threads, tuning) / rowNs;
+    return cutRows(sizes, least, threads * tuning.share).map((task) => {
+      const calls: KernelCall[] = [];
+      for (const { segment, from, to } of task) this.#addCalls(calls, runs[segment] ?? { first: START, dim: ONE_ROW }, from, to);
+      return { calls };
+    });
+  }
+
+  /** Adds the calls that compute rows `from` … `to` of a run. */
+  #addCalls(calls: KernelCall[], { first, dim }: Run, from: number, to: number): void {
     const { scale, safe } = this.#call;
     const { colCount } = this.#dims;
-    const { size, pitch, at } = this.#x;
+    const [{ size }] = this.#parts;
     const kernel = kernelOf(this.#call);
-    const compute = (from: number, to: number, rows: number, fromStride: number): KernelCall => ({
-      kernel,
-      args: [from, to, rows, colCount, fromStride, run.yStride, 0, safe ? 1 : 0],
-      relative: KERNEL_SCRATCH,
-    });
-    if (!this.#modified) return [compute(run.x, run.y, run.rows, run.xStride)];
-    const made: KernelCall[] = [];
-    const step = Math.max(1, Math.floor(MODIFIED_ELEMENTS / Math.max(colCount, 1)));
-    for (let r = 0; r < run.rows; r += step) {
-      const n = Math.min(step, run.rows - r);
-      const to = run.y + r * run.yStride;
-      // Through the result if possible, else through scratch.
-      const target = this.#staged ? base + at + (run.first + r) * pitch * size : to;
-      const targetStride = this.#staged ? pitch * size : run.yStride;
-      const [from, biasRow, maskRow] = [run.x + r * run.xStride, run.bias + r * run.biasStride, run.mask + r * run.maskStride];
-      made.push(
+    const rowsAtOnce = this.#modified ? Math.max(1, Math.floor(MODIFIED_ELEMENTS / Math.max(colCount, 1))) : to - from;
+    for (let r = from; r < to; r += rowsAtOnce) {
+      const rows = Math.min(rowsAtOnce, to - r);
+      const [x, y] = [first.x + r * dim.x, first.y + r * dim.y];
+      if (!this.#modified) {
+        calls.push({ kernel, args: [x, y, rows, colCount, dim.x, dim.y, 0, safe ? 1 : 0], relative: KERNEL_SCRATCH });
+        continue;
+      }
+      const [target, pitch] = this.#reduces ? [this.#modifiedAt, colCount * size] : [y, dim.y];
+      calls.push(
         {
           kernel: size === 4 ? "modify_f32" : "modify_f64",
-          args: [from, target, n, colCount, run.xStride, targetStride, scale, biasRow, run.biasStride, maskRow, run.maskStride],
-          relative: 0,
+          args: [x, target, rows, colCount, dim.x, pitch, scale, first.bias + r * dim.bias, dim.bias, first.mask + r * dim.mask, dim.mask],
+          relative: this.#reduces ? TARGET : 0,
         },
-        compute(target, to, n, targetStride),
+        { kernel, args: [target, y, rows, colCount, pitch, dim.y, 0, safe ? 1 : 0], relative: this.#reduces ? KERNEL_SCRATCH | SOURCE : KERNEL_SCRATCH },
       );
     }
-    return made;
   }
+}
+
+/** A part's stride or place. Written out, because properties with computed names would take longer than the rest of a small plan. */
+function strideOf(name: Name, { x, y, bias, mask }: Places): number {
+  return name === "x" ? x : name === "y" ? y : name === "bias" ? bias : mask;
+}
+
+/** Strides of copied rows in scratch, in elements: 0 where a bias or mask repeats, since such rows are copied once. */
+function scratchStrides({ name, pitch }: Part, dims: readonly RowDim[]): number[] {
+  const strides = new Array<number>(dims.length);
+  for (let d = dims.length - 1, inside = pitch; d >= 0; d--) {
+    const dim = dims[d] ?? ONE_ROW;
+    const repeats = (name === "bias" && dim.bias === 0) || (name === "mask" && dim.mask === 0);
+    strides[d] = repeats ? 0 : inside;
+    if (!repeats) inside *= dim.size;
+  }
+  return strides;
+}
+
+/** Where a kernel finds the row that begins at an element. */
+function startOf({ address, at, size }: Part, base: number, element: number): number {
+  return address < 0 ? base + at : address + element * size;
+}
+
+/** Strides of rows as kernels see them, in bytes. */
+function byteStrides(part: Part, dims: readonly RowDim[]): number[] {
+  const strides = part.address < 0 ? scratchStrides(part, dims) : dims.map((dim) => strideOf(part.name, dim));
+  return strides.map((stride) => stride * part.size);
 }
 
 /** The address of an operand whose rows are used in place, or −1. */
@@ -316,12 +387,6 @@ function kernelOf({ op, algorithm, operands: { x } }: RowCall): RowKernelName {
   return algorithm === "auto" ? "softmax_online_f32" : `softmax_${algorithm}_f32`;
 }
 
-function countOf(dims: readonly RowDim[]): number {
-  let count = 1;
-  for (const dim of dims) count *= dim.size;
-  return count;
-}
-
 /** Whether rows cross the memory order. */
 function isCrossing({ rows, cols }: RowDims): boolean {
   const col = cols.length === 1 ? cols[0] : undefined;
@@ -329,155 +394,24 @@ function isCrossing({ rows, cols }: RowDims): boolean {
   return inner !== undefined && (inner.x < (col?.x ?? 0) || inner.y < (col?.y ?? 0));
 }
 
-/** Where a box begins: at `first` along the dimension that is cut, in the `outer`-th combination of those outside it. */
-function offsetsOf(rows: readonly RowDim[], split: number, first: number, outer: number): Offsets {
-  const at = { x: 0, y: 0, bias: 0, mask: 0 };
-  for (let d = split; d >= 0; d--) {
-    const dim = rows[d];
-    if (dim === undefined) continue;
-    const i = d === split ? first : outer % dim.size;
-    if (d !== split) outer = Math.floor(outer / dim.size);
-    at.x += i * dim.x;
-    at.y += i * dim.y;
-    at.bias += i * dim.bias;
-    at.mask += i * dim.mask;
-  }
-  return at;
+function countOf(dims: readonly RowDim[]): number {
+  let count = 1;
+  for (const { size } of dims) count *= size;
+  return count;
 }
 
-/** The distance, in rows, along each dimension of a copied box: 0 where a bias or mask repeats, since rows are copied once. */
-function copiedStrides(dims: readonly RowDim[], name: Name): number[] {
-  const strides = new Array<number>(dims.length);
-  let rows = 1;
-  for (let d = dims.length - 1; d >= 0; d--) {
+/** The place after `i` steps through some dimensions, the last one fastest. */
+function step(from: Places, dims: readonly RowDim[], i: number): Places {
+  if (i === 0) return from;
+  let { x, y, bias, mask } = from;
+  for (let d = dims.length - 1; d >= 0 && i > 0; d--) {
     const dim = dims[d] ?? ONE_ROW;
-    const repeats = (name === "bias" || name === "mask") && dim[name] === 0;
-    strides[d] = repeats ? 0 : rows;
-    if (!repeats) rows *= dim.size;
+    const n = d === 0 ? i : i % dim.size;
+    i = Math.floor(i / dim.size);
+    x += n * dim.x;
+    y += n * dim.y;
+    bias += n * dim.bias;
+    mask += n * dim.mask;
   }
-  return strides;
-}
-
-/** A dimension of a copy into scratch or, for the result, out of it. */
-function direct(name: Name, size: number, outside: number, inside: number): CopyDim {
-  return name === "y" ? { size, from: inside, to: outside } : { size, from: outside, to: inside };
-}
-
-/** The dimensions of a row. */
-function colDims(cols: readonly RowDim[], name: Name): CopyDim[] {
-  const copied: CopyDim[] = [];
-  let inside = 1;
-  for (let d = cols.length - 1; d >= 0; d--) {
-    const col = cols[d] ?? ONE_ROW;
-    copied.push(direct(name, col.size, col[name], inside));
-    inside *= col.size;
-  }
-  return copied;
-}
-
-/** The copy of a box of rows into scratch or, for the result, out of it. */
-function copyOf({ name, data, at, pitch }: Part, base: number, offsets: Offsets, dims: readonly RowDim[], cols: readonly RowDim[], columns: number): Copy {
-  const col = cols.length === 1 ? cols[0] : undefined;
-  const copied: CopyDim[] = col === undefined ? colDims(cols, name) : [direct(name, col.size, col[name], 1)];
-  if (dims.length > 0) {
-    const strides = copiedStrides(dims, name);
-    for (let d = 0; d < dims.length; d++) copied.push(direct(name, dims[d]?.size ?? 1, dims[d]?.[name] ?? 0, (strides[d] ?? 0) * pitch));
-  }
-  return { array: data, at: offsets[name], address: base + at, dims: copied, columns };
-}
-
-/** Evenly spaced rows: addresses of the first one, and strides in bytes. */
-interface Run {
-  readonly rows: number;
-  /** Number of the first row in its box. */
-  readonly first: number;
-  readonly x: number;
-  readonly xStride: number;
-  readonly y: number;
-  readonly yStride: number;
-  readonly bias: number;
-  readonly biasStride: number;
-  readonly mask: number;
-  readonly maskStride: number;
-}
-
-type PerPart<T> = readonly [x: T, y: T, bias: T, mask: T];
-
-/** The address of a box's first row. */
-function startOf(part: Part | undefined, base: number, offsets: Offsets): number {
-  if (part === undefined) return 0;
-  return part.address < 0 ? base + part.at : part.address + offsets[part.name] * part.size;
-}
-
-/** Dimensions with strides in bytes, for rows as kernels see them: in place or in scratch. */
-function byteDims(dims: readonly RowDim[], parts: PerPart<Part | undefined>): RowDim[] {
-  const strides = parts.map((part) => {
-    if (part === undefined) return undefined;
-    const { name, size, address, pitch } = part;
-    if (address >= 0) return dims.map((dim) => dim[name] * size);
-    return copiedStrides(dims, name).map((rows) => rows * pitch * size);
-  });
-  const joined: RowDim[] = [];
-  for (let d = 0; d < dims.length; d++) {
-    const at = (i: number): number => strides[i]?.[d] ?? 0;
-    appendDim(joined, { size: dims[d]?.size ?? 1, x: at(0), y: at(1), bias: at(2), mask: at(3) });
-  }
-  return joined;
-}
-
-/** The rows of a box as runs, as few as the strides allow. */
-function runsOf(dims: readonly RowDim[], [x, y, bias, mask]: PerPart<number>, parts: PerPart<Part | undefined>): readonly Run[] {
-  const joined = dims.length === 0 ? undefined : byteDims(dims, parts);
-  const inner = joined?.pop() ?? ONE_ROW;
-  let runs: Run[] = [{ rows: inner.size, first: 0, x, xStride: inner.x, y, yStride: inner.y, bias, biasStride: inner.bias, mask, maskStride: inner.mask }];
-  if (joined === undefined || joined.length === 0) return runs;
-  let rows = inner.size;
-  for (let d = joined.length - 1; d >= 0; d--) {
-    const dim = joined[d] ?? ONE_ROW;
-    const within = runs;
-    const distance = rows;
-    runs = Array.from({ length: dim.size }, (_, i) =>
-      within.map((run) => ({
-        ...run,
-        first: run.first + i * distance,
-        x: run.x + i * dim.x,
-        y: run.y + i * dim.y,
-        bias: run.bias + i * dim.bias,
-        mask: run.mask + i * dim.mask,
-      })),
-    ).flat();
-    rows *= dim.size;
-  }
-  return runs;
-}
-
-/** Cuts runs into tasks for all threads. */
-function tasksOf(runs: readonly Run[], { threads, divides, tuning }: Machine, rowNs: number, calls: (run: Run) => KernelCall[]): Task[] {
-  const [only] = runs;
-  if (!divides) return [{ calls: runs.length === 1 && only !== undefined ? calls(only) : runs.flatMap(calls) }];
-  const rows = runs.reduce((n, run) => n + run.rows, 0);
-  const least = workPerTask(rows * rowNs, threads, tuning) / Math.max(rowNs, 1e-3);
-  return cutRows(
-    runs.map((run) => run.rows),
-    least,
-    threads * tuning.share,
-  ).map((task) => ({
-    calls: task.flatMap(({ segment, from, to }) => {
-      const run = runs[segment];
-      return run === undefined ? [] : calls(rowsOf(run, from, to));
-    }),
-  }));
-}
-
-/** Some rows of a run. */
-function rowsOf(run: Run, from: number, to: number): Run {
-  return {
-    ...run,
-    rows: to - from,
-    first: run.first + from,
-    x: run.x + from * run.xStride,
-    y: run.y + from * run.yStride,
-    bias: run.bias + from * run.biasStride,
-    mask: run.mask + from * run.maskStride,
-  };
+  return { x, y, bias, mask };
 }
