@@ -30,3 +30,9 @@ export function log(x: f64): f64 {
   const half = 0.5 * g * g;
   return n * 0.6931471803691238 - (half - (s * (half + 2.0 * z * p) + n * 1.9082149292705877e-10) - g);
 }
+
+/** ln(1 + x) for x ≥ 0, to 1e-15 relative also where 1 + x has few digits of x (Kahan). */
+export function log1p(x: f64): f64 {
+  const u = 1.0 + x;
+  return u == 1.0 ? x : log(u) * (x / (u - 1.0));
+}
