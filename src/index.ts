@@ -5,7 +5,7 @@ export type { AbortSignalLike } from "./errors/signal.ts";
 export type { ScoreStage } from "./calls/scores-call.ts";
 export { alibiSlopes } from "./ops/alibi-slopes.ts";
 export { attention, scaledDotProductAttention, type AttentionOptions, type AttentionResultWithLse } from "./ops/attention.ts";
-export type { ScoreOptions } from "./calls/attention-arguments.ts";
+export type { Integers, ScoreOptions } from "./calls/attention-arguments.ts";
 export type { Layout } from "./calls/head-layout.ts";
 export { attentionScores, type AttentionScoresOptions } from "./ops/attention-scores.ts";
 export { attentionVarlen, type AttentionVarlenOptions } from "./ops/attention-varlen.ts";
@@ -55,6 +55,8 @@ export {
   type Float16ArrayLike,
   type FloatArray,
   type GpuTensor,
+  type NestedNumbers,
+  type OutputLike,
   type ResidentTensor,
   type ShapedArray,
   type Tensor,

@@ -86,6 +86,7 @@ export function parseOutput(
   reads: Readonly<Record<string, Operand | undefined>>,
 ): Output | undefined {
   if (value === undefined) return undefined;
+  if (Array.isArray(value)) throw new TypeError(`"out" expected a typed array or a tensor, got ${describe(value)}`);
   let out = parseInput("out", value);
   if (out.data.dtype !== dtype) throw new TypeError(`"out" expected dtype ${dtype}, got ${out.data.dtype}`);
   const flat = ArrayBuffer.isView(value);

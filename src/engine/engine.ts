@@ -200,13 +200,13 @@ export class Engine {
    * @returns a tensor that takes up memory until you `dispose` it or the engine
    * @throws TypeError or RangeError if an argument is wrong, BackendError if there is no GPU or no memory is left, DisposedError after `dispose`
    */
-  empty<D extends "f32" | "f64" = "f32">(shape: readonly number[], options: { readonly dtype?: D; readonly device: "wasm" }): ModuleTensor<D>;
-  empty(shape: readonly number[], options: { readonly dtype?: "f32"; readonly device: "webgpu" }): ResidentTensor<"f32">;
+  empty<D extends "f32" | "f64" = "f32">(shape: Iterable<number | bigint>, options: { readonly dtype?: D; readonly device: "wasm" }): ModuleTensor<D>;
+  empty(shape: Iterable<number | bigint>, options: { readonly dtype?: "f32"; readonly device: "webgpu" }): ResidentTensor<"f32">;
   empty<D extends "f32" | "f64" = "f32">(
-    shape: readonly number[],
+    shape: Iterable<number | bigint>,
     options?: { readonly dtype?: D; readonly device?: undefined },
   ): ModuleTensor<D> | ResidentTensor<"f32">;
-  empty(shape: readonly number[], options: { readonly dtype?: "f32" | "f64"; readonly device?: Device } = {}): ModuleTensor | ResidentTensor<"f32"> {
+  empty(shape: Iterable<number | bigint>, options: { readonly dtype?: "f32" | "f64"; readonly device?: Device } = {}): ModuleTensor | ResidentTensor<"f32"> {
     this.#check();
     checkOptions(options, EMPTY_OPTIONS);
     const device = parseChoice<Device>("device", options.device, this.#device === "webgpu" ? ["webgpu", "wasm"] : ["wasm", "webgpu"]);

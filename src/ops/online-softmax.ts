@@ -7,7 +7,7 @@ import { newOutput } from "../calls/call.ts";
 import { describe } from "../errors/errors.ts";
 import { checkOptions, parseFlag } from "../errors/options.ts";
 import { ArrayHandle } from "../tensor/array.ts";
-import type { Tensor, TensorLike, View } from "../tensor/tensor.ts";
+import type { OutputLike, Tensor, TensorLike, View } from "../tensor/tensor.ts";
 
 /** The most negative finite f32. The running max starts here, so that −inf − max is −inf and not NaN. */
 const FLOOR = -3.4028234663852886e38;
@@ -15,7 +15,7 @@ const FLOOR = -3.4028234663852886e38;
 /** Options of {@link OnlineSoftmax.normalize}. */
 export interface NormalizeOptions {
   /** Receives the result: a tensor of the block's shape, or a Float32Array with as many elements. May be the block itself. The return value is as for `softmax`. */
-  readonly out?: TensorLike;
+  readonly out?: OutputLike;
   /** Gives zeros, not NaN, for a row that has no finite element so far. Default false. */
   readonly safe?: boolean;
 }

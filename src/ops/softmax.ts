@@ -5,7 +5,7 @@ import { computedType, parseInput, parseOutput, parseRowModifiers } from "../cal
 import type { RowCall, SoftmaxAlgorithm } from "../calls/row-call.ts";
 import { checkOptions, parseChoice, parseFlag } from "../errors/options.ts";
 import { parseAxis } from "../tensor/shape.ts";
-import type { DTypeOf, MaskLike, Tensor, TensorLike } from "../tensor/tensor.ts";
+import type { DTypeOf, MaskLike, OutputLike, Tensor, TensorLike } from "../tensor/tensor.ts";
 
 /** Options of {@link softmax}. */
 export interface SoftmaxOptions {
@@ -28,7 +28,7 @@ export interface SoftmaxOptions {
    * Receives the result: a tensor of the input's shape and dtype, or a typed array with as many elements. May be the input itself. A
    * tensor is returned as it is. For an array, or an object with `dims`, a tensor over its numbers is returned.
    */
-  readonly out?: TensorLike;
+  readonly out?: OutputLike;
 }
 
 const KNOWN = new Set(["axis", "algorithm", "scale", "bias", "mask", "safe", "out"]);

@@ -83,7 +83,8 @@ describe("views that were detached", () => {
     structuredClone(array.buffer, { transfer: [array.buffer] });
     return array as never;
   };
-  const message = (name: string): string => `"${name}" is detached, as views of module memory are when it grows: take tensor.data again`;
+  const message = (name: string): string =>
+    `"${name}" is detached or out of its buffer's bounds, as views of module memory are when it grows: take tensor.data again`;
 
   test("are refused, not taken for empty ones", () => {
     expectThrown(() => softmax(detached(new Float32Array(3))), TypeError, message("x"));
@@ -113,13 +114,12 @@ describe("views that were detached", () => {
       buffer.resize(4);
       return view as never;
     };
-    const outOfBounds = (name: string): string => `"${name}" is out of the bounds of its buffer, which has been resized`;
-    expectThrown(() => softmax(resized(Float32Array)), TypeError, outOfBounds("x"));
-    expectThrown(() => logSumExp({ data: resized(Float32Array), shape: [0] }), TypeError, outOfBounds("x"));
-    expectThrown(() => softmax(numbers, { out: resized(Float32Array) }), TypeError, outOfBounds("out"));
-    expectThrown(() => softmax(numbers, { mask: resized(Uint8Array) }), TypeError, outOfBounds("mask"));
-    expectThrown(() => new OnlineSoftmax().push(resized(Float32Array)), TypeError, outOfBounds("block"));
-    expectThrown(() => tensor(resized(Float32Array), [0]), TypeError, outOfBounds("data"));
+    expectThrown(() => softmax(resized(Float32Array)), TypeError, message("x"));
+    expectThrown(() => logSumExp({ data: resized(Float32Array), shape: [0] }), TypeError, message("x"));
+    expectThrown(() => softmax(numbers, { out: resized(Float32Array) }), TypeError, message("out"));
+    expectThrown(() => softmax(numbers, { mask: resized(Uint8Array) }), TypeError, message("mask"));
+    expectThrown(() => new OnlineSoftmax().push(resized(Float32Array)), TypeError, message("block"));
+    expectThrown(() => tensor(resized(Float32Array), [0]), TypeError, message("data"));
     expectThrown(() => softmax(new DataView(new ArrayBuffer(0)) as never), TypeError, '"x" expected float data (Float32Array, Float64Array), got DataView');
   });
 
@@ -164,5 +164,59 @@ describe("getters of the caller", () => {
     const x = Float32Array.of(1, 2, 3, 4);
     const transfer = (array: Float32Array): TensorLike => bias(() => void structuredClone(array.buffer, { transfer: [array.buffer as ArrayBuffer] }));
     expectThrown(() => softmax(x, { bias: transfer(x) }), TypeError, '"x" was detached or made smaller while the call ran');
+  });
+});
+
+describe("plain arrays of numbers", () => {
+  test("are inputs of every operation, nested ones with their shape", () => {
+    const rows = [
+      [0.5, -1, 2],
+      [0.25, 3, -2],
+    ];
+    const x = tensor(numbers, [2, 3]);
+    expect(softmax([0.5, -1, 2])).toEqual(softmax(numbers.subarray(0, 3)));
+    expect(softmax(rows)).toEqual(softmax(x));
+    expect(softmax(x, { bias: [1, 2, 3] })).toEqual(softmax(x, { bias: Float32Array.of(1, 2, 3) }));
+    expect(attention([rows], [rows], [rows])).toEqual(attention({ ...x, shape: [1, 2, 3] }, { ...x, shape: [1, 2, 3] }, { ...x, shape: [1, 2, 3] }));
+    expect(new OnlineSoftmax().push([1, 2]).logSumExp).toEqual(new OnlineSoftmax().push(Float32Array.of(1, 2)).logSumExp);
+    expect(softmax([]).shape).toEqual([0]);
+    expect(softmax([[], []]).shape).toEqual([2, 0]);
+  });
+});
+
+describe("shapes and strides", () => {
+  test.each([
+    ["an Int32Array", Int32Array.of(2, 3)],
+    ["bigints", [2n, 3n]],
+    ["a BigInt64Array", BigInt64Array.of(2n, 3n)],
+    ["a set", new Set([2, 3])],
+  ])("may be %s", (_, shape) => {
+    expect(tensor(numbers, shape)).toEqual(tensor(numbers, [2, 3]));
+    expect(softmax({ data: numbers, shape }).shape).toEqual([2, 3]);
+    expect(empty(shape).shape).toEqual([2, 3]);
+  });
+
+  test("are copied, so that changing them later changes nothing", () => {
+    const shape = [2, 3];
+    const x = tensor(numbers, shape);
+    const y = softmax({ data: numbers, shape });
+    shape[0] = 99;
+    expect([x.shape, y.shape]).toEqual([
+      [2, 3],
+      [2, 3],
+    ]);
+  });
+});
+
+describe("lists of integers", () => {
+  const x = tensor(numbers, [2, 1, 3, 1]);
+  const expected = attention(x, x, x, { kvLengths: [1, 2] });
+  test.each([
+    ["a Uint32Array", Uint32Array.of(1, 2)],
+    ["a BigInt64Array", BigInt64Array.of(1n, 2n)],
+    ["an int32 tensor", { data: Int32Array.of(1, 2), dims: [2], type: "int32" }],
+    ["an int64 tensor", { data: BigInt64Array.of(1n, 2n), dims: [2], type: "int64" }],
+  ])("may be %s", (_, kvLengths) => {
+    expect(attention(x, x, x, { kvLengths })).toEqual(expected);
   });
 });
