@@ -2,7 +2,7 @@ import { UnsupportedError, describe } from "../errors/errors.ts";
 import { parseFinite } from "../errors/options.ts";
 import { ArrayHandle } from "../tensor/array.ts";
 import { broadcastStrides, contiguousStrides, elementCount, sameShape } from "../tensor/shape.ts";
-import { type GpuTensor, type Tensor, type View, deviceView, kindOf, toView } from "../tensor/tensor.ts";
+import { type GpuTensor, type Tensor, type View, deviceView, isOnGpu, kindOf, toView } from "../tensor/tensor.ts";
 import type { Operand, Output } from "./call.ts";
 import type { RowOperand } from "./row-call.ts";
 
@@ -63,10 +63,6 @@ function checkBytes(value: unknown): unknown {
   const data = ArrayBuffer.isView(value) ? value : (value as { readonly data?: unknown } | null | undefined)?.data;
   if (!MASK_KINDS.has(kindOf(data))) throw new TypeError(`"mask" expected a Uint8Array (not zero = keep) or a tensor of one, got ${describe(data ?? value)}`);
   return value;
-}
-
-function isOnGpu(value: unknown): value is object {
-  return typeof value === "object" && value !== null && "buffer" in value && !ArrayBuffer.isView(value);
 }
 
 /** The dtype in which a call computes and returns: its input's, or f32 if that is f16. */

@@ -217,8 +217,7 @@ export function parseIntegers(name: string, value: unknown, otherwise = ""): rea
 }
 
 /** Checks the elements of an array: each must be a number that `accepts` allows. */
-function parseNumbers(name: string, values: ArrayLike<unknown>, expected: string, accepts: (n: number) => boolean): readonly number[] {
-  const numbers = Array.from(values);
+function parseNumbers(name: string, numbers: readonly unknown[], expected: string, accepts: (n: number) => boolean): readonly number[] {
   for (const n of numbers) if (typeof n !== "number" || !accepts(n)) throw new RangeError(`"${name}" expected ${expected}, got ${describe(n)}`);
   return numbers as number[];
 }
@@ -235,11 +234,11 @@ function parseWindow(value: unknown): readonly [number, number] {
 
 function parsePerHead(name: string, value: unknown, heads: number, allowMinusInfinity: boolean): Float32Array | undefined {
   if (value === undefined) return undefined;
-  if (!Array.isArray(value) && kindOf(value) !== "Float32Array")
-    throw new TypeError(`"${name}" expected a Float32Array or an array of numbers, got ${describe(value)}`);
+  const given = Array.isArray(value) ? [...(value as unknown[])] : kindOf(value) === "Float32Array" ? elementsOf(value) : undefined;
+  if (given === undefined) throw new TypeError(`"${name}" expected a Float32Array or an array of numbers, got ${describe(value)}`);
   const numbers = parseNumbers(
     name,
-    value as ArrayLike<unknown>,
+    given,
     `finite numbers${allowMinusInfinity ? " or −Infinity" : ""}`,
     (n) => Number.isFinite(Math.fround(n)) || (allowMinusInfinity && n === -Infinity),
   );

@@ -38,7 +38,7 @@ const KNOWN = new Set(["axis", "algorithm", "scale", "bias", "mask", "safe", "ou
  *
  * @param x - any shape up to eight dimensions, f32 (computed in f32) or f64 (in f64)
  * @param options - see {@link SoftmaxOptions}
- * @returns a tensor of the input's shape and dtype; stored in `out` if given
+ * @returns a tensor of the input's shape and dtype; stored in `out` if given. Probabilities below the smallest normal number are 0
  * @throws TypeError if an argument has the wrong type, RangeError if a value or shape does not fit, UnsupportedError for f16 and bf16,
  *   DisposedError if a tensor has been disposed, BackendError if memory runs out. On error nothing is written
  *

@@ -37,7 +37,13 @@ export function sameShape(a: readonly number[], b: readonly number[]): boolean {
 export function elementsOf(value: unknown): unknown[] | undefined {
   const toNumber = (n: unknown): unknown => (typeof n === "bigint" ? Number(n) : n);
   if (Array.isArray(value)) return value.map(toNumber);
-  return typeof value === "object" && value !== null && Symbol.iterator in value ? Array.from(value as Iterable<unknown>, toNumber) : undefined;
+  if (typeof value !== "object" || value === null || !(Symbol.iterator in value)) return undefined;
+  try {
+    return Array.from(value as Iterable<unknown>, toNumber);
+  } catch {
+    // A detached array, or a proxy of one.
+    return undefined;
+  }
 }
 
 /** Checks a shape argument, an array or another iterable: at most eight dimensions, each a non-negative integer. */

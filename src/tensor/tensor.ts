@@ -171,9 +171,11 @@ export function toView(name: string, value: unknown): View {
   if (typeof value !== "object" || value === null) throw new TypeError(`"${name}" expected a typed array or a tensor, got ${describe(value)}`);
   const t = value as { readonly [K in keyof ShapedArray]: unknown };
   const given = t.data;
-  if (given === undefined && "buffer" in value) return deviceView(name, value, FLOATS_ON_GPU);
+  if (given === undefined && isOnGpu(value)) return deviceView(name, value, FLOATS_ON_GPU);
   if (!ArrayBuffer.isView(given)) {
-    throw new TypeError(`"${name}" expected a typed array or a tensor with "data" and "shape", got ${describe(value)}`);
+    throw new TypeError(
+      `"${name}" expected a typed array or a tensor with "data" and "shape", got ${describe(value)}${"dtype" in value ? "; for a copy of a kept tensor t say { ...t, data: t.data }" : ""}`,
+    );
   }
   const data = ArrayHandle.of(given as DTypeData[DType], dtypeOf(name, given, t.dtype ?? ONNX_TYPES[t.type as string]), name);
   const shape = parseShape(name, t.shape ?? t.dims);
@@ -185,6 +187,11 @@ export function toView(name: string, value: unknown): View {
   }
   // Leave out what follows the view: it may be written while the view is read.
   return { data: data.first(extent), shape, strides };
+}
+
+/** Whether a value claims to be a tensor in a GPU buffer. Typed arrays, and proxies of them, have a buffer as well. */
+export function isOnGpu(value: unknown): value is object {
+  return typeof value === "object" && value !== null && "buffer" in value && !("BYTES_PER_ELEMENT" in value);
 }
 
 /** A row-major f32 copy of an array of numbers, or of arrays of equal lengths that hold them. */
