@@ -7,7 +7,7 @@ export { alibiSlopes } from "./ops/alibi-slopes.ts";
 export { applyRotary, type RotaryOptions } from "./ops/apply-rotary.ts";
 export type { RotaryAngles, RotaryScaling } from "./calls/rotary-call.ts";
 export { attention, scaledDotProductAttention, type AttentionOptions, type AttentionResultWithLse } from "./ops/attention.ts";
-export type { ScoreOptions } from "./calls/attention-arguments.ts";
+export type { Integers, ScoreOptions } from "./calls/attention-arguments.ts";
 export type { Layout } from "./calls/head-layout.ts";
 export { attentionScores, type AttentionScoresOptions } from "./ops/attention-scores.ts";
 export { attentionVarlen, type AttentionVarlenOptions } from "./ops/attention-varlen.ts";
@@ -69,6 +69,8 @@ export {
   type FloatArray,
   type GpuTensor,
   type QuantizedTensor,
+  type NestedNumbers,
+  type OutputLike,
   type ResidentTensor,
   type ShapedArray,
   type Tensor,

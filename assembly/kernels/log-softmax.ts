@@ -1,6 +1,5 @@
-import { log } from "../math/log";
-import { BLOCK, blockExpSumNext, blockMax, blockShift, nextMax } from "../rows/block";
-import { absorb, start } from "../rows/state";
+import { BLOCK, blockExpSumNext, blockMax, blockRest, blockShift, nextMax } from "../rows/block";
+import { absorb, logRest, start } from "../rows/state";
 
 /**
  * Log-softmax, (x − max) − log Σexp(x − max), for `rows` rows of `cols` f32. `scratch` holds one row state (16 bytes).
@@ -14,8 +13,9 @@ export function log_softmax_f32(x: usize, y: usize, rows: usize, cols: usize, xS
     let m = blockMax(x, bytes);
     for (; rows > 0; rows--, x += xStride, y += yStride) {
       const l = blockExpSumNext(x, bytes, m, rows > 1 ? x + xStride : x);
-      blockShift(x, y, bytes, m, shiftOf(m, <f64>l, safe));
-      m = nextMax;
+      const coming = nextMax;
+      blockShift(x, y, bytes, m, shiftOf(m, blockRest(x, bytes, m, l), safe));
+      m = coming;
     }
     return;
   }
@@ -23,12 +23,11 @@ export function log_softmax_f32(x: usize, y: usize, rows: usize, cols: usize, xS
     start(scratch);
     absorb(scratch, x, bytes);
     const m = load<f32>(scratch);
-    const l = load<f64>(scratch, 8);
-    blockShift(x, y, bytes, m, shiftOf(m, l, safe));
+    blockShift(x, y, bytes, m, shiftOf(m, load<f64>(scratch, 8), safe));
   }
 }
 
-/** log l. With +inf in the row: NaN throughout. With nothing in the row: log 0 would turn −inf into NaN, and `safe` prevents that. */
-function shiftOf(m: f32, l: f64, safe: bool): f32 {
-  return m == Infinity ? NaN : safe && l == 0 ? 0 : <f32>log(l);
+/** ln(1 + r). With +inf in the row: NaN throughout. With nothing in the row: ln 0 would turn −inf into NaN, and `safe` prevents that. */
+function shiftOf(m: f32, r: f64, safe: bool): f32 {
+  return m == Infinity ? NaN : safe && r == -1 ? 0 : <f32>logRest(r);
 }

@@ -1,5 +1,5 @@
 import { expBounded64 } from "../math/exp64";
-import { log } from "../math/log";
+import { log1p } from "../math/log";
 
 /** A weighted value. A state of weight 0 contributes nothing, whatever its output holds. */
 @inline function weighted(weight: f64, at: usize): f64 {
@@ -8,7 +8,7 @@ import { log } from "../math/log";
 
 /**
  * Merges `rows` partial results (output row of `dim` f32, log-sum-exp) into others, `total`. With m = max(a, b) of the log-sum-exps, the
- * weights are exp(a − m) and exp(b − m). Computed in f64 and rounded to f32, without a multiply-add across the two sides: two states give
+ * weights are exp(a − m) and exp(b − m), one of which is 1. Computed in f64 and rounded to f32, without a multiply-add across the two sides: two states give
  * the same bits in either order. With `first` the total starts empty, as 0 and −inf. Strides are in bytes.
  */
 export function merge_states_f32(
@@ -28,7 +28,7 @@ export function merge_states_f32(
     const weights = expBounded64(f64x2.sub(f64x2.replace_lane(f64x2.splat(a), 1, b), f64x2.splat(m)));
     const wa = f64x2.extract_lane(weights, 0), wb = f64x2.extract_lane(weights, 1);
     const sum = wa + wb;
-    store<f32>(totalLse, <f32>(m + log(sum)));
+    store<f32>(totalLse, <f32>(m + log1p(min(wa, wb))));
     for (let i: usize = 0; i < dim << 2; i += 4) {
       const left: f64 = first ? 0 : weighted(wa, total + i);
       store<f32>(total + i, <f32>((left + weighted(wb, part + i)) / sum));

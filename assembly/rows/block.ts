@@ -8,6 +8,8 @@ import { loadUpTo16, storeUpTo16 } from "../simd/tail";
 
 /** Bytes per block: 1024 elements. A block, the next block and its output fit in the first-level cache together. */
 export const BLOCK: usize = 4096;
+/** Below it, ln of a sum with a 1 in it is too small for the sum's error of 1e-7 to be one of 1e-6 relative. */
+const DOMINATED: f32 = 1.125;
 
 /** Largest of `bytes` at `x`, at least FLOOR. Skips NaN, which still reaches the result through the sum. */
 export function blockMax(x: usize, bytes: usize): f32 {
@@ -85,6 +87,17 @@ export function blockExpSumNext(x: usize, bytes: usize, max: f32, next: usize): 
   }
   if (NEXT) nextMax = reduceMax(ahead);
   return reduceSum(sum);
+}
+
+/**
+ * Σ exp(x − max) over `bytes` without the max's own 1, given the whole `sum` as computed. Where one element has nearly all of it, the
+ * others' digits are lost beside the 1, so those before it and those behind it are summed again. Leaves something else in `nextMax`.
+ */
+export function blockRest(x: usize, bytes: usize, max: f32, sum: f32): f64 {
+  if (!(sum >= 1 && sum < DOMINATED)) return <f64>sum - 1.0;
+  let at = x;
+  while (load<f32>(at) != max) at += 4;
+  return <f64>blockExpSumNext(x, at - x, max, x) + <f64>blockExpSumNext(at + 4, x + bytes - at - 4, max, x);
 }
 
 /** `y = y · factor` over `bytes`. */

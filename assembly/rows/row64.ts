@@ -1,10 +1,13 @@
 // A row of f64, in three passes: f64 has only this safe form, no online one.
 import { expBounded64 } from "../math/exp64";
+import { log, log1p } from "../math/log";
 import { LOWEST64, NEG_INF64, constant64 } from "../simd/constants64";
 import { reduceMax64, reduceSum64 } from "../simd/reduce";
 
 /** Elements per partial sum. */
 const BLOCK64: usize = 1024;
+/** As in block.ts: with a larger sum, its logarithm is large enough for the sum's error. */
+const DOMINATED: f64 = 1.125;
 
 /** Largest element, ignoring NaN. */
 export function rowMax(x: usize, cols: usize): f64 {
@@ -36,6 +39,14 @@ export function rowExp(x: usize, y: usize, cols: usize, max: f64, keep: bool): f
     sum += reduceSum64(partial);
   }
   return sum;
+}
+
+/** ln Σ exp(x − m), given the sum as computed. Where one element dominates, the others are summed again without its 1, as in blockRest. */
+export function rowLog(x: usize, cols: usize, max: f64, sum: f64): f64 {
+  if (!(sum >= 1 && sum < DOMINATED)) return log(sum);
+  let at: usize = 0;
+  while (load<f64>(x + (at << 3)) != max) at++;
+  return log1p(rowExp(x, 0, at, max, false) + rowExp(x + (at << 3) + 8, 0, cols - at - 1, max, false));
 }
 
 /** Whether any element is NaN. */

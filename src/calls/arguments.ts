@@ -2,7 +2,7 @@ import { UnsupportedError, describe } from "../errors/errors.ts";
 import { parseFinite } from "../errors/options.ts";
 import type { ArrayHandle, ResultType } from "../tensor/array.ts";
 import { broadcastStrides, contiguousStrides, elementCount, sameShape } from "../tensor/shape.ts";
-import { type View, deviceView, kindOf, toView } from "../tensor/tensor.ts";
+import { type View, deviceView, isOnGpu, kindOf, toView } from "../tensor/tensor.ts";
 import type { Operand, Output } from "./call.ts";
 import type { RowOperand } from "./row-call.ts";
 
@@ -71,10 +71,6 @@ function checkBytes(value: unknown): unknown {
   return value;
 }
 
-function isOnGpu(value: unknown): value is object {
-  return typeof value === "object" && value !== null && "buffer" in value && !ArrayBuffer.isView(value);
-}
-
 /** The dtype in which a call computes and returns: f64 for f64, else f32. */
 export function computedType({ data }: Operand): "f32" | "f64" {
   return data.dtype === "f64" ? "f64" : "f32";
@@ -93,6 +89,7 @@ export function parseOutput(
   name = "out",
 ): Output | undefined {
   if (value === undefined) return undefined;
+  if (Array.isArray(value)) throw new TypeError(`"${name}" expected a typed array or a tensor, got ${describe(value)}`);
   let out = dtype === "i32" ? toView(name, value) : parseInput(name, value);
   const given = out.data.dtype;
   const rounds = dtype === "f32" && out.data.place !== "gpu" && (given === "f16" || given === "bf16");
@@ -108,7 +105,7 @@ export function parseOutput(
   if (inPlace !== undefined && out.data.overlaps(inPlace.data) && !sameView(out, inPlace)) {
     throw new RangeError(`"${name}" overlaps the input without being the same view of it`);
   }
-  for (const other in reads) {
+  for (const other of Object.keys(reads)) {
     const read = reads[other];
     if (read !== undefined && out.data.overlaps(read.data)) throw new RangeError(`"${name}" overlaps "${other}"`);
   }

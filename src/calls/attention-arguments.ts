@@ -1,11 +1,14 @@
 import { UnsupportedError, describe } from "../errors/errors.ts";
 import { checkOptions, parseChoice, parseFinite } from "../errors/options.ts";
-import { broadcastStrides } from "../tensor/shape.ts";
+import { broadcastStrides, elementsOf } from "../tensor/shape.ts";
 import { type MaskLike, type TensorLike, type View, kindOf } from "../tensor/tensor.ts";
 import { parseFloatBias, parseInput, parseMask } from "./arguments.ts";
 import { type ScoreCall, type ScoreOperand, type Sequence, headOperand } from "./attention-call.ts";
 import { BlockMask } from "./block-mask.ts";
 import { type HeadSizes, type Layout, sizesOf } from "./head-layout.ts";
+
+/** Integers in an array, a typed array or another iterable, or in a tensor without strides, such as ONNX Runtime's of int32 and int64. */
+export type Integers = Iterable<number | bigint> | { readonly data: Iterable<number | bigint>; readonly strides?: undefined };
 
 /** Options that affect the scores, the same for every function that computes attention. */
 export interface ScoreOptions {
@@ -19,7 +22,7 @@ export interface ScoreOptions {
   /** How many keys before and after its own position a query sees, inclusive; `Infinity` is unlimited. A window of W tokens is [W − 1, 0]. */
   readonly windowSize?: readonly [left: number, right: number];
   /** Position of the first query among the keys: one number for all, or one per batch. Overrides what `causal` implies. */
-  readonly queryOffset?: number | readonly number[] | Int32Array;
+  readonly queryOffset?: number | Integers;
   /** Turns scores into c · tanh(score / c) before anything is added. 0 is off. */
   readonly softcap?: number;
   /** One slope per query head: adds −slope · |query position − key|. */
@@ -41,9 +44,9 @@ export interface ScoreOptions {
   /** One logit per query head that counts in the softmax sum but has no value. */
   readonly sinks?: Float32Array | readonly number[];
   /** Keys in use: one number for all, or one per batch. Keys beyond are never read. */
-  readonly kvLengths?: number | Int32Array | readonly number[];
+  readonly kvLengths?: number | Integers;
   /** Queries in use: one number for all, or one per batch. Rows beyond give 0 and a log-sum-exp of −inf. */
-  readonly qLengths?: number | Int32Array | readonly number[];
+  readonly qLengths?: number | Integers;
   /** Order of the dimensions of queries, keys, values and output. Default "bhld". */
   readonly layout?: Layout;
 }
@@ -202,16 +205,16 @@ export function parsePerBatch(name: string, value: unknown, batch: number, unit 
   return given;
 }
 
-/** Integers from an array or Int32Array; `otherwise` is what else the caller accepts. */
+/** Integers from a list or a tensor; `otherwise` is what else the caller accepts. */
 export function parseIntegers(name: string, value: unknown, otherwise = ""): readonly number[] {
-  if (!Array.isArray(value) && kindOf(value) !== "Int32Array")
-    throw new TypeError(`"${name}" expected ${otherwise}an Int32Array or an array of integers, got ${describe(value)}`);
-  return parseNumbers(name, value as ArrayLike<unknown>, "integers", Number.isSafeInteger);
+  const { data, strides } = (value ?? {}) as { readonly data?: unknown; readonly strides?: unknown };
+  const given = elementsOf(value) ?? (strides === undefined ? elementsOf(data) : undefined);
+  if (given === undefined) throw new TypeError(`"${name}" expected ${otherwise}an Int32Array or an array of integers, got ${describe(value)}`);
+  return parseNumbers(name, given, "integers", Number.isSafeInteger);
 }
 
 /** Checks the elements of an array: each must be a number that `accepts` allows. */
-function parseNumbers(name: string, values: ArrayLike<unknown>, expected: string, accepts: (n: number) => boolean): readonly number[] {
-  const numbers = Array.from(values);
+function parseNumbers(name: string, numbers: readonly unknown[], expected: string, accepts: (n: number) => boolean): readonly number[] {
   for (const n of numbers) if (typeof n !== "number" || !accepts(n)) throw new RangeError(`"${name}" expected ${expected}, got ${describe(n)}`);
   return numbers as number[];
 }
@@ -228,11 +231,11 @@ function parseWindow(value: unknown): readonly [number, number] {
 
 function parsePerHead(name: string, value: unknown, heads: number, allowMinusInfinity: boolean): Float32Array | undefined {
   if (value === undefined) return undefined;
-  if (!Array.isArray(value) && kindOf(value) !== "Float32Array")
-    throw new TypeError(`"${name}" expected a Float32Array or an array of numbers, got ${describe(value)}`);
+  const given = Array.isArray(value) ? [...(value as unknown[])] : kindOf(value) === "Float32Array" ? elementsOf(value) : undefined;
+  if (given === undefined) throw new TypeError(`"${name}" expected a Float32Array or an array of numbers, got ${describe(value)}`);
   const numbers = parseNumbers(
     name,
-    value as ArrayLike<unknown>,
+    given,
     `finite numbers${allowMinusInfinity ? " or −Infinity" : ""}`,
     (n) => Number.isFinite(Math.fround(n)) || (allowMinusInfinity && n === -Infinity),
   );

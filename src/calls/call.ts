@@ -35,6 +35,9 @@ export interface Call {
   readonly results: Readonly<Record<string, Result | undefined>>;
 }
 
+/** The part of a call that names arrays. */
+export type UsedArrays = Pick<Call, "operands" | "results">;
+
 /** A result as the call returns it. */
 export type ResultTensor = Tensor<ResultType> | GpuTensor;
 
@@ -56,18 +59,18 @@ export type Returned<C extends Call> = C["kind"] extends "rows"
         : Tensor<"f32"> | OutAndLse;
 
 /** A call's operands by name, in the order of its arguments. */
-export function operandsOf({ operands }: Call): (readonly [name: string, operand: Operand])[] {
+export function operandsOf({ operands }: UsedArrays): (readonly [name: string, operand: Operand])[] {
   return Object.entries(operands).filter((entry): entry is [string, Operand] => entry[1] !== undefined);
 }
 
 /** A call's results by name. */
-export function resultsOf({ results }: Call): (readonly [name: string, result: Result])[] {
+export function resultsOf({ results }: UsedArrays): (readonly [name: string, result: Result])[] {
   return Object.entries(results).filter((entry): entry is [string, Result] => entry[1] !== undefined);
 }
 
 /** Where the first operand is. This decides where results without an `out` go. */
 export function firstPlace(call: Call): Place {
-  for (const name in call.operands) {
+  for (const name of Object.keys(call.operands)) {
     const operand = call.operands[name];
     if (operand !== undefined) return operand.data.place;
   }
@@ -77,6 +80,21 @@ export function firstPlace(call: Call): Place {
 /** Where a result goes: to the caller's `out`, else to the GPU if the first operand is there, else to a new array. */
 export function resultPlace({ out }: Result, first: Place): Place {
   return out?.data.place ?? (first === "gpu" ? "gpu" : "host");
+}
+
+/** The arrays that a call reads, and those of the caller that it writes. */
+export function arraysOf(call: UsedArrays): ArrayHandle[] {
+  const outs = resultsOf(call).flatMap(([, { out }]) => (out === undefined ? [] : [out.data]));
+  return [...operandsOf(call).map(([, { data }]) => data), ...outs];
+}
+
+/** Keeps the module memory that a call uses, whoever owns it, until the returned function is called. */
+export function holdMemory(call: UsedArrays): () => void {
+  const owners = new Set(arraysOf(call).flatMap((data) => (data.place === "module" ? [data.owner as ModuleOwner] : [])));
+  const holds = [...owners].map((owner) => owner.hold());
+  return () => {
+    for (const release of holds) release();
+  };
 }
 
 /** A call that its caller can no longer change: arrays are copied now; those in `memory` and on a GPU are read later. */

@@ -2,7 +2,7 @@ import type { Call, Operand, Result } from "./call.ts";
 
 /**
  * How a row's softmax is computed:
- * - `"standard"`: exp(x) / Σ exp(x). Overflows for x > 88.72.
+ * - `"standard"`: exp(x) / Σ exp(x). Overflows for x > 88.72, and gives NaN where all elements are below −87.33.
  * - `"safe"`: subtracts the row's max first; three passes over the row.
  * - `"online"`: max and sum in one fused pass (Milakov and Gimelshein, arXiv:1805.02867), then normalize.
  * - `"auto"`: the fastest that cannot overflow. Measured over rows of 1 to 4M elements, this is always `"online"`.

@@ -108,7 +108,7 @@ export function onlyCpuOf(call: Call): string | undefined {
 export function workOf(call: Call, assumed?: Place): Work {
   const operands: WorkOperand[] = [];
   let [dtype, target, bytesIn, bytesOut, copyBytes, largestBytes] = ["f32" as DType, "host" as Place, 0, 0, 0, 0];
-  for (const name in call.operands) {
+  for (const name of Object.keys(call.operands)) {
     const data = call.operands[name]?.data;
     if (data === undefined) continue;
     if (operands.length === 0) dtype = data.dtype;
@@ -120,7 +120,7 @@ export function workOf(call: Call, assumed?: Place): Work {
   }
   const first = operands[0]?.place ?? "host";
   let isFirst = true;
-  for (const name in call.results) {
+  for (const name of Object.keys(call.results)) {
     const result = call.results[name];
     if (result === undefined) continue;
     const [place, bytes] = [resultPlace(result, first), elementCount(result.shape) * BYTES[result.dtype]];

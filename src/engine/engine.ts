@@ -1,5 +1,5 @@
 import { waitForTurn } from "../calls/call-order.ts";
-import { type Call, operandsOf, snapshot } from "../calls/call.ts";
+import { type Call, type UsedArrays, arraysOf, holdMemory, operandsOf, snapshot } from "../calls/call.ts";
 import type { Layout } from "../calls/head-layout.ts";
 import { type Work, workOf } from "../calls/work.ts";
 import type { Cpu } from "../backend/wasm/drivers/cpu.ts";
@@ -22,16 +22,16 @@ import type { SoftmaxOptions } from "../ops/softmax.ts";
 import type { TopKOptions, TopKResult } from "../ops/top-k.ts";
 import type { TopKSoftmaxOptions, TopKSoftmaxResult } from "../ops/top-k-softmax.ts";
 import { ArrayHandle, type DType } from "../tensor/array.ts";
-import type { GPUBufferLike, GPUCommandEncoderLike, GPUDeviceLike } from "../tensor/gpu-types.ts";
+import type { GPUCommandEncoderLike, GPUDeviceLike } from "../tensor/gpu-types.ts";
 import { parseShape } from "../tensor/shape.ts";
-import { type GpuTensor, type ResidentTensor, type Tensor, type TensorLike, toView } from "../tensor/tensor.ts";
+import { type GpuTensor, type ResidentTensor, type Tensor, type TensorLike, deviceView, toView } from "../tensor/tensor.ts";
 import type { Calibration } from "./calibration.ts";
 import { type Decision, type Device, decide } from "./dispatch.ts";
 import type { EngineGpu } from "./engine-gpu.ts";
 import { workOfShapes } from "./explain.ts";
 import { parseCall } from "./operations.ts";
 import { EngineRecording } from "./recording.ts";
-import { type InPlace, SideOrder, usedInPlace } from "./side-order.ts";
+import { SideOrder, usedInPlace } from "./side-order.ts";
 import type {
   ByteTensor,
   Downloaded,
@@ -301,13 +301,13 @@ export class Engine {
    * @returns a tensor that takes up memory until you `dispose` it or the engine
    * @throws TypeError or RangeError if an argument is wrong, BackendError if there is no GPU or no memory is left, DisposedError after `dispose`
    */
-  empty<D extends DType = "f32">(shape: readonly number[], options: { readonly dtype?: D; readonly device: "wasm" }): ModuleTensor<D>;
-  empty(shape: readonly number[], options: { readonly dtype?: "f32"; readonly device: "webgpu" }): ResidentTensor<"f32">;
+  empty<D extends DType = "f32">(shape: Iterable<number | bigint>, options: { readonly dtype?: D; readonly device: "wasm" }): ModuleTensor<D>;
+  empty(shape: Iterable<number | bigint>, options: { readonly dtype?: "f32"; readonly device: "webgpu" }): ResidentTensor<"f32">;
   empty<D extends DType = "f32">(
-    shape: readonly number[],
+    shape: Iterable<number | bigint>,
     options?: { readonly dtype?: D; readonly device?: undefined },
   ): ModuleTensor<D> | ResidentTensor<"f32">;
-  empty(shape: readonly number[], options: { readonly dtype?: DType; readonly device?: Device } = {}): ModuleTensor<DType> | ResidentTensor<"f32"> {
+  empty(shape: Iterable<number | bigint>, options: { readonly dtype?: DType; readonly device?: Device } = {}): ModuleTensor<DType> | ResidentTensor<"f32"> {
     this.#check();
     checkOptions(options, EMPTY_OPTIONS);
     const device = parseChoice<Device>("device", options.device, this.#device === "webgpu" ? ["webgpu", "wasm"] : ["wasm", "webgpu"]);
@@ -327,8 +327,7 @@ export class Engine {
     this.#check();
     const gpu = this.#gpu.need();
     const view = toView("x", x);
-    const used = { reads: view.data.owner === this.#cpu.runtime.memory, writes: false, buffers: false };
-    return (await this.#inOrder("webgpu", used, undefined, () => gpu.upload(view))) as never;
+    return (await this.#inOrder("webgpu", { operands: { x: view }, results: {} }, undefined, () => gpu.upload(view))) as never;
   }
 
   /**
@@ -341,7 +340,8 @@ export class Engine {
   async download<D extends DType>(x: GpuTensor<D>): Promise<Downloaded<D>> {
     this.#check();
     const gpu = this.#gpu.need();
-    return (await this.#inOrder("webgpu", { reads: false, writes: false, buffers: true }, undefined, () => gpu.download(x))) as never;
+    const view = deviceView("x", x);
+    return (await this.#inOrder("webgpu", { operands: { x: view }, results: {} }, undefined, () => gpu.download(view))) as never;
   }
 
   /**
@@ -436,7 +436,7 @@ export class Engine {
         return this.#cpu.run(call, signal);
       }
     };
-    return this.#inOrder(downloads ? "webgpu" : device, used, signal, start, () => (call = snapshot(call, memory)));
+    return this.#inOrder(downloads ? "webgpu" : device, call, signal, start, () => (call = snapshot(call, memory)));
   }
 
   /** A call that the CPU can compute: operands on the GPU are copied to arrays, in call order. */
@@ -445,31 +445,28 @@ export class Engine {
     for (const [name, operand] of operandsOf(call)) {
       const { data } = operand;
       if (data.place !== "gpu") continue;
-      const tensor = { buffer: data.owner as GPUBufferLike, shape: [data.length], dtype: data.dtype, offset: data.byteOffset };
-      operands[name] = { ...operand, data: ArrayHandle.of((await this.#gpu.need().download(tensor, signal)).data, data.dtype) };
+      operands[name] = { ...operand, data: ArrayHandle.of((await this.#gpu.need().download({ data, shape: [data.length], strides: [1] }, signal)).data, data.dtype) };
     }
     return { ...call, operands };
   }
 
-  /** Starts something in call order. If it has to wait, `keep` copies the caller's arrays first. */
-  async #inOrder<T>(side: Device, used: InPlace, signal: AbortSignalLike | undefined, start: () => T | Promise<T>, keep?: () => void): Promise<T> {
-    const turn = this.#order.enter(side, used);
-    if (turn === undefined) return start();
-    const { memory } = this.#cpu.runtime;
-    memory.enter();
+  /** Starts something in call order, and keeps the memory that it uses until it has settled. If it has to wait, `keep` copies the caller's arrays first. */
+  async #inOrder<T>(side: Device, uses: UsedArrays, signal: AbortSignalLike | undefined, start: () => T | Promise<T>, keep?: () => void): Promise<T> {
+    const turn = this.#order.enter(side, usedInPlace(this.#cpu.runtime.memory, uses));
+    const holds = [holdMemory(uses), this.#gpu.current?.hold(arraysOf(uses))];
     try {
-      if (turn.ready !== undefined) {
+      if (turn?.ready !== undefined) {
         keep?.();
         await waitForTurn(turn.ready, signal);
         this.#check();
       }
       const result = start();
-      turn.begun();
+      turn?.begun();
       return await result;
     } finally {
-      turn.begun();
-      turn.ended();
-      memory.leave();
+      turn?.begun();
+      turn?.ended();
+      for (const release of holds) release?.();
     }
   }
 

@@ -1,6 +1,6 @@
 import type { Call } from "../calls/call.ts";
 import { type Work, workOf } from "../calls/work.ts";
-import { parseChoice, parseObject } from "../errors/options.ts";
+import { isEverywhere, parseChoice, parseObject } from "../errors/options.ts";
 import { takeSignal } from "../errors/signal.ts";
 import { ArrayHandle, type DType, type Place } from "../tensor/array.ts";
 import { elementCount, parseShape } from "../tensor/shape.ts";
@@ -17,7 +17,8 @@ export function workOfShapes(op: EngineOp, shapes: ExplainShapes, given: Explain
   const { needs, takes, parse, argumentsOf } = operationOf(op);
   const known = [...needs, ...takes];
   const byName = parseObject("shapes", shapes);
-  for (const name in byName) if (!known.includes(name)) throw new TypeError(`"${name}" is no tensor of ${op}; expected ${known.join(", ")}`);
+  for (const name in byName)
+    if (!known.includes(name) && !isEverywhere(byName, name)) throw new TypeError(`"${name}" is no tensor of ${op}; expected ${known.join(", ")}`);
 
   const { place: where, dtype: what, ...options } = takeSignal(parseObject("options", given)).rest as Record<string, unknown>;
   const place = parseChoice<Place>("place", where, ["host", "gpu", "module"]);

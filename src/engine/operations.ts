@@ -16,7 +16,6 @@ import { parseSoftmax } from "../ops/softmax.ts";
 import { parseTopK } from "../ops/top-k.ts";
 import { parseTopKSoftmax } from "../ops/top-k-softmax.ts";
 import { elementCount } from "../tensor/shape.ts";
-import type { ShapedArray } from "../tensor/tensor.ts";
 import type { EngineOp } from "./types.ts";
 
 /** An operation of engines. The kind of its calls decides its work and how each backend computes it. */
@@ -57,7 +56,7 @@ export const OPERATIONS = {
     takes: [],
     parse: parseCrossEntropy,
     // Which targets they are makes no difference; `explain` counts all of them.
-    argumentsOf: ({ logits }, { targets, ...options }) => [logits, targets ?? targetsFor(logits as ShapedArray, options), options],
+    argumentsOf: ({ logits }, { targets, ...options }) => [logits, targets ?? targetsFor(logits as { readonly shape?: readonly number[] }, options), options],
   },
 } as const satisfies Readonly<Record<EngineOp, Operation>>;
 
@@ -73,6 +72,6 @@ export function operationOf(op: unknown): Operation {
 }
 
 /** A target for each row of logits that `explain` has only the shape of. */
-function targetsFor({ shape = [] }: ShapedArray, { axis = -1 }: Readonly<Record<string, unknown>>): Int32Array {
+function targetsFor({ shape = [] }: { readonly shape?: readonly number[] }, { axis = -1 }: Readonly<Record<string, unknown>>): Int32Array {
   return new Int32Array(elementCount(shape) / (shape.at(axis as number) ?? 1));
 }

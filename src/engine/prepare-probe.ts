@@ -28,7 +28,7 @@ function prepareTransfer(gpu: Gpu, kind: "upload" | "download", bytes: number): 
   const x = kind === "download" ? gpu.empty(view.shape) : undefined;
   return {
     async run(calls) {
-      for (let i = 0; i < calls; i++) disposeOf(await (x === undefined ? gpu.upload(view) : gpu.download(x)));
+      for (let i = 0; i < calls; i++) disposeOf(await (x === undefined ? gpu.upload(view) : gpu.download(toView("x", x))));
       if (x === undefined) await gpu.idle();
     },
     dispose: () => disposeOf(x),

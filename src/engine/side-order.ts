@@ -1,5 +1,5 @@
 import { CallOrder } from "../calls/call-order.ts";
-import type { Call } from "../calls/call.ts";
+import type { UsedArrays } from "../calls/call.ts";
 import type { ArrayHandle, ModuleOwner } from "../tensor/array.ts";
 import type { Device } from "./dispatch.ts";
 
@@ -13,14 +13,14 @@ export interface InPlace {
 }
 
 /** Finds out what a call uses in place. */
-export function usedInPlace(memory: ModuleOwner, { operands, results }: Call): InPlace {
+export function usedInPlace(memory: ModuleOwner, { operands, results }: UsedArrays): InPlace {
   const used = { reads: false, writes: false, buffers: false };
   const look = (how: "reads" | "writes", data: ArrayHandle | undefined): void => {
     if (data?.owner === memory) used[how] = true;
     if (data?.place === "gpu") used.buffers = true;
   };
-  for (const name in operands) look("reads", operands[name]?.data);
-  for (const name in results) look("writes", results[name]?.out?.data);
+  for (const name of Object.keys(operands)) look("reads", operands[name]?.data);
+  for (const name of Object.keys(results)) look("writes", results[name]?.out?.data);
   return used;
 }
 

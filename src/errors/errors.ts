@@ -43,7 +43,10 @@ export function describe(value: unknown, levels = MOST_LEVELS): string {
   }
   if (typeof value === "string") return value.length > MOST_CHARACTERS ? `"${value.slice(0, MOST_CHARACTERS)}…"` : `"${value}"`;
   if (typeof value === "bigint") return `${value}n`;
-  if (typeof value === "object") return (value.constructor as { name?: string } | undefined)?.name ?? "an object";
+  if (typeof value === "object") {
+    const name = (value.constructor as { name?: string } | undefined)?.name ?? "an object";
+    return "BYTES_PER_ELEMENT" in value && !ArrayBuffer.isView(value) ? `a proxy of ${name}` : name;
+  }
   if (typeof value === "function") return "a function";
   // eslint-disable-next-line @typescript-eslint/no-base-to-string -- a number, boolean or symbol is left, which TypeScript cannot say of `unknown`
   return String(value);

@@ -9,9 +9,37 @@ export function parseObject(name: string, value: unknown): Readonly<Record<strin
 /** Rejects anything but an object with known keys, so that a misspelt option is an error instead of being ignored. */
 export function checkOptions(value: unknown, known: ReadonlySet<string>): void {
   if (value === undefined) return;
-  for (const key in parseObject("options", value)) {
-    if (!known.has(key)) throw new TypeError(`"${key}" is not an option here; expected one of ${[...known].join(", ")}`);
+  const options = parseObject("options", value);
+  for (const key in options) {
+    if (!known.has(key) && !isEverywhere(options, key))
+      throw new TypeError(`"${key}" is not an option here${hintFor(key, known)}; expected one of ${[...known].join(", ")}`);
   }
+}
+
+/** Other libraries' names of options, in small letters and without "_": the name here, and what else to know. */
+const OTHER_NAMES = /* @__PURE__ */ new Map([
+  ["dim", "axis"],
+  ["temperature", "scale (1 / temperature)"],
+  ["keepdim", "keepDims"],
+  ["iscausal", 'causal ("upper-left" as in PyTorch)'],
+  ["attnmask", "mask (nonzero = attend) or bias (added)"],
+  ["keypaddingmask", "mask (inverted: nonzero = attend) or kvLengths"],
+  ["logitssoftcap", "softcap"],
+  ["dropoutp", "nothing, there is no dropout"],
+  ["enablegqa", "nothing, grouped queries follow from the shapes"],
+]);
+
+/** What to write instead of an unknown option. */
+function hintFor(key: string, known: ReadonlySet<string>): string {
+  const plain = (text: string): string => text.toLowerCase().replaceAll("_", "");
+  const here = OTHER_NAMES.get(plain(key)) ?? [...known].find((option) => plain(option) === plain(key)) ?? "";
+  const [name = ""] = /^\w*/.exec(here) ?? [];
+  return name === "nothing" || known.has(name) ? `: use ${here}` : "";
+}
+
+/** Whether an object has a property only because all objects have it, as with libraries that extend `Object.prototype`. */
+export function isEverywhere(value: object, key: string): boolean {
+  return key in Object.prototype && !Object.hasOwn(value, key);
 }
 
 /** A number that is finite in the dtype it is computed in, or `fallback` if undefined. */

@@ -2,8 +2,8 @@ import { compute } from "../backend/wasm/drivers/compute.ts";
 import { defaultRuntime } from "../backend/wasm/module/runtime.ts";
 import { planAttention } from "../backend/wasm/plans/attention.ts";
 import { parseOutput } from "../calls/arguments.ts";
-import { checkDim, checkHeads, parseCausal, parseHeads, parseIntegers, parseModifiers, parsePerBatch } from "../calls/attention-arguments.ts";
-import { type AttentionCall, headOperand } from "../calls/attention-call.ts";
+import { type Integers, checkDim, checkHeads, parseCausal, parseHeads, parseIntegers, parseModifiers, parsePerBatch } from "../calls/attention-arguments.ts";
+import { type AttentionCall, type Sequence, headOperand } from "../calls/attention-call.ts";
 import { describe } from "../errors/errors.ts";
 import { checkOptions, parseFlag } from "../errors/options.ts";
 import type { Tensor, TensorLike } from "../tensor/tensor.ts";
@@ -14,10 +14,10 @@ export interface AttentionVarlenOptions extends Pick<
   AttentionOptions,
   "scale" | "causal" | "windowSize" | "softcap" | "alibiSlopes" | "sinks" | "queryOffset" | "out" | "returnLse"
 > {
-  /** Where each sequence's queries start, then the total: batch + 1 integers from 0 to q's first dimension. */
-  readonly cuSeqlensQ: Int32Array | readonly number[];
+  /** Where each sequence's queries start, then where the last ends: batch + 1 integers from 0. Rows of q behind it give 0 and −inf. */
+  readonly cuSeqlensQ: Integers;
   /** The same for keys and values. Default `cuSeqlensQ`. */
-  readonly cuSeqlensK?: Int32Array | readonly number[];
+  readonly cuSeqlensK?: Integers;
 }
 
 const KNOWN = new Set(["scale", "causal", "windowSize", "softcap", "alibiSlopes", "sinks", "queryOffset", "out", "returnLse", "cuSeqlensQ", "cuSeqlensK"]);
@@ -78,13 +78,22 @@ export function parseAttentionVarlen(queries: unknown, keys: unknown, values: un
   checkDim("v", valueDim);
   const returnLse = parseFlag("returnLse", options.returnLse);
   const causal = parseCausal(options.causal);
-  // Without cuSeqlensK the keys are split like the queries, so there must be as many.
   const startsQ = parseStarts("cuSeqlensQ", options.cuSeqlensQ, total);
-  const startsK =
-    options.cuSeqlensK === undefined ? parseStarts("cuSeqlensQ", options.cuSeqlensQ, totalK) : parseStarts("cuSeqlensK", options.cuSeqlensK, totalK);
+  const startsK = options.cuSeqlensK === undefined ? startsQ : parseStarts("cuSeqlensK", options.cuSeqlensK, totalK);
+  if (startsK === startsQ && totalK !== total) throw new RangeError(`"k" expected ${total} rows as "q" without "cuSeqlensK", got ${totalK}`);
   if (startsK.length !== startsQ.length) throw new RangeError(`"cuSeqlensK" expected ${startsQ.length} entries as "cuSeqlensQ", got ${startsK.length}`);
   const batch = startsQ.length - 1;
   const offsets = parsePerBatch("queryOffset", options.queryOffset, batch, "sequence");
+  const sequences = Array.from({ length: batch }, (_, b): Sequence => {
+    const [queryStart = 0, queryEnd = 0] = startsQ.slice(b, b + 2);
+    const [keyStart = 0, keyEnd = 0] = startsK.slice(b, b + 2);
+    const [rows, keyLength] = [queryEnd - queryStart, keyEnd - keyStart];
+    const offset = offsets?.[b] ?? (causal === "upper-left" ? 0 : keyLength - rows);
+    return { batch: 0, queryStart, keyStart, rows, queryLength: rows, keyLength, offset };
+  });
+  const used = startsQ.at(-1) ?? 0;
+  // Padding is a sequence without queries and keys.
+  if (used < total) sequences.push({ batch: 0, queryStart: used, keyStart: 0, rows: total - used, queryLength: 0, keyLength: 0, offset: 0 });
 
   const operands = { q: headOperand(q, "blhd"), k: headOperand(k, "blhd"), v: headOperand(v, "blhd"), bias: undefined, mask: undefined };
   const shape = [total, heads, valueDim];
@@ -98,13 +107,7 @@ export function parseAttentionVarlen(queries: unknown, keys: unknown, values: un
     dim,
     valueDim,
     operands,
-    sequences: Array.from({ length: batch }, (_, b) => {
-      const [queryStart = 0, queryEnd = 0] = startsQ.slice(b, b + 2);
-      const [keyStart = 0, keyEnd = 0] = startsK.slice(b, b + 2);
-      const [rows, keyLength] = [queryEnd - queryStart, keyEnd - keyStart];
-      const offset = offsets?.[b] ?? (causal === "upper-left" ? 0 : keyLength - rows);
-      return { batch: 0, queryStart, keyStart, rows, queryLength: rows, keyLength, offset };
-    }),
+    sequences,
     blockMask: undefined,
     layout: "blhd",
     lseStrides: { batch: 0, head: total, row: 1 },
@@ -115,8 +118,8 @@ export function parseAttentionVarlen(queries: unknown, keys: unknown, values: un
 function parseStarts(name: string, value: unknown, total: number): readonly number[] {
   const starts = parseIntegers(name, value);
   const rises = starts.every((start, i) => start >= (starts[i - 1] ?? 0));
-  if (starts.length < 1 || starts[0] !== 0 || starts.at(-1) !== total || !rises) {
-    throw new RangeError(`"${name}" expected integers that rise from 0 to ${total}, got ${describe(starts)}`);
+  if (starts.length < 1 || starts[0] !== 0 || starts.some((start) => start > total) || !rises) {
+    throw new RangeError(`"${name}" expected integers that rise from 0 to at most ${total}, got ${describe(starts)}`);
   }
   return starts;
 }

@@ -7,12 +7,12 @@ import type { AttentionCall } from "../calls/attention-call.ts";
 import type { Operand } from "../calls/call.ts";
 import { headsFirst } from "../calls/head-layout.ts";
 import { parseFlag } from "../errors/options.ts";
-import type { Tensor, TensorLike, View } from "../tensor/tensor.ts";
+import type { OutputLike, Tensor, TensorLike, View } from "../tensor/tensor.ts";
 
 /** Options of {@link attention}. */
 export interface AttentionOptions extends ScoreOptions {
   /** Receives the output: a tensor of the result's shape, or a Float32Array with as many elements. An `out` in f16 or bf16 gets the result rounded. The return value is as for `softmax`. */
-  readonly out?: TensorLike;
+  readonly out?: OutputLike;
   /** Also returns the log-sum-exp of every row, so that partial results can be merged. Default false. */
   readonly returnLse?: boolean;
 }

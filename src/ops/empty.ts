@@ -34,15 +34,15 @@ const EMPTY_OPTIONS = new Set(["dtype"]);
  * x.dispose();
  * ```
  */
-export function empty<D extends DType = "f32">(shape: readonly number[], options: { readonly dtype?: D } = {}): ModuleTensor<D> {
+export function empty<D extends DType = "f32">(shape: Iterable<number | bigint>, options: { readonly dtype?: D } = {}): ModuleTensor<D> {
   return emptyOn(defaultRuntime(), shape, options);
 }
 
 /** Creates an uninitialised tensor in the memory of a given runtime. @internal */
-export function emptyOn<D extends DType = "f32">(runtime: Runtime, shape: readonly number[], options: { readonly dtype?: D } = {}): ModuleTensor<D> {
+export function emptyOn<D extends DType = "f32">(runtime: Runtime, shape: Iterable<number | bigint>, options: { readonly dtype?: D } = {}): ModuleTensor<D> {
   checkOptions(options, EMPTY_OPTIONS);
   const dtype = parseChoice<DType>("dtype", options.dtype, DTYPES);
-  return new EmptyTensor(runtime, [...parseShape("shape", shape)], dtype) as unknown as ModuleTensor<D>;
+  return new EmptyTensor(runtime, parseShape("shape", shape), dtype) as unknown as ModuleTensor<D>;
 }
 
 const DTYPES = ["f32", "f64", "f16", "bf16", "i8", "u8"] as const;

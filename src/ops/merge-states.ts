@@ -24,6 +24,7 @@ const KNOWN = new Set(["layout"]);
  * Merges attention over disjoint parts of the keys into attention over all of them, left to right. Merging states (out, lse) is
  * associative: split-KV decoding, shared prefixes and attention across machines rely on this. Two states give the same bits in either
  * order. Give sinks to one part only, or merge them as one more state: zeros with the sink as log-sum-exp.
+ * A log-sum-exp of +∞ is that of attention over a score of +∞, and gives NaN: for an empty row, where flash-attention 2 writes +∞, pass −∞.
  *
  * @param parts - one or more; `out` [B, H, L, E] (or fewer leading dimensions) and `lse` [B, H, L], the same shapes in every part
  * @param options - `layout` of the outputs; log-sum-exps have heads before length in both layouts

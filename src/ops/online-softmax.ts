@@ -7,7 +7,7 @@ import { newOutput } from "../calls/call.ts";
 import { describe } from "../errors/errors.ts";
 import { checkOptions, parseFlag } from "../errors/options.ts";
 import { ArrayHandle } from "../tensor/array.ts";
-import type { Tensor, TensorLike, View } from "../tensor/tensor.ts";
+import type { OutputLike, Tensor, TensorLike, View } from "../tensor/tensor.ts";
 
 /** The most negative finite f32. The running max starts here, so that −inf − max is −inf and not NaN. */
 const FLOOR = -3.4028234663852886e38;
@@ -15,7 +15,7 @@ const FLOOR = -3.4028234663852886e38;
 /** Options of {@link OnlineSoftmax.normalize}. */
 export interface NormalizeOptions {
   /** Receives the result: a tensor of the block's shape, or a Float32Array with as many elements. May be the block itself. The return value is as for `softmax`. */
-  readonly out?: TensorLike;
+  readonly out?: OutputLike;
   /** Gives zeros, not NaN, for a row that has no finite element so far. Default false. */
   readonly safe?: boolean;
 }
@@ -39,7 +39,7 @@ const NORMALIZE_OPTIONS = new Set(["out", "safe"]);
 export class OnlineSoftmax {
   readonly #runtime: Runtime;
   readonly #rows: number;
-  /** The states in the kernels' format, STATE_BYTES per row: the max as f32 first, the sum as f64 in the second half. */
+  /** The states in the kernels' format, STATE_BYTES per row: the max as f32 first, then the sum without the max's own 1 as f64. */
   readonly #states: Float64Array;
 
   /**
@@ -55,7 +55,7 @@ export class OnlineSoftmax {
     this.#runtime = runtime;
     this.#rows = rows;
     this.#states = new Float64Array((rows * STATE_BYTES) / 8);
-    for (let r = 0; r < rows; r++) this.#set(r, FLOOR, 0);
+    for (let r = 0; r < rows; r++) this.#set(r, FLOOR, -1);
   }
 
   /** The number of rows. */
@@ -78,7 +78,7 @@ export class OnlineSoftmax {
 
   /** log Σ exp(x) of each row so far; −inf before the first element. */
   get logSumExp(): Float32Array {
-    return Float32Array.from({ length: this.#rows }, (_, r) => (this.#sumOf(r) === 0 ? -Infinity : this.#maxOf(r) + Math.log(this.#sumOf(r))));
+    return Float32Array.from({ length: this.#rows }, (_, r) => this.#maxOf(r) + Math.log1p(this.#restOf(r)));
   }
 
   /**
@@ -106,12 +106,11 @@ export class OnlineSoftmax {
     if (other.rows !== this.rows) throw new RangeError(`"other" expected ${this.rows} rows, got ${other.rows}`);
     for (let r = 0; r < this.rows; r++) {
       const [a, b] = [this.#maxOf(r), other.#maxOf(r)];
-      const [la, lb] = [this.#sumOf(r), other.#sumOf(r)];
       const m = Math.max(a, b);
-      // A weight of exp(∞ − ∞) would be NaN.
-      const weigh = (l: number, from: number): number => (from === m ? l : l * Math.exp(from - m));
-      const sum = weigh(la, a) + weigh(lb, b);
-      this.#set(r, m, m === Infinity && !Number.isNaN(sum) ? 1 : sum);
+      // The larger max keeps its own 1 out of the sum. A weight of exp(∞ − ∞) would be NaN.
+      const [lead, follow] = a < b ? [other, this] : [this, other];
+      const rest = a === b ? this.#restOf(r) + other.#restOf(r) + 1 : lead.#restOf(r) + follow.#sumOf(r) * Math.exp(Math.min(a, b) - m);
+      this.#set(r, m, m === Infinity && !Number.isNaN(rest) ? 0 : rest);
     }
     return this;
   }
@@ -149,15 +148,20 @@ export class OnlineSoftmax {
   }
 
   #maxOf(row: number): number {
-    return new Float32Array(this.#states.buffer, row * STATE_BYTES, 1)[0] ?? 0;
+    return new Float32Array(this.#states.buffer, row * STATE_BYTES, 1)[0] ?? NaN;
+  }
+
+  /** Σ exp(x − max) − 1. */
+  #restOf(row: number): number {
+    return this.#states[row * (STATE_BYTES / 8) + 1] ?? NaN;
   }
 
   #sumOf(row: number): number {
-    return this.#states[row * (STATE_BYTES / 8) + 1] ?? 0;
+    return 1 + this.#restOf(row);
   }
 
-  #set(row: number, max: number, sum: number): void {
+  #set(row: number, max: number, rest: number): void {
     new Float32Array(this.#states.buffer, row * STATE_BYTES, 1)[0] = max;
-    this.#states[row * (STATE_BYTES / 8) + 1] = sum;
+    this.#states[row * (STATE_BYTES / 8) + 1] = rest;
   }
 }

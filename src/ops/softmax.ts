@@ -5,7 +5,7 @@ import { computedType, parseInput, parseOutput, parseRowModifiers } from "../cal
 import type { RowCall, SoftmaxAlgorithm } from "../calls/row-call.ts";
 import { checkOptions, parseChoice, parseFlag } from "../errors/options.ts";
 import { parseAxis } from "../tensor/shape.ts";
-import type { DTypeOf, MaskLike, Tensor, TensorLike } from "../tensor/tensor.ts";
+import type { DTypeOf, MaskLike, OutputLike, Tensor, TensorLike } from "../tensor/tensor.ts";
 
 /** Options of {@link softmax}. */
 export interface SoftmaxOptions {
@@ -28,7 +28,7 @@ export interface SoftmaxOptions {
    * Receives the result: a tensor of the input's shape in the result's dtype, f16 or bf16, or a typed array with as many elements. May be the input itself. A
    * tensor is returned as it is. For an array, or an object with `dims`, a tensor over its numbers is returned.
    */
-  readonly out?: TensorLike;
+  readonly out?: OutputLike;
 }
 
 const KNOWN = new Set(["axis", "algorithm", "scale", "bias", "mask", "safe", "out"]);
@@ -38,7 +38,7 @@ const KNOWN = new Set(["axis", "algorithm", "scale", "bias", "mask", "safe", "ou
  *
  * @param x - any shape up to eight dimensions; f64 (computed in f64), or f32, f16, bf16 or i8 with scales (computed in f32)
  * @param options - see {@link SoftmaxOptions}
- * @returns a tensor of the input's shape and dtype; stored in `out` if given
+ * @returns a tensor of the input's shape and dtype; stored in `out` if given. Probabilities below the smallest normal number are 0
  * @throws TypeError if an argument has the wrong type, RangeError if a value or shape does not fit, UnsupportedError for bytes without scales,
  *   DisposedError if a tensor has been disposed, BackendError if memory runs out. On error nothing is written
  *

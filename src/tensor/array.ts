@@ -25,6 +25,8 @@ export interface NumberView extends ArrayBufferView {
 export interface ModuleOwner {
   /** The current buffer. @throws DisposedError if there is none any more */
   readonly buffer: ArrayBufferLike;
+  /** Keeps what is in it for a call, even numbers whose tensor is disposed of, until the returned function is called. */
+  hold(): () => void;
 }
 
 /** The scales of quantised numbers: one for each row of `rowLength` numbers, which lie without gaps. */
@@ -56,10 +58,11 @@ export class ArrayHandle<D extends DType = DType> {
   readonly length: number;
   /** Of i8 that stands for floats. */
   readonly scales: Scales | undefined;
-  /** The caller's array; 16-bit floats as their bits. */
+  /** The caller's array, 16-bit floats as their bits, and the argument that it was. */
   readonly #host: NumberView | undefined;
+  readonly #name: string;
 
-  private constructor(place: Place, dtype: D, owner: ArrayHandle["owner"], byteOffset: number, length: number, host: NumberView | undefined, scales?: Scales) {
+  private constructor(place: Place, dtype: D, owner: ArrayHandle["owner"], byteOffset: number, length: number, scales?: Scales, host?: NumberView, name = "") {
     this.place = place;
     this.dtype = dtype;
     this.owner = owner;
@@ -67,27 +70,26 @@ export class ArrayHandle<D extends DType = DType> {
     this.length = length;
     this.#host = host;
     this.scales = scales;
+    this.#name = name;
   }
 
-  /** A handle for an array; in module memory if that is where the array is. */
-  static of<D extends DType>(array: NumberView, dtype: D, scales?: Scales): ArrayHandle<D> {
+  /** A handle for an array; in module memory if that is where the array is. `name` is the argument's name, for messages. */
+  static of<D extends DType>(array: NumberView, dtype: D, name?: string, scales?: Scales): ArrayHandle<D> {
     const { buffer, byteOffset, length } = array;
     const owner = OWNERS.get(buffer);
-    if (owner === undefined) {
-      const bits = dtype === "f16" && !(array instanceof Uint16Array) ? new Uint16Array(buffer, byteOffset, length) : array;
-      return new ArrayHandle("host", dtype, buffer, byteOffset, length, bits, scales);
-    }
-    return new ArrayHandle("module", dtype, owner, byteOffset, length, undefined, scales);
+    if (owner !== undefined) return new ArrayHandle("module", dtype, owner, byteOffset, length, scales);
+    const bits = dtype === "f16" && !(array instanceof Uint16Array) ? new Uint16Array(buffer, byteOffset, length) : array;
+    return new ArrayHandle("host", dtype, buffer, byteOffset, length, scales, bits, name);
   }
 
   /** A handle for `length` numbers in module memory. */
   static inModule<D extends DType>(memory: ModuleOwner, dtype: D, byteOffset: number, length: number, scales?: Scales): ArrayHandle<D> {
-    return new ArrayHandle("module", dtype, memory, byteOffset, length, undefined, scales);
+    return new ArrayHandle("module", dtype, memory, byteOffset, length, scales);
   }
 
   /** A handle for `length` numbers in a GPU buffer. */
   static onGpu<D extends DType>(buffer: GPUBufferLike, dtype: D, byteOffset: number, length: number): ArrayHandle<D> {
-    return new ArrayHandle("gpu", dtype, buffer, byteOffset, length, undefined);
+    return new ArrayHandle("gpu", dtype, buffer, byteOffset, length);
   }
 
   get byteLength(): number {
@@ -112,7 +114,7 @@ export class ArrayHandle<D extends DType = DType> {
   /** The first `length` of the numbers. */
   first(length: number): ArrayHandle<D> {
     if (length >= this.length) return this;
-    return new ArrayHandle(this.place, this.dtype, this.owner, this.byteOffset, length, this.#host, this.scales);
+    return new ArrayHandle(this.place, this.dtype, this.owner, this.byteOffset, length, this.scales, this.#host, this.#name);
   }
 
   /** In module memory: `length` of the numbers from `start` on, `bytes` bytes further. They begin with a row of the scales. */
@@ -128,7 +130,7 @@ export class ArrayHandle<D extends DType = DType> {
     if (this.place === "gpu" || this.owner === memory) return this;
     const copy = (this.view() as Float32Array).slice();
     const scales = this.scales && { ...this.scales, data: this.scales.data.snapshot(memory) };
-    return new ArrayHandle("host", this.dtype, copy.buffer, copy.byteOffset, copy.length, copy, scales);
+    return new ArrayHandle("host", this.dtype, copy.buffer, copy.byteOffset, copy.length, scales, copy);
   }
 
   /** Whether both refer to the same numbers. */
@@ -143,10 +145,14 @@ export class ArrayHandle<D extends DType = DType> {
   /**
    * The numbers as a typed array. Use it at once: growth of module memory detaches it.
    *
-   * @throws DisposedError if the memory is gone
+   * @throws DisposedError if the memory is gone, TypeError if the caller has meanwhile transferred its array's buffer or made it smaller
    */
   view(): NumberView {
-    if (this.#host !== undefined) return this.#host.length === this.length ? this.#host : (this.#host as Float32Array).subarray(0, this.length);
+    const host = this.#host;
+    if (host !== undefined) {
+      if (host.length < this.length) throw new TypeError(`"${this.#name}" was detached or made smaller while the call ran`);
+      return host.length === this.length ? host : (host as Float32Array).subarray(0, this.length);
+    }
     if (this.place === "gpu") throw new TypeError("numbers in a GPU buffer have no view");
     const View = VIEWS[this.dtype] as new (buffer: ArrayBufferLike, byteOffset: number, length: number) => NumberView;
     return new View((this.owner as ModuleOwner).buffer, this.byteOffset, this.length);

@@ -56,7 +56,7 @@ function joinDims(dims: CopyDim[]): void {
 function copyDims(src: Copyable, s: number, dst: Copyable, t: number, dims: readonly CopyDim[], d: number): void {
   const dim = dims[d];
   if (dim === undefined) {
-    dst[t] = src[s] ?? 0;
+    dst[t] = src[s] ?? NaN;
     return;
   }
   if (d === dims.length - 1) copyRun(src, s, dst, t, dim);
@@ -65,7 +65,7 @@ function copyDims(src: Copyable, s: number, dst: Copyable, t: number, dims: read
 
 function copyRun(src: Copyable, s: number, dst: Copyable, t: number, { size, from, to }: CopyDim): void {
   if (from === 1 && to === 1 && size >= MIN_BLOCK_COPY) dst.set(src.subarray(s, s + size), t);
-  else for (let i = 0; i < size; i++) dst[t + i * to] = src[s + i * from] ?? 0;
+  else for (let i = 0; i < size; i++) dst[t + i * to] = src[s + i * from] ?? NaN;
 }
 
 /** A tensor's dimensions as those of a copy between two arrays. */

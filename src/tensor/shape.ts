@@ -33,15 +33,29 @@ export function sameShape(a: readonly number[], b: readonly number[]): boolean {
   return true;
 }
 
-/** Checks a shape argument: at most eight dimensions, each a non-negative integer. */
+/** A copy of an array's elements, or another iterable's, bigints as numbers; `undefined` for anything else. */
+export function elementsOf(value: unknown): unknown[] | undefined {
+  const toNumber = (n: unknown): unknown => (typeof n === "bigint" ? Number(n) : n);
+  if (Array.isArray(value)) return value.map(toNumber);
+  if (typeof value !== "object" || value === null || !(Symbol.iterator in value)) return undefined;
+  try {
+    return Array.from(value as Iterable<unknown>, toNumber);
+  } catch {
+    // A detached array, or a proxy of one.
+    return undefined;
+  }
+}
+
+/** Checks a shape argument, an array or another iterable: at most eight dimensions, each a non-negative integer. */
 export function parseShape(name: string, value: unknown): readonly number[] {
-  if (!Array.isArray(value)) throw new TypeError(`"${name}" expected a shape (an array of sizes), got ${describe(value)}`);
-  if (value.length > MAX_RANK) throw new RangeError(`"${name}" expected at most ${MAX_RANK} dimensions, got ${value.length}`);
-  for (const size of value as unknown[]) {
+  const sizes = elementsOf(value);
+  if (sizes === undefined) throw new TypeError(`"${name}" expected a shape (an array of sizes), got ${describe(value)}`);
+  if (sizes.length > MAX_RANK) throw new RangeError(`"${name}" expected at most ${MAX_RANK} dimensions, got ${sizes.length}`);
+  for (const size of sizes) {
     if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0)
       throw new RangeError(`"${name}" expected sizes that are non-negative integers, got ${describe(value)}`);
   }
-  return value as number[];
+  return sizes as number[];
 }
 
 /** Checks one axis of a tensor of `rank` dimensions; negatives count from the end. A scalar has axis 0 (or −1). */

@@ -2,7 +2,7 @@ import { describe } from "../errors/errors.ts";
 import { ArrayHandle, BYTES, type DType, type Scales } from "./array.ts";
 import type { GPUBufferLike } from "./gpu-types.ts";
 import { checkOptions } from "../errors/options.ts";
-import { MAX_RANK, contiguousStrides, elementCount, extentOf, parseShape } from "./shape.ts";
+import { MAX_RANK, contiguousStrides, elementCount, elementsOf, extentOf, parseShape } from "./shape.ts";
 
 /** A `Float16Array`, typed by structure because a project's TypeScript library may lack it. */
 export interface Float16ArrayLike extends ArrayBufferView {
@@ -73,9 +73,9 @@ export interface ShapedArray<A = unknown> {
   /** A typed array. */
   readonly data: A;
   /** The size of each dimension. */
-  readonly shape?: readonly number[];
+  readonly shape?: Iterable<number | bigint>;
   /** The same, under ONNX Runtime's name. */
-  readonly dims?: readonly number[];
+  readonly dims?: Iterable<number | bigint>;
   /** A {@link DType}, if the array does not determine it. */
   readonly dtype?: string;
   /** The same in ONNX Runtime's words, such as "float16"; unknown ones are ignored. */
@@ -86,11 +86,17 @@ export interface ShapedArray<A = unknown> {
   readonly scales?: unknown;
 }
 
+/** Numbers in an array, or in arrays of equal lengths within each other. */
+export type NestedNumbers = readonly (number | NestedNumbers)[];
+
 /**
- * What every function accepts as a tensor: a typed array (one-dimensional), or any object with `data` and `shape`, or with `data`
+ * What every function accepts to write to: a typed array (one-dimensional), or any object with `data` and `shape`, or with `data`
  * and `dims` as in ONNX Runtime. The typed array determines the dtype; a `Uint16Array` needs `dtype` (or `type`).
  */
-export type TensorLike = FloatArray | Float16ArrayLike | ShapedArray;
+export type OutputLike = FloatArray | Float16ArrayLike | ShapedArray;
+
+/** What every function accepts as a tensor: the same, or plain arrays of numbers, which are copied as f32. */
+export type TensorLike = OutputLike | NestedNumbers;
 
 /** A mask: bytes, or bytes with a shape as `tensor` returns them. */
 export type MaskLike = DTypeData["u8" | "i8"] | ShapedArray<DTypeData["u8" | "i8"]>;
@@ -146,11 +152,11 @@ const TENSOR_OPTIONS = new Set(["strides", "dtype"]);
  */
 export function tensor<A extends DTypeData[DType], D extends DTypeIn<A> = DTypeIn<A>>(
   data: A,
-  shape?: readonly number[],
+  shape?: Iterable<number | bigint>,
   options: { readonly strides?: readonly number[]; readonly dtype?: D } = {},
 ): Tensor<D> {
   checkOptions(options, TENSOR_OPTIONS);
-  if (!ArrayBuffer.isView(data)) throw new TypeError(`"data" expected a typed array, got ${describe(data)}${hintFor(data)}`);
+  if (!ArrayBuffer.isView(data)) throw new TypeError(`"data" expected a typed array, got ${describe(data)}`);
   const dtype = dtypeOf("data", data, options.dtype);
   const sizes = shape === undefined ? [data.length] : parseShape("shape", shape);
   if (options.strides === undefined) {
@@ -168,19 +174,22 @@ export function tensor<A extends DTypeData[DType], D extends DTypeIn<A> = DTypeI
 /** Checks a tensor argument and fills in what it leaves out. `name` is the argument's name, for messages. */
 export function toView(name: string, value: unknown): View {
   if (ArrayBuffer.isView(value)) {
-    const data = ArrayHandle.of(value as DTypeData[DType], dtypeOf(name, value, undefined));
+    const data = ArrayHandle.of(value as DTypeData[DType], dtypeOf(name, value, undefined), name);
     return { data, shape: [data.length], strides: [1] };
   }
+  if (Array.isArray(value)) return fromNumbers(name, value);
   if (typeof value !== "object" || value === null) throw new TypeError(`"${name}" expected a typed array or a tensor, got ${describe(value)}`);
   const t = value as { readonly [K in keyof ShapedArray]: unknown };
   const given = t.data;
-  if (given === undefined && "buffer" in value) return deviceView(name, value, FLOATS_ON_GPU);
+  if (given === undefined && isOnGpu(value)) return deviceView(name, value, FLOATS_ON_GPU);
   if (!ArrayBuffer.isView(given)) {
-    throw new TypeError(`"${name}" expected a typed array or a tensor with "data" and "shape", got ${describe(value)}${hintFor(value)}`);
+    throw new TypeError(
+      `"${name}" expected a typed array or a tensor with "data" and "shape", got ${describe(value)}${"dtype" in value ? "; for a copy of a kept tensor t say { ...t, data: t.data }" : ""}`,
+    );
   }
   const dtype = dtypeOf(name, given, t.dtype ?? ONNX_TYPES[t.type as string]);
   const shape = parseShape(name, t.shape ?? t.dims);
-  const data = ArrayHandle.of(given as DTypeData[DType], dtype, dtype === "i8" && t.scales !== undefined ? parseScales(name, t, shape) : undefined);
+  const data = ArrayHandle.of(given as DTypeData[DType], dtype, name, dtype === "i8" && t.scales !== undefined ? parseScales(name, t, shape) : undefined);
   const strides = t.strides === undefined ? contiguousStrides(shape) : parseStrides(name, t.strides, shape);
   const extent = extentOf(shape, strides);
   if (data.length < extent) {
@@ -199,23 +208,37 @@ function parseScales(name: string, { scales, strides }: { readonly scales?: unkn
   const rows = elementCount(shape.slice(0, -1));
   const given = scales as Float32Array;
   if (given.length !== rows) throw new RangeError(`"${name}" of shape ${describe(shape)} expected ${rows} scales, got ${given.length}`);
-  return { data: ArrayHandle.of(given, dtypeOf(name, given, "f32") as "f32"), rowLength };
+  return { data: ArrayHandle.of(given, dtypeOf(name, given, "f32") as "f32", name), rowLength };
 }
 
-/** How to make a tensor from a plain array of numbers, or from an array of rows. */
-function hintFor(value: unknown): string {
-  const shape: number[] = [];
-  let inner = value;
-  for (; Array.isArray(inner) && shape.length < MAX_RANK; inner = (inner as unknown[])[0]) shape.push(inner.length);
-  if (typeof inner !== "number" || shape.length === 0) return "";
-  if (shape.length === 1) return "; wrap it: Float32Array.from(…)";
-  return `; wrap it: tensor(Float32Array.from(rows.flat(${shape.length === 2 ? "" : shape.length - 1})), ${describe(shape)})`;
+/** Whether a value claims to be a tensor in a GPU buffer. Typed arrays, and proxies of them, have a buffer as well. */
+export function isOnGpu(value: unknown): value is object {
+  return typeof value === "object" && value !== null && "buffer" in value && !("BYTES_PER_ELEMENT" in value);
+}
+
+/** A row-major f32 copy of an array of numbers, or of arrays of equal lengths that hold them. */
+function fromNumbers(name: string, value: readonly unknown[]): View {
+  const sizes: number[] = [];
+  for (let inner: unknown = value; Array.isArray(inner) && sizes.length <= MAX_RANK; inner = (inner as unknown[])[0]) sizes.push(inner.length);
+  const shape = parseShape(name, sizes);
+  const data = new Float32Array(elementCount(shape));
+  let next = 0;
+  const copy = (part: unknown, place: string, depth: number): void => {
+    const size = shape[depth];
+    if (size === undefined ? typeof part !== "number" : !Array.isArray(part) || part.length !== size)
+      throw new TypeError(`"${place}" expected ${size === undefined ? "a number" : `${size} elements like its neighbours`}, got ${describe(part)}`);
+    if (size === undefined) data[next++] = part as number;
+    else for (let i = 0; i < size; i++) copy((part as unknown[])[i], `${place}[${i}]`, depth + 1);
+  };
+  copy(value, name, 0);
+  return { data: ArrayHandle.of(data, "f32", name), shape, strides: contiguousStrides(shape) };
 }
 
 const FLOATS_ON_GPU = ["f32", "f16"] as const;
 
 /** Checks a tensor in a GPU buffer. */
-export function deviceView(name: string, value: object, dtypes: readonly ("f32" | "f16" | "u8" | "i8")[]): View {
+export function deviceView(name: string, value: unknown, dtypes: readonly ("f32" | "f16" | "u8" | "i8")[] = ["f32", "f16", "u8", "i8"]): View {
+  if (typeof value !== "object" || value === null) throw new TypeError(`"${name}" expected a tensor in a GPU buffer, got ${describe(value)}`);
   const { buffer, shape: given, dtype: stated, offset = 0 } = value as { buffer?: unknown; shape?: unknown; dtype?: unknown; offset?: unknown };
   if (typeof (buffer as GPUBufferLike | null | undefined)?.size !== "number")
     throw new TypeError(`"${name}" expected a GPUBuffer as its buffer, got ${describe(buffer)}`);
@@ -232,13 +255,13 @@ export function deviceView(name: string, value: object, dtypes: readonly ("f32" 
 }
 
 function parseStrides(name: string, value: unknown, shape: readonly number[]): readonly number[] {
-  if (!Array.isArray(value) || value.length !== shape.length)
-    throw new RangeError(`"${name}" expected one stride per dimension (${shape.length}), got ${describe(value)}`);
-  for (const s of value as unknown[]) {
+  const strides = elementsOf(value);
+  if (strides?.length !== shape.length) throw new RangeError(`"${name}" expected one stride per dimension (${shape.length}), got ${describe(value)}`);
+  for (const s of strides) {
     if (typeof s !== "number" || !Number.isSafeInteger(s) || s < 0)
       throw new RangeError(`"${name}" expected strides that are non-negative integers, got ${describe(s)}`);
   }
-  return value as number[];
+  return strides as number[];
 }
 
 /** The dtypes that each kind of typed array may hold. If there are several, `dtype` has to say which. */
@@ -272,12 +295,12 @@ export function kindOf(value: unknown): string {
 
 /** Checks that a typed array still has its memory, and finds its dtype. */
 function dtypeOf(name: string, data: ArrayBufferView, stated: unknown): DType {
-  if (data.byteLength === 0) checkAttached(name, data);
-  if (data instanceof Float32Array && (stated === undefined || stated === "f32")) return "f32";
+  if (data instanceof Float32Array && data.length > 0 && (stated === undefined || stated === "f32")) return "f32";
   const kind = kindOf(data);
   const known = DTYPES_OF[kind] ?? [];
   const first = known[0];
   if (first === undefined) throw new TypeError(`"${name}" expected float data (Float32Array, Float64Array), got ${kind}`);
+  if (data.byteLength === 0) checkInBounds(name, data);
   if (stated === undefined) {
     if (known.length > 1) throw new TypeError(`"${name}" is a Uint16Array: say dtype "f16" or "bf16"`);
     return first;
@@ -287,11 +310,11 @@ function dtypeOf(name: string, data: ArrayBufferView, stated: unknown): DType {
   return match;
 }
 
-/** A detached view looks like an empty one. Only trying to view its memory again tells them apart. */
-function checkAttached(name: string, { buffer }: ArrayBufferView): void {
+/** A view that is detached, or beyond the end of its resizable buffer, looks like an empty one. Only its methods tell them apart: they throw. */
+function checkInBounds(name: string, data: ArrayBufferView): void {
   try {
-    new Uint8Array(buffer);
+    Uint8Array.prototype.indexOf.call(data as Uint8Array, 0);
   } catch {
-    throw new TypeError(`"${name}" is detached, as views of module memory are when it grows: take tensor.data again`);
+    throw new TypeError(`"${name}" is detached or out of its buffer's bounds, as views of module memory are when it grows: take tensor.data again`);
   }
 }

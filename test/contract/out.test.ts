@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type TensorLike, tensor } from "../../src/index.ts";
+import { type OutputLike, type TensorLike, tensor } from "../../src/index.ts";
 import { maskBytes, numbers } from "../support/numbers.ts";
 import { OPS, call } from "../support/operands.ts";
 import { describeVariants } from "../support/variants.ts";
@@ -48,7 +48,7 @@ describeVariants("out", (instance) => {
 
   describe("is refused, and left alone,", () => {
     /** A buffer that all operands lie in, and views of it. */
-    const refused: readonly (readonly [string, (buffer: Float32Array) => { x: TensorLike; out: TensorLike; bias?: TensorLike }, RegExp])[] = [
+    const refused: readonly (readonly [string, (buffer: Float32Array) => { x: TensorLike; out: OutputLike; bias?: TensorLike }, RegExp])[] = [
       ["when it overlaps the input by one element", (b) => ({ x: tensor(b.subarray(0, 24), shape), out: b.subarray(23, 47) }), /^"out" overlaps .*same view/],
       ["when it starts before the input", (b) => ({ x: tensor(b.subarray(10, 34), shape), out: b.subarray(0, 24) }), /^"out" overlaps .*same view/],
       [

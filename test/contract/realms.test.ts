@@ -1,6 +1,6 @@
 import { runInNewContext } from "node:vm";
-import { expect, test } from "vitest";
-import { tensor } from "../../src/index.ts";
+import { expect, test, vi } from "vitest";
+import { createEngine, tensor } from "../../src/index.ts";
 import { numbersOf } from "../support/numbers.ts";
 import { OPS, call } from "../support/operands.ts";
 import { expectSameBits } from "../support/tolerances.ts";
@@ -43,5 +43,21 @@ describeVariants("arrays of another realm", (instance) => {
   test("blocks of OnlineSoftmax", () => {
     const x = numbersOf("f32", "wide", 100);
     expect(instance.onlineSoftmax().push(foreign(x)).logSumExp).toEqual(instance.onlineSoftmax().push(x).logSumExp);
+  });
+
+  test("buffers, while the package's own memory is of this realm, as under Jest", async () => {
+    for (const name of ["ArrayBuffer", "SharedArrayBuffer", "Float32Array"]) vi.stubGlobal(name, runInNewContext(name));
+    try {
+      const engine = await createEngine({ device: "wasm", threads: 1, variant: instance.variant });
+      const [q, lse] = [engine.empty([2, 2], { device: "wasm" }), engine.empty([2], { device: "wasm" })];
+      q.data.set([1, 2, 3, 4]);
+      lse.data.set([0, 0]);
+      engine.empty([engine.info().wasm.memoryBytes / 4], { device: "wasm" });
+      expect([...(await engine.attentionScores(q, q, { stage: "raw", scale: 1 })).data]).toEqual([5, 11, 11, 25]);
+      expect([...(await engine.mergeStates([{ out: q, lse }])).out.data]).toEqual([1, 2, 3, 4]);
+      engine.dispose();
+    } finally {
+      vi.unstubAllGlobals();
+    }
   });
 });

@@ -1,16 +1,20 @@
 import { describe, expect, test } from "vitest";
 import {
   type Float16ArrayLike,
+  OnlineSoftmax,
+  type Tensor,
   type TensorLike,
   UnsupportedError,
   attention,
+  convert,
   empty,
   logSumExp,
   mergeStates,
-  convert,
   softmax,
   tensor,
 } from "../../src/index.ts";
+import { createInstance } from "../../src/testing/testing.ts";
+import { resizableBuffer } from "../support/resizable.ts";
 import { expectThrown } from "../support/thrown.ts";
 import { unavailable } from "../support/variants.ts";
 
@@ -102,7 +106,8 @@ describe("views that were detached", () => {
     structuredClone(array.buffer, { transfer: [array.buffer] });
     return array as never;
   };
-  const message = (name: string): string => `"${name}" is detached, as views of module memory are when it grows: take tensor.data again`;
+  const message = (name: string): string =>
+    `"${name}" is detached or out of its buffer's bounds, as views of module memory are when it grows: take tensor.data again`;
 
   test("are refused, not taken for empty ones", () => {
     expectThrown(() => softmax(detached(new Float32Array(3))), TypeError, message("x"));
@@ -125,8 +130,116 @@ describe("views that were detached", () => {
     kept.dispose();
   });
 
+  test("and those that are out of the bounds of a buffer that has been resized", () => {
+    const resized = (View: typeof Float32Array | typeof Uint8Array): never => {
+      const buffer = resizableBuffer(64);
+      const view = new View(buffer, 0, 6);
+      buffer.resize(4);
+      return view as never;
+    };
+    expectThrown(() => softmax(resized(Float32Array)), TypeError, message("x"));
+    expectThrown(() => logSumExp({ data: resized(Float32Array), shape: [0] }), TypeError, message("x"));
+    expectThrown(() => softmax(numbers, { out: resized(Float32Array) }), TypeError, message("out"));
+    expectThrown(() => softmax(numbers, { mask: resized(Uint8Array) }), TypeError, message("mask"));
+    expectThrown(() => new OnlineSoftmax().push(resized(Float32Array)), TypeError, message("block"));
+    expectThrown(() => tensor(resized(Float32Array), [0]), TypeError, message("data"));
+    expectThrown(() => softmax(new DataView(new ArrayBuffer(0)) as never), TypeError, '"x" expected float data (Float32Array, Float64Array), got DataView');
+  });
+
   test("but not arrays that are empty", () => {
     expect(softmax(new Float32Array(0)).shape).toEqual([0]);
     expect([...logSumExp(new Float32Array(new ArrayBuffer(8), 8)).data]).toEqual([-Infinity]);
+  });
+});
+
+describe("getters of the caller", () => {
+  const weights = softmax(Float32Array.of(1, 2, 3, 4)).data;
+  const bias = (effect: () => void, count = 4): TensorLike => ({
+    get data() {
+      effect();
+      return new Float32Array(count);
+    },
+    shape: [count],
+  });
+
+  test("may grow the memory that the arguments are in", () => {
+    const instance = createInstance();
+    const { memory } = instance;
+    const [x, out] = [instance.empty([1, 4]), instance.empty([1, 4])];
+    x.data.set([1, 2, 3, 4]);
+    const growing = (count?: number): TensorLike => bias(() => void instance.empty([memory.byteLength / 4]), count);
+    const grow = growing();
+    expect([...instance.softmax(x, { bias: grow }).data]).toEqual([...weights]);
+    instance.softmax(x, { bias: grow, out });
+    expect([...out.data]).toEqual([...weights]);
+    expect(instance.logSumExp(x, { bias: grow }).data).toEqual(instance.logSumExp(x).data);
+    expect([...instance.attention(x, x, x, { bias: growing(1) }).data]).toEqual([1, 2, 3, 4]);
+    const options = {
+      get scale() {
+        instance.empty([memory.byteLength / 4]);
+        return 1;
+      },
+    };
+    expect([...instance.softmax(x, options).data]).toEqual([...weights]);
+  });
+
+  test("that take away an argument's memory make a call throw", () => {
+    const x = Float32Array.of(1, 2, 3, 4);
+    const transfer = (array: Float32Array): TensorLike => bias(() => void structuredClone(array.buffer, { transfer: [array.buffer as ArrayBuffer] }));
+    expectThrown(() => softmax(x, { bias: transfer(x) }), TypeError, '"x" was detached or made smaller while the call ran');
+  });
+});
+
+describe("plain arrays of numbers", () => {
+  test("are inputs of every operation, nested ones with their shape", () => {
+    const rows = [
+      [0.5, -1, 2],
+      [0.25, 3, -2],
+    ];
+    const x = tensor(numbers, [2, 3]);
+    expect(softmax([0.5, -1, 2])).toEqual(softmax(numbers.subarray(0, 3)));
+    expect(softmax(rows)).toEqual(softmax(x));
+    expect(softmax(x, { bias: [1, 2, 3] })).toEqual(softmax(x, { bias: Float32Array.of(1, 2, 3) }));
+    expect(attention([rows], [rows], [rows])).toEqual(attention({ ...x, shape: [1, 2, 3] }, { ...x, shape: [1, 2, 3] }, { ...x, shape: [1, 2, 3] }));
+    expect(new OnlineSoftmax().push([1, 2]).logSumExp).toEqual(new OnlineSoftmax().push(Float32Array.of(1, 2)).logSumExp);
+    expect(softmax([]).shape).toEqual([0]);
+    expect(softmax([[], []]).shape).toEqual([2, 0]);
+  });
+});
+
+describe("shapes and strides", () => {
+  test.each([
+    ["an Int32Array", Int32Array.of(2, 3)],
+    ["bigints", [2n, 3n]],
+    ["a BigInt64Array", BigInt64Array.of(2n, 3n)],
+    ["a set", new Set([2, 3])],
+  ])("may be %s", (_, shape) => {
+    expect(tensor(numbers, shape)).toEqual(tensor(numbers, [2, 3]));
+    expect(softmax({ data: numbers, shape }).shape).toEqual([2, 3]);
+    expect(empty(shape).shape).toEqual([2, 3]);
+  });
+
+  test("are copied, so that changing them later changes nothing", () => {
+    const shape = [2, 3];
+    const x = tensor(numbers, shape);
+    const y = softmax({ data: numbers, shape });
+    shape[0] = 99;
+    expect([x.shape, y.shape]).toEqual([
+      [2, 3],
+      [2, 3],
+    ]);
+  });
+});
+
+describe("lists of integers", () => {
+  const x = tensor(numbers, [2, 1, 3, 1]);
+  const expected = attention(x, x, x, { kvLengths: [1, 2] });
+  test.each([
+    ["a Uint32Array", Uint32Array.of(1, 2)],
+    ["a BigInt64Array", BigInt64Array.of(1n, 2n)],
+    ["an int32 tensor", { data: Int32Array.of(1, 2), dims: [2], type: "int32" }],
+    ["an int64 tensor", { data: BigInt64Array.of(1n, 2n), dims: [2], type: "int64" }],
+  ])("may be %s", (_, kvLengths) => {
+    expect(attention(x, x, x, { kvLengths })).toEqual(expected);
   });
 });

@@ -9,7 +9,7 @@ import type {
   ResidentTensor,
   SoftmaxOptions,
   Tensor,
-  TensorLike,
+  OutputLike,
 } from "../../src/index.ts";
 
 // What the compiler says of an engine's methods. Nothing here is called: `npm run check` is the test.
@@ -56,7 +56,7 @@ export const results = {
 
   "with an out that may be absent, in either place"() {
     const options: OnEngine<SoftmaxOptions> = {};
-    const atHome: { readonly out?: TensorLike } = {};
+    const atHome: { readonly out?: OutputLike } = {};
     expectTypeOf(engine.softmax(onGpu, options)).resolves.toEqualTypeOf<F32 | Resident | GpuTensor>();
     expectTypeOf(engine.softmax(onGpu, atHome)).resolves.toEqualTypeOf<F32 | Resident>();
     expectTypeOf(engine.softmax(host, atHome)).resolves.toEqualTypeOf<F32>();

@@ -160,6 +160,26 @@ describeSubjects("attentionVarlen", (subject) => {
       });
     }
   });
+
+  test("rows behind the last sequence are padding: 0 and −inf, and the others as without them", async () => {
+    const padding = 3;
+    const total = startsQ.at(-1) ?? 0;
+    const padded = (values: Float32Array, rows: number, heads: number, dim: number) => {
+      const data = new Float32Array((rows + padding) * heads * dim).fill(NaN);
+      data.set(values.subarray(0, rows * heads * dim));
+      return tensor(data, [rows + padding, heads, dim]);
+    };
+    const all = { ...options, sinks: sinks({ ...HEADS, queries: 0, keys: 0 }) };
+    const clean = await varlenWithLse(subject, tensors, all);
+    const result = await varlenWithLse(subject, [padded(tensors[0].data, total, 6, 7), padded(k, totalK, 2, 7), padded(v, totalK, 2, 10)], all);
+    expectSameBits(result.out.data.subarray(0, clean.out.data.length), clean.out.data, "out");
+    expect(new Set(result.out.data.subarray(clean.out.data.length))).toEqual(new Set([0]));
+    for (let h = 0; h < 6; h++) {
+      const row = result.lse.data.subarray(h * (total + padding), (h + 1) * (total + padding));
+      expectSameBits(row.subarray(0, total), clean.lse.data.subarray(h * total, (h + 1) * total), `lse of head ${h}`);
+      expect([...row.subarray(total)]).toEqual(new Array(padding).fill(-Infinity));
+    }
+  });
 });
 
 type Tensors = readonly [ReturnType<typeof tensor<Float32Array>>, ReturnType<typeof tensor<Float32Array>>, ReturnType<typeof tensor<Float32Array>>];

@@ -1,6 +1,6 @@
 import type { MaskLike } from "../../src/tensor/tensor.ts";
 import type { SoftmaxAlgorithm } from "../../src/calls/row-call.ts";
-import type { Tensor, TensorLike } from "../../src/index.ts";
+import type { OutputLike, Tensor, TensorLike } from "../../src/index.ts";
 import type { Instance } from "../../src/testing/testing.ts";
 import * as reference from "../reference/rows.ts";
 import type { Awaitable, Subject } from "./subjects.ts";
@@ -16,7 +16,7 @@ export interface CommonOptions {
   readonly bias?: TensorLike;
   readonly mask?: MaskLike;
   readonly safe?: boolean;
-  readonly out?: TensorLike;
+  readonly out?: OutputLike;
 }
 
 /** Calls an operation by name. `logSumExp` has no `safe` because it needs none. */

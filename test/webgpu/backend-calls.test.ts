@@ -6,7 +6,7 @@ import { ResidentTensor } from "../../src/backend/webgpu/device/resident-tensor.
 import type { Recorder } from "../../src/backend/webgpu/recorder/recorder.ts";
 import { BackendError, DisposedError, UnsupportedError } from "../../src/errors/errors.ts";
 import { ArrayHandle } from "../../src/tensor/array.ts";
-import type { GpuTensor } from "../../src/tensor/tensor.ts";
+import { type GpuTensor, deviceView } from "../../src/tensor/tensor.ts";
 import { unavailable } from "../support/variants.ts";
 import { type Job, TOY_UNIFORMS, execute, numbersOf, openForSuite, openOn, runToy, someGpu, toyJob, toyProgram, upload } from "./toy.ts";
 
@@ -171,7 +171,7 @@ function suite(gpu: GPU): void {
     test("that are downloaded keep theirs, too", async () => {
       const x = await upload(backend, { data: Float32Array.of(1, 2, 3), shape: [3], dtype: "f32" });
       const before = runToy(backend, Float32Array.of(0), { program: toyProgram("operands, downloaded") });
-      const pending = backend.download(x);
+      const pending = backend.download(deviceView("x", x));
       x.dispose();
       for (let i = 0; i < 3; i++) await upload(backend, { data: Float32Array.of(7, 8, 9), shape: [3], dtype: "f32" });
       expect((await pending).data).toEqual(Float32Array.of(1, 2, 3));
@@ -201,7 +201,7 @@ function suite(gpu: GPU): void {
       ]) {
         const [y] = await execute(backend, job(ArrayHandle.onGpu(buffer, "f32", offset, 0)));
         expect(Array.from((y as { data: Float32Array }).data)).toEqual([2, 4, 6]);
-        expect((await backend.download({ buffer, offset, shape: [0], dtype: "f32" })).data).toEqual(new Float32Array(0));
+        expect((await backend.download(deviceView("x", { buffer, offset, shape: [0], dtype: "f32" }))).data).toEqual(new Float32Array(0));
       }
     });
 
@@ -240,7 +240,7 @@ function suite(gpu: GPU): void {
       await expect(runToy(backend, { buffer, shape: [4], dtype: "f32" })).rejects.toThrow(
         new RangeError("a tensor's GPU buffer expected usage STORAGE, which lets shaders read it"),
       );
-      await expect(backend.download({ buffer, shape: [4], dtype: "f32" })).rejects.toThrow(
+      await expect(backend.download(deviceView("x", { buffer, shape: [4], dtype: "f32" }))).rejects.toThrow(
         new RangeError("a tensor's GPU buffer expected usage COPY_SRC, which lets it be read back"),
       );
     });
@@ -262,7 +262,7 @@ function suite(gpu: GPU): void {
           runToy(backend, x, { out: x, factor: 2, program: toyProgram("slow 1") }).then(() => settled.push("slow 1")),
           runToy(backend, x, { out: x, factor: 3, bias: Float32Array.of(1, 2, 3), program: toyProgram("slow 2") }).then(() => settled.push("slow 2")),
           runToy(backend, x, { out: x, factor: 10 }).then(() => settled.push("ready")),
-          backend.download(x),
+          backend.download(deviceView("x", x)),
           runToy(backend, x, { out: x, factor: 0 }).then(() => settled.push("last")),
         ];
         const [, , , downloaded] = await Promise.all(calls);
@@ -421,17 +421,17 @@ function suite(gpu: GPU): void {
         { data: new Float32Array(0), shape: [0, 3], dtype: "f32" },
       ] as const) {
         const resident = await upload(backend, tensor);
-        expect(await backend.download(resident), tensor.dtype).toEqual(tensor);
+        expect(await backend.download(deviceView("x", resident)), tensor.dtype).toEqual(tensor);
         resident.dispose();
       }
     });
 
     test("come down from buffers with room for copies, which move four bytes at a time", async () => {
       const buffer = device.createBuffer({ size: 6, usage: 0x4 });
-      await expect(backend.download({ buffer, shape: [6], dtype: "u8" })).rejects.toThrow(
+      await expect(backend.download(deviceView("x", { buffer, shape: [6], dtype: "u8" }))).rejects.toThrow(
         new RangeError("a tensor of 6 bytes expected a GPU buffer with room for a multiple of 4 behind 0, got 6"),
       );
-      expect((await backend.download({ buffer, shape: [4], dtype: "u8" })).data).toEqual(new Uint8Array(4));
+      expect((await backend.download(deviceView("x", { buffer, shape: [4], dtype: "u8" }))).data).toEqual(new Uint8Array(4));
     });
 
     test("may be the bytes of a mask in any array of bytes, also with gaps", async () => {
@@ -440,9 +440,9 @@ function suite(gpu: GPU): void {
         [Uint8ClampedArray.of(1, 2, 3, 4, 5, 6), "u8"],
         [Int8Array.of(1, 2, 3, 4, 5, 6), "i8"],
       ] as const) {
-        expect(await backend.download(await upload(backend, data)), dtype).toMatchObject({ shape: [6], dtype, data: { 0: 1, 5: 6 } });
+        expect(await backend.download(deviceView("x", await upload(backend, data))), dtype).toMatchObject({ shape: [6], dtype, data: { 0: 1, 5: 6 } });
         const turned = await upload(backend, { data, shape: [2, 2], strides: [1, 3] });
-        expect(Array.from((await backend.download(turned)).data), dtype).toEqual([1, 4, 2, 5]);
+        expect(Array.from((await backend.download(deviceView("x", turned))).data), dtype).toEqual([1, 4, 2, 5]);
       }
       expect(() => upload(backend, { data: new Int8Array(3), shape: [4] })).toThrow(RangeError);
     });
@@ -455,7 +455,7 @@ function suite(gpu: GPU): void {
       const Float16 = (globalThis as unknown as { Float16Array?: new (numbers: number[]) => Uint16Array }).Float16Array;
       if (Float16 === undefined) return skip("this engine has no Float16Array");
       const resident = await upload(backend, { data: new Float16([1, 2, -0.5]), shape: [3], dtype: "f16" });
-      expect((await backend.download(resident)).data).toEqual(Uint16Array.of(0x3c00, 0x4000, 0xb800));
+      expect((await backend.download(deviceView("x", resident))).data).toEqual(Uint16Array.of(0x3c00, 0x4000, 0xb800));
     });
 
     test("lose their gaps on the way up", async () => {

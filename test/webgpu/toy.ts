@@ -10,7 +10,7 @@ import type { Call, Output, ResultTensor } from "../../src/calls/call.ts";
 import type { AbortSignalLike } from "../../src/errors/signal.ts";
 import { ArrayHandle } from "../../src/tensor/array.ts";
 import { elementCount } from "../../src/tensor/shape.ts";
-import { type GpuTensor, toView } from "../../src/tensor/tensor.ts";
+import { type GpuTensor, deviceView, toView } from "../../src/tensor/tensor.ts";
 
 // Calls that are as simple as can be, to test what runs calls: y = factor · x + bias.
 
@@ -111,7 +111,7 @@ export async function runToy(gpu: Gpu, x: Operand, options?: ToyOptions, signal?
 
 /** The numbers of a result, wherever they are. */
 export async function numbersOf(gpu: Gpu, tensor: ResultTensor): Promise<number[]> {
-  return Array.from(("buffer" in tensor ? await gpu.download(tensor) : tensor).data);
+  return Array.from(("buffer" in tensor ? await gpu.download(deviceView("x", tensor)) : tensor).data);
 }
 
 /** A GPU that validates commands and computes nothing; it needs no driver. */

@@ -24,11 +24,11 @@ export function compute<C extends Call>(runtime: Runtime, plan: Planner<C>, call
 
 /** Checks that the CPU can use all operands and results of a call. */
 export function checkOperands({ operands, results }: Call): void {
-  for (const name in operands) {
+  for (const name of Object.keys(operands)) {
     const operand = operands[name];
     if (operand !== undefined) checkHost(name, operand.data);
   }
-  for (const name in results) {
+  for (const name of Object.keys(results)) {
     const out = results[name]?.out;
     if (out !== undefined) checkHost(name, out.data);
   }
@@ -37,7 +37,7 @@ export function checkOperands({ operands, results }: Call): void {
 /** Where a call's results go: where the caller wants them, or to new arrays. */
 export function outputsOf({ results }: Call): Record<string, Output> {
   const outputs: Record<string, Output> = {};
-  for (const name in results) {
+  for (const name of Object.keys(results)) {
     const result = results[name];
     if (result !== undefined) outputs[name] = result.out ?? newOutput(result.shape, result.dtype);
   }
@@ -46,7 +46,7 @@ export function outputsOf({ results }: Call): Record<string, Output> {
 
 /** Whether there is nothing to compute. */
 export function isEmpty({ results }: Call): boolean {
-  for (const name in results) {
+  for (const name of Object.keys(results)) {
     const result = results[name];
     if (result !== undefined && elementCount(result.shape) > 0) return false;
   }

@@ -1,4 +1,4 @@
-import { type Call, type CallKind, type Output, type Returned, newOutput, snapshot } from "../../../calls/call.ts";
+import { type Call, type CallKind, type Output, type Returned, holdMemory, newOutput, snapshot } from "../../../calls/call.ts";
 import { CallOrder, waitForTurn } from "../../../calls/call-order.ts";
 import { workOf } from "../../../calls/work.ts";
 import { BackendError, DisposedError } from "../../../errors/errors.ts";
@@ -114,7 +114,7 @@ export class Cpu {
     if (isEmpty(call)) return result();
     if (!this.idle) return this.#enqueue({ call: snapshot(call, this.runtime.memory), outputs, signal }).then(result);
     const running = this.#start({ call, outputs, signal });
-    return running === undefined ? result() : this.#inside(this.#order.enter(), () => running).then(result);
+    return running === undefined ? result() : this.#inside(call, this.#order.enter(), () => running).then(result);
   }
 
   /** Ends the workers. Running and waiting calls reject with DisposedError, and tensors in module memory lose their numbers. */
@@ -143,22 +143,21 @@ export class Cpu {
   /** Runs a call after all earlier ones have ended. */
   #enqueue(job: Job): Promise<void> {
     const place = this.#order.enter();
-    return this.#inside(place, async () => {
+    return this.#inside(job.call, place, async () => {
       await waitForTurn(place.turn, job.signal);
       this.#check(job.signal);
       await this.#start(job);
     });
   }
 
-  /** Keeps a call's place, and blocks of memory, until the call has settled. */
-  async #inside(place: { leave(): void }, run: () => Promise<void>): Promise<void> {
-    const { memory } = this.runtime;
-    memory.enter();
+  /** Keeps a call's place, and the memory that it uses, until it has settled. */
+  async #inside(call: Call, place: { leave(): void }, run: () => Promise<void>): Promise<void> {
+    const release = holdMemory(call);
     try {
       await run();
     } finally {
       place.leave();
-      memory.leave();
+      release();
     }
   }
 
@@ -296,8 +295,7 @@ class Division {
       const written = writeTasks(lease, this.#pool.kernelNumbers, tasks, this.#scratch);
       for (const { address, words } of tables) memory.i32.set(words, address / 4);
       for (const copy of into) copyIn(runtime, copy);
-      // The pool uses only what all kinds of signals have.
-      const running = this.#pool.run(written, this.#threads, this.#signal as AbortSignal | undefined) ?? Promise.resolve();
+      const running = this.#pool.run(written, this.#threads, this.#signal) ?? Promise.resolve();
       return running
         .then(() => {
           conclude?.(memory);

@@ -1,4 +1,5 @@
 import { BackendError, DisposedError } from "../../../errors/errors.ts";
+import type { AbortSignalLike } from "../../../errors/signal.ts";
 import {
   ASLEEP,
   BUSY,
@@ -141,7 +142,7 @@ export class WorkerPool {
    *
    * @throws (or rejects with) BackendError if a worker died or a task threw, the signal's reason if it was aborted, DisposedError
    */
-  run(tables: JobTables, threads: number, signal: AbortSignal | undefined): Promise<void> | undefined {
+  run(tables: JobTables, threads: number, signal: AbortSignalLike | undefined): Promise<void> | undefined {
     const running = this.#publish(tables);
     // If the calling thread only hands out work, a worker also does a job for one thread.
     this.#wakeWorkers(threads - (this.#mayBlock ? 1 : 0));
@@ -246,7 +247,7 @@ export class WorkerPool {
   }
 
   /** Waits for the end of a job that did not end at once. */
-  async #finish(running: Running, signal: AbortSignal | undefined): Promise<void> {
+  async #finish(running: Running, signal: AbortSignalLike | undefined): Promise<void> {
     const onAbort = (): void => this.#fail(running, signal?.reason);
     signal?.addEventListener("abort", onAbort);
     this.#keepAlive(true);

@@ -14,11 +14,9 @@ export function limitsOf(bytes: number): { readonly initial: number; readonly ma
 /** An engine's kernels with their memory. */
 export type EngineRuntime = Runtime<EngineMemory>;
 
-/** An engine's module memory. Blocks stay while running calls may use them, and the memory ends with the engine. */
+/** An engine's module memory. It ends with the engine. */
 export class EngineMemory extends ModuleMemory {
-  #calls = 0;
   #ended = false;
-  readonly #waiting: number[] = [];
 
   /** @throws DisposedError after `end` */
   override get f32(): Float32Array {
@@ -36,22 +34,6 @@ export class EngineMemory extends ModuleMemory {
   override get f64(): Float64Array {
     this.#check();
     return super.f64;
-  }
-
-  /** Frees the block, after all calls that may use it. */
-  override retire(start: number): void {
-    if (this.#calls > 0) this.#waiting.push(start);
-    else this.free(start);
-  }
-
-  /** Keeps every block in place until `leave`. */
-  enter(): void {
-    this.#calls++;
-  }
-
-  leave(): void {
-    if (--this.#calls > 0) return;
-    for (const start of this.#waiting.splice(0)) this.free(start);
   }
 
   /** Ends all access to the numbers. */

@@ -152,5 +152,5 @@ export type ModifyKernel = (
 
 /** Elements that the online kernel treats as one block of a row. It needs four bytes of scratch per block. */
 export const BLOCK_ELEMENTS = 1024;
-/** Bytes of one row state: max (f32) at 0, sum (f64) at 8. */
+/** Bytes of one row state: max (f32) at 0, sum without the max's own 1 (f64) at 8. */
 export const STATE_BYTES = 16;

@@ -11,12 +11,18 @@ const ARENA_BYTES = 1 << 20;
 const HEAP_START = ARENA_START + ARENA_BYTES;
 /** Pages that a memory must start with. */
 export const INITIAL_PAGES = HEAP_START / PAGE;
-/** The maximum number of pages that the binaries declare: all of a 32-bit address space. */
-export const MAXIMUM_PAGES = 65536;
+/** The most pages: a 32-bit address space but for its last page, since the address behind the end of an array must not be 0. */
+export const MAXIMUM_PAGES = 65535;
 
 interface Block {
   start: number;
   bytes: number;
+}
+
+/** A call in flight, and the blocks retired while it was the latest: they wait for it and for all calls before it. */
+interface InFlight {
+  settled: boolean;
+  readonly retired: number[];
 }
 
 /** A point in the arena to return to. */
@@ -43,6 +49,8 @@ export class ModuleMemory implements ModuleOwner {
   /** Free blocks in ascending order, never adjacent. */
   readonly #free: Block[] = [];
   readonly #used = new Map<number, number>();
+  /** In the order in which the calls began. */
+  readonly #inFlight: InFlight[] = [];
   #end: number;
 
   constructor(memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: MAXIMUM_PAGES })) {
@@ -146,9 +154,21 @@ export class ModuleMemory implements ModuleOwner {
     return start;
   }
 
-  /** Frees a tensor's block once nothing uses it any more. */
+  /** Frees a tensor's block once the calls that are in flight now have settled. */
   retire(start: number): void {
-    this.free(start);
+    const latest = this.#inFlight.at(-1);
+    if (latest === undefined) this.free(start);
+    else latest.retired.push(start);
+  }
+
+  /** Keeps every block in place for a call, until the returned function is called. */
+  hold(): () => void {
+    const call: InFlight = { settled: false, retired: [] };
+    this.#inFlight.push(call);
+    return () => {
+      call.settled = true;
+      while (this.#inFlight[0]?.settled === true) for (const start of this.#inFlight.shift()?.retired ?? []) this.free(start);
+    };
   }
 
   /** Frees a block. */

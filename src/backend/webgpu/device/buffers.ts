@@ -94,10 +94,11 @@ export class BufferPool {
     return this.#unsure.get(buffer);
   }
 
-  /** Adds an owner. Ignores buffers from outside the pool. */
-  retain(buffer: GPUBuffer): void {
+  /** Adds an owner, who has to release the buffer later. False for buffers that are idle or from outside the pool, which get none. */
+  retain(buffer: GPUBuffer): boolean {
     const owners = this.#owners.get(buffer);
     if (owners !== undefined) this.#owners.set(buffer, owners + 1);
+    return owners !== undefined;
   }
 
   /** Removes an owner. Without any, the buffer becomes idle. */

@@ -3,8 +3,9 @@ import { type Call, type ResultTensor, returned } from "../../../calls/call.ts";
 import { BackendError, DisposedError, UnsupportedError, messageOf } from "../../../errors/errors.ts";
 import type { AbortSignalLike } from "../../../errors/signal.ts";
 import type { GPUCommandEncoderLike, GPUDeviceLike, GPULike, GpuInfo } from "../../../tensor/gpu-types.ts";
+import type { ArrayHandle } from "../../../tensor/array.ts";
 import { contiguousStrides, elementCount, sameShape } from "../../../tensor/shape.ts";
-import { type Tensor, type View, deviceView } from "../../../tensor/tensor.ts";
+import { type Tensor, type View } from "../../../tensor/tensor.ts";
 import { BufferPool, COPY_SRC, NUMBERS, type PoolState } from "../device/buffers.ts";
 import { type FoundDevice, findDevice } from "../device/device.ts";
 import { Lifetime } from "../device/lifetime.ts";
@@ -32,8 +33,6 @@ const FASTER = 4;
 
 /** Dtypes of GPU tensors and the arrays they are downloaded to. */
 const ARRAYS = { f32: Float32Array, f16: Uint16Array, i8: Int8Array, u8: Uint8Array } as const;
-
-const RESIDENT_TYPES = ["f32", "f16", "u8", "i8"] as const;
 
 /** Opens a GPU: the one given, the caller's device, or the platform's. @throws BackendError with the reason if there is none */
 export async function openGpu(given?: GPULike | GPUDeviceLike): Promise<Gpu> {
@@ -190,9 +189,7 @@ export class Gpu {
   }
 
   /** Copies a tensor from the GPU, after all earlier calls. */
-  async download(x: unknown, signal?: AbortSignalLike): Promise<Tensor> {
-    if (typeof x !== "object" || x === null) throw new TypeError(`"x" expected a tensor in a GPU buffer`);
-    const { data, shape } = deviceView("x", x, RESIDENT_TYPES);
+  async download({ data, shape }: View, signal?: AbortSignalLike): Promise<Tensor> {
     const dtype = data.dtype as keyof typeof ARRAYS;
     return await this.#call(
       signal,
@@ -216,6 +213,14 @@ export class Gpu {
   idle(): Promise<void> {
     this.#life.check();
     return this.#life.wait(this.#device.queue.onSubmittedWorkDone());
+  }
+
+  /** Keeps the pooled buffers among a call's arrays, even of tensors that are disposed of, until the returned function is called. */
+  hold(arrays: readonly ArrayHandle[]): () => void {
+    const buffers = arrays.flatMap(({ place, owner }) => (place === "gpu" ? [owner as GPUBuffer] : [])).filter((buffer) => this.#pool.retain(buffer));
+    return () => {
+      for (const buffer of buffers) this.#pool.release(buffer);
+    };
   }
 
   /** Destroys idle buffers. */

@@ -192,8 +192,7 @@ export class Recorder {
 
   /** Keeps a pooled buffer until {@link Recorder.release}, so that it is not reused if its tensor is disposed of earlier. */
   hold(buffer: GPUBuffer): void {
-    this.#pool.retain(buffer);
-    this.#held.push(buffer);
+    if (this.#pool.retain(buffer)) this.#held.push(buffer);
   }
 
   /**
