@@ -49,7 +49,7 @@ export { logSoftmax, type LogSoftmaxOptions } from "./ops/log-softmax.ts";
 export { logSumExp, type LogSumExpOptions } from "./ops/log-sum-exp.ts";
 export { mergeStates, type PartialAttention } from "./ops/merge-states.ts";
 export { OnlineSoftmax, type NormalizeOptions } from "./ops/online-softmax.ts";
-export { sample, type SampleOptions, type SampleResult } from "./ops/sample.ts";
+export { sample, type SampleOptions, type SampleResult, type TokenList } from "./ops/sample.ts";
 export { softmax, type SoftmaxOptions } from "./ops/softmax.ts";
 export { topK, type TopKOptions, type TopKResult } from "./ops/top-k.ts";
 export { topKSoftmax, type TopKSoftmaxOptions, type TopKSoftmaxResult } from "./ops/top-k-softmax.ts";
