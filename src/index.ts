@@ -61,6 +61,7 @@ export {
   type Float16ArrayLike,
   type FloatArray,
   type GpuTensor,
+  type OutOf,
   type ResidentTensor,
   type ShapedArray,
   type Tensor,
