@@ -17,7 +17,7 @@ import { checkCore, checkSoftmax, checkWebGpu } from "./sizes.ts";
 const MAX_WASM_BYTES: Readonly<Record<string, number>> = {
   rows: 15.75 * 1024,
   attention: 17 * 1024,
-  sampling: 16.5 * 1024,
+  sampling: 14.75 * 1024,
   linear: 2.5 * 1024,
   testing: 1.75 * 1024,
   whole: 44 * 1024,

@@ -53,7 +53,7 @@ export { logSoftmax, type LogSoftmaxOptions } from "./ops/log-softmax.ts";
 export { logSumExp, type LogSumExpOptions } from "./ops/log-sum-exp.ts";
 export { mergeStates, type PartialAttention } from "./ops/merge-states.ts";
 export { OnlineSoftmax, type NormalizeOptions } from "./ops/online-softmax.ts";
-export { sample, type SampleOptions, type SampleResult } from "./ops/sample.ts";
+export { sample, type SampleOptions, type SampleResult, type TokenList } from "./ops/sample.ts";
 export { quantize } from "./ops/quantize.ts";
 export { softmax, type SoftmaxOptions } from "./ops/softmax.ts";
 export { linear, type LinearOptions } from "./ops/linear.ts";
@@ -71,6 +71,7 @@ export {
   type QuantizedTensor,
   type NestedNumbers,
   type OutputLike,
+  type OutOf,
   type ResidentTensor,
   type ShapedArray,
   type Tensor,

@@ -36,12 +36,12 @@ function onLogits(
       const given = problem.operands[0] ?? { data: new Float32Array(0), shape: [0] };
       const logits = instance.empty(given.shape);
       logits.data.set(given.data);
-      const { run, read, dispose } = make(logits, problem);
+      const made = make(logits, problem);
       const end = (): void => {
-        dispose?.();
+        made.dispose?.();
         logits.dispose();
       };
-      return { run, read: () => read(checkedRows(problem).length), dispose: end };
+      return { run: made.run, read: () => made.read(checkedRows(problem).length), dispose: end };
     },
   };
 }

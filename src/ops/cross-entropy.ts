@@ -6,7 +6,7 @@ import type { CrossEntropyCall, Reduction } from "../calls/sampling-call.ts";
 import { describe } from "../errors/errors.ts";
 import { checkOptions, parseChoice, parseFlag, parseWithin } from "../errors/options.ts";
 import { elementCount, sameShape } from "../tensor/shape.ts";
-import { type ShapedArray, type Tensor, type TensorLike, kindOf, toView } from "../tensor/tensor.ts";
+import { type OutOf, type ShapedArray, type Tensor, type TensorLike, kindOf, toView } from "../tensor/tensor.ts";
 
 /** Classes: an array of integers, one after the other for all rows, or a tensor of i32 in the shape of the rows. */
 export type Targets = readonly number[] | Int32Array | ShapedArray<Int32Array>;
@@ -24,7 +24,7 @@ export interface CrossEntropyOptions {
   /** Also returns the derivative of the loss by the logits; with "none", of each loss by its row. Default false. */
   readonly returnGrad?: boolean;
   /** Receive the results: tensors of their shapes and dtypes, or typed arrays with as many elements. `grad` may be the logits. */
-  readonly out?: { readonly loss?: TensorLike; readonly grad?: TensorLike };
+  readonly out?: OutOf<CrossEntropyResult>;
 }
 
 /** What {@link crossEntropy} returns with `returnGrad: true`. */

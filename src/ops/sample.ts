@@ -6,7 +6,7 @@ import { parseInteger, parseLogits, parseResults } from "../calls/sampling-argum
 import type { SampleCall } from "../calls/sampling-call.ts";
 import { checkOptions, parseFlag, parseWithin } from "../errors/options.ts";
 import { elementCount } from "../tensor/shape.ts";
-import type { Tensor, TensorLike } from "../tensor/tensor.ts";
+import type { OutOf, Tensor, TensorLike } from "../tensor/tensor.ts";
 
 /** Options of {@link sample}, in the order in which they act. */
 export interface SampleOptions {
@@ -37,7 +37,7 @@ export interface SampleOptions {
   /** The dimension of tokens; negatives count from the end. Default −1. */
   readonly axis?: number;
   /** Receive the results: tensors of their shapes and dtypes, or typed arrays with as many elements. */
-  readonly out?: { readonly tokens?: TensorLike | Int32Array; readonly logProbs?: TensorLike };
+  readonly out?: OutOf<SampleResult>;
 }
 
 /** Tokens of a vocabulary. */

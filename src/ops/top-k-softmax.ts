@@ -4,7 +4,7 @@ import { planSampling } from "../backend/wasm/plans/sampling.ts";
 import { parseInteger, parseLogits, parseResults } from "../calls/sampling-arguments.ts";
 import type { TopKCall } from "../calls/sampling-call.ts";
 import { checkOptions, parseFinite } from "../errors/options.ts";
-import type { Tensor, TensorLike } from "../tensor/tensor.ts";
+import type { OutOf, Tensor, TensorLike } from "../tensor/tensor.ts";
 
 /** Options of {@link topKSoftmax}. */
 export interface TopKSoftmaxOptions {
@@ -13,7 +13,7 @@ export interface TopKSoftmaxOptions {
   /** Multiplies the logits; a temperature T is `scale: 1 / T`. Positive, default 1. */
   readonly scale?: number;
   /** Receive the results: tensors of their shapes and dtypes, or typed arrays with as many elements. */
-  readonly out?: { readonly indices?: TensorLike | Int32Array; readonly logProbs?: TensorLike };
+  readonly out?: OutOf<TopKSoftmaxResult>;
 }
 
 /** What {@link topKSoftmax} returns. Both have the shape of the logits, with size `k` along the axis. */

@@ -4,14 +4,14 @@ import { planSampling } from "../backend/wasm/plans/sampling.ts";
 import { parseInteger, parseLogits, parseResults } from "../calls/sampling-arguments.ts";
 import type { TopKCall } from "../calls/sampling-call.ts";
 import { checkOptions } from "../errors/options.ts";
-import type { Tensor, TensorLike } from "../tensor/tensor.ts";
+import type { OutOf, Tensor, TensorLike } from "../tensor/tensor.ts";
 
 /** Options of {@link topK}. */
 export interface TopKOptions {
   /** The dimension to search; negatives count from the end. Default −1. */
   readonly axis?: number;
   /** Receive the results: tensors of their shapes and dtypes, or typed arrays with as many elements. */
-  readonly out?: { readonly values?: TensorLike; readonly indices?: TensorLike | Int32Array };
+  readonly out?: OutOf<TopKResult>;
 }
 
 /** What {@link topK} returns. Both have the input's shape, with size `k` along the axis. */

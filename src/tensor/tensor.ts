@@ -125,6 +125,9 @@ export interface ResidentTensor<D extends DType = DType> extends GpuTensor<D> {
 /** The dtype of a result: f32, unless the input is f64. Both if the input's type does not determine it. */
 export type DTypeOf<T> = unknown extends T ? "f32" | "f64" : T extends ShapedArray<infer A> ? DTypeOf<A> : T extends Float64Array ? "f64" : "f32";
 
+/** Where a call with several results `R` may put them, by name. */
+export type OutOf<R> = { readonly [K in keyof R]?: R[K] extends Tensor<"i32"> ? TensorLike | Int32Array : TensorLike };
+
 /** A checked tensor: its numbers, wherever they are, and its strides, always present. */
 export interface View {
   readonly data: ArrayHandle;

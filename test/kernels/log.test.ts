@@ -40,3 +40,16 @@ describeVariants("log_f64", ({ kernels }) => {
     expect([1, 0, -0, Infinity, -1, NaN, -Infinity].map((x) => kernels.log_f64(x))).toEqual([0, -Infinity, -Infinity, Infinity, NaN, NaN, NaN]);
   });
 });
+
+describeVariants("log1p_f64", ({ kernels }) => {
+  // Math.log1p is off by 1 ULP, 2e-16.
+  test("at most 1e-15 relative, from 1e-300 to 1e9", () => {
+    const next = random(7);
+    for (let i = 0; i < 1 << 16; i++) {
+      const x = 10 ** (-300 * next() ** 3 + 9 * next());
+      const error = Math.abs(kernels.log1p_f64(x) / Math.log1p(x) - 1);
+      if (!(error <= 1e-15)) expect.fail(`log1p(${x}) is off by ${error}`);
+    }
+    expect([0, 1e-320, NaN].map((x) => kernels.log1p_f64(x))).toEqual([0, 1e-320, NaN]);
+  });
+});

@@ -107,6 +107,17 @@ describeSubjects("topK and topKSoftmax", (subject) => {
     expect(indices.filter((v) => v === -9).length).toBe(2 * count);
   });
 
+  test("all of the columns, which cross the memory order", async () => {
+    const [rows, cols] = [100, 70];
+    const x = numbers("ties", rows * cols);
+    const { values, indices } = await subject.topK(tensor(x, [cols, rows]), cols, { axis: 0 });
+    for (let r = 0; r < rows; r += 11) {
+      const row = Array.from({ length: cols }, (_, c) => x[c * rows + r] ?? NaN);
+      expect(Array.from({ length: cols }, (_, j) => indices.data[j * rows + r])).toEqual(descending(row));
+      expect(Array.from({ length: cols }, (_, j) => values.data[j * rows + r])).toEqual(descending(row).map((i) => row[i]));
+    }
+  });
+
   test("logits in the subject's memory are not copied, nor changed", async () => {
     const x = numbers("normal", 9 * 700);
     const kept = await subject.keep(x);

@@ -53,10 +53,11 @@ export function copyOut(runtime: Runtime, copy: Copy): void {
     return;
   }
   const bytes = BYTES[array.dtype];
+  // Views of the same kind: copying between floats and integers would convert.
+  const words = array.dtype === "i32" ? memory.i32 : memory.viewOf(bytes);
   const crossing = columns === 0 || bytes !== 4 ? undefined : crossingOf(dims.map(swap));
   if (crossing === undefined) {
-    const inside = array.dtype === "i32" ? memory.i32 : memory.viewOf(bytes);
-    copyStrided(inside, address / bytes, array.view() as unknown as Copyable, at, dims);
+    copyStrided(words, address / bytes, array.view() as unknown as Copyable, at, dims);
     return;
   }
   const { rows, cols, outside, inside, outer } = crossing;
@@ -65,7 +66,7 @@ export function copyOut(runtime: Runtime, copy: Copy): void {
     if (inModule >= 0) runtime.load(ROWS).transpose_f32(from * 4, inModule + to * 4, rows, cols, inside * 4, outside * 4);
     else {
       runtime.load(ROWS).transpose_f32(from * 4, columns, rows, cols, inside * 4, rows * 4);
-      copyStrided(memory.viewOf(4), columns / 4, array.view() as unknown as Copyable, to, columnDims(crossing).map(swap));
+      copyStrided(words, columns / 4, array.view() as unknown as Copyable, to, columnDims(crossing).map(swap));
     }
   });
 }
