@@ -19,6 +19,7 @@ export type { Calibration, ParallelRate } from "./engine/calibration.ts";
 export type { CpuEstimate, Device, GpuEstimate } from "./engine/dispatch.ts";
 export type { GPUBufferLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike, GpuInfo } from "./tensor/gpu-types.ts";
 export type { Engine } from "./engine/engine.ts";
+export type { EngineKVCache } from "./engine/engine-kv-cache.ts";
 export type { EngineRecording } from "./engine/recording.ts";
 export type {
   ByteTensor,

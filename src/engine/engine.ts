@@ -11,6 +11,7 @@ import type { RotaryOptions } from "../ops/apply-rotary.ts";
 import type { AttentionScoresOptions } from "../ops/attention-scores.ts";
 import type { AttentionVarlenOptions } from "../ops/attention-varlen.ts";
 import type { AttentionOptions } from "../ops/attention.ts";
+import { KVCache, type KVCacheOptions } from "../ops/kv-cache.ts";
 import { type ModuleTensor, emptyOn } from "../ops/empty.ts";
 import type { LogSoftmaxOptions } from "../ops/log-softmax.ts";
 import type { LogSumExpOptions } from "../ops/log-sum-exp.ts";
@@ -22,6 +23,7 @@ import { type GpuTensor, type ResidentTensor, type Tensor, type TensorLike, toVi
 import type { Calibration } from "./calibration.ts";
 import { type Decision, type Device, decide } from "./dispatch.ts";
 import type { EngineGpu } from "./engine-gpu.ts";
+import { EngineKVCache } from "./engine-kv-cache.ts";
 import { workOfShapes } from "./explain.ts";
 import { parseCall } from "./operations.ts";
 import { EngineRecording } from "./recording.ts";
@@ -226,6 +228,31 @@ export class Engine {
     if (device === "wasm") return emptyOn(this.#cpu.runtime, shape, options.dtype === undefined ? {} : { dtype: options.dtype });
     parseChoice("dtype", options.dtype, ["f32"]);
     return this.#gpu.need().empty(parseShape("shape", shape));
+  }
+
+  /**
+   * Makes a cache of keys and values for generating text, in the memory that the CPU threads share.
+   *
+   * @param options - as for the plain `KVCache`
+   * @returns an empty cache that takes up memory until you `dispose` it or the engine
+   * @throws the errors of `KVCache`, DisposedError after `dispose`
+   */
+  kvCache(options: KVCacheOptions): EngineKVCache {
+    this.#check();
+    const cpu = this.#cpu;
+    const { memory } = cpu.runtime;
+    return new EngineKVCache(new KVCache(options, cpu.runtime), {
+      memory,
+      write: async (work) => {
+        this.#check();
+        await this.#inOrder("wasm", { reads: true, writes: true, buffers: false }, undefined, () => cpu.inTurn(work));
+      },
+      run: async (call, signal) => {
+        this.#check();
+        if (signal?.aborted) throw signal.reason;
+        return this.#inOrder("wasm", usedInPlace(memory, call), signal, () => cpu.run(call, signal));
+      },
+    });
   }
 
   /**

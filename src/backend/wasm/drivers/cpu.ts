@@ -20,7 +20,13 @@ import { Lease, type ThreadScratch, writeTasks } from "./job-tables.ts";
 import { type WorkerPool, yieldToEvents } from "./pool.ts";
 
 /** The planner for each kind of call. */
-const PLANNERS: Readonly<Record<CallKind, Planner<never>>> = { rows: planRows, attention: planAttention, scores: planScores, merge: planMerge, rotary: planRotary };
+const PLANNERS: Readonly<Record<CallKind, Planner<never>>> = {
+  rows: planRows,
+  attention: planAttention,
+  scores: planScores,
+  merge: planMerge,
+  rotary: planRotary,
+};
 
 /** A call that takes longer than this on one thread runs task by task if a signal may stop it, or if a page would freeze otherwise. */
 const LONG_NS = 20e6;
@@ -105,6 +111,21 @@ export class Cpu {
     if (!this.idle) return this.#enqueue({ call: snapshot(call, this.runtime.memory), outputs, signal }).then(result);
     const running = this.#start({ call, outputs, signal });
     return running === undefined ? result() : this.#inside(this.#order.enter(), () => running).then(result);
+  }
+
+  /** Does something to module memory after all earlier calls. A promise if it has to wait. @throws DisposedError */
+  inTurn(work: () => void): Promise<void> | undefined {
+    this.#check(undefined);
+    if (this.idle) {
+      work();
+      return undefined;
+    }
+    const place = this.#order.enter();
+    return this.#inside(place, async () => {
+      await place.turn;
+      this.#check(undefined);
+      work();
+    });
   }
 
   /** Ends the workers. Running and waiting calls reject with DisposedError, and tensors in module memory lose their numbers. */
