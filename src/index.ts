@@ -5,7 +5,7 @@ export type { AbortSignalLike } from "./errors/signal.ts";
 export type { ScoreStage } from "./calls/scores-call.ts";
 export { alibiSlopes } from "./ops/alibi-slopes.ts";
 export { applyRotary, type RotaryOptions } from "./ops/apply-rotary.ts";
-export type { RotaryAngles, RotaryScaling } from "./calls/rotary-call.ts";
+export type { DynamicScaling, LinearScaling, Llama3Scaling, RotaryAngles, RotaryScaling, YarnScaling } from "./calls/rotary-call.ts";
 export { attention, scaledDotProductAttention, type AttentionOptions, type AttentionResultWithLse } from "./ops/attention.ts";
 export type { ScoreOptions } from "./calls/attention-arguments.ts";
 export type { Layout } from "./calls/head-layout.ts";
