@@ -71,7 +71,13 @@ const SCORE_FLOPS = 64;
 /** Query rows per workgroup in decode. A prefill block has 64 on both sides. */
 const DECODE_ROWS_GPU = 16;
 
-const QUANTITIES: Readonly<Record<CallKind, (call: never) => Quantities>> = { rows: ofRows, attention: ofAttention, scores: ofScores, merge: ofMerge, rotary: ofRotary };
+const QUANTITIES: Readonly<Record<CallKind, (call: never) => Quantities>> = {
+  rows: ofRows,
+  attention: ofAttention,
+  scores: ofScores,
+  merge: ofMerge,
+  rotary: ofRotary,
+};
 
 /** The operands whose storage a GPU may read as f16, if all of them are. */
 const HALVES_ON_GPU: readonly string[] = ["x", "q", "k", "v"];
