@@ -16,11 +16,11 @@ import { checkCore, checkSoftmax, checkWebGpu } from "./sizes.ts";
 /** Size limit of a .wasm file, by family; `whole` is all shipped families in one. */
 const MAX_WASM_BYTES: Readonly<Record<string, number>> = {
   rows: 15.75 * 1024,
-  attention: 17 * 1024,
+  attention: 19.5 * 1024,
   sampling: 14.75 * 1024,
   linear: 2.5 * 1024,
   testing: 1.75 * 1024,
-  whole: 44 * 1024,
+  whole: 47 * 1024,
 };
 /** Static data stays in the first page. Addresses from here on belong to the allocator. */
 const STATIC_DATA_BYTES = 65536;

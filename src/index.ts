@@ -5,7 +5,7 @@ export type { AbortSignalLike } from "./errors/signal.ts";
 export type { ScoreStage } from "./calls/scores-call.ts";
 export { alibiSlopes } from "./ops/alibi-slopes.ts";
 export { applyRotary, type RotaryOptions } from "./ops/apply-rotary.ts";
-export type { RotaryAngles, RotaryScaling } from "./calls/rotary-call.ts";
+export type { DynamicScaling, LinearScaling, Llama3Scaling, RotaryAngles, RotaryScaling, YarnScaling } from "./calls/rotary-call.ts";
 export { attention, scaledDotProductAttention, type AttentionOptions, type AttentionResultWithLse } from "./ops/attention.ts";
 export type { Integers, ScoreOptions } from "./calls/attention-arguments.ts";
 export type { Layout } from "./calls/head-layout.ts";
@@ -21,6 +21,7 @@ export type { Calibration, ParallelRate } from "./engine/calibration.ts";
 export type { CpuEstimate, Device, GpuEstimate } from "./engine/dispatch.ts";
 export type { GPUBufferLike, GPUCommandEncoderLike, GPUDeviceLike, GPULike, GpuInfo } from "./tensor/gpu-types.ts";
 export type { Engine } from "./engine/engine.ts";
+export type { EngineKVCache } from "./engine/engine-kv-cache.ts";
 export type { EngineRecording } from "./engine/recording.ts";
 export type {
   ByteTensor,

@@ -12,26 +12,45 @@ import type { HeadSizes, Layout } from "./head-layout.ts";
  * - `"yarn"`: by the number of turns within `originalLength`; cosines and sines times `attentionFactor`, by default 0.1 · ln(factor) + 1
  *   (arXiv:2309.00071).
  */
-export type RotaryScaling =
-  | { readonly type: "linear"; readonly factor: number }
-  | { readonly type: "dynamic"; readonly factor: number; readonly originalLength: number }
-  | {
-      readonly type: "llama3";
-      readonly factor: number;
-      readonly lowFrequencyFactor: number;
-      readonly highFrequencyFactor: number;
-      readonly originalLength: number;
-    }
-  | {
-      readonly type: "yarn";
-      readonly factor: number;
-      readonly originalLength: number;
-      /** Default 32. */
-      readonly betaFast?: number;
-      /** Default 1. */
-      readonly betaSlow?: number;
-      readonly attentionFactor?: number;
-    };
+export type RotaryScaling = LinearScaling | DynamicScaling | Llama3Scaling | YarnScaling;
+
+/** Divides all frequencies: position interpolation. */
+export interface LinearScaling {
+  /** Which scaling it is. */
+  readonly type: "linear";
+  /** How many times longer texts may be than those of the training. */
+  readonly factor: number;
+}
+
+/** Raises the base with the length (NTK). */
+export interface DynamicScaling extends Omit<LinearScaling, "type"> {
+  /** Which scaling it is. */
+  readonly type: "dynamic";
+  /** The longest text of the training, in tokens. */
+  readonly originalLength: number;
+}
+
+/** Divides low frequencies only. */
+export interface Llama3Scaling extends Omit<DynamicScaling, "type"> {
+  /** Which scaling it is. */
+  readonly type: "llama3";
+  /** Pairs that turn fewer times than this within `originalLength` are divided. */
+  readonly lowFrequencyFactor: number;
+  /** Pairs that turn more times than this are kept. */
+  readonly highFrequencyFactor: number;
+}
+
+/** Divides by the number of turns, and scales cosines and sines. */
+export interface YarnScaling extends Omit<DynamicScaling, "type"> {
+  /** Which scaling it is. */
+  readonly type: "yarn";
+  /** Pairs that turn more times than this within `originalLength` are kept. Default 32. */
+  readonly betaFast?: number;
+  /** Pairs that turn fewer times than this are divided. Default 1. */
+  readonly betaSlow?: number;
+  /** Multiplies cosines and sines. Default 0.1 · ln(factor) + 1. */
+  readonly attentionFactor?: number;
+}
 
 /** What determines the angles, apart from positions. */
 export interface RotaryAngles {

@@ -11,6 +11,7 @@ import type { RotaryOptions } from "../ops/apply-rotary.ts";
 import type { AttentionScoresOptions } from "../ops/attention-scores.ts";
 import type { AttentionVarlenOptions } from "../ops/attention-varlen.ts";
 import type { AttentionOptions } from "../ops/attention.ts";
+import { KVCache, type KVCacheOptions } from "../ops/kv-cache.ts";
 import { type ModuleTensor, emptyOn } from "../ops/empty.ts";
 import type { LinearOptions } from "../ops/linear.ts";
 import type { LogSoftmaxOptions } from "../ops/log-softmax.ts";
@@ -28,6 +29,7 @@ import { type GpuTensor, type ResidentTensor, type Tensor, type TensorLike, devi
 import type { Calibration } from "./calibration.ts";
 import { type Decision, type Device, decide } from "./dispatch.ts";
 import type { EngineGpu } from "./engine-gpu.ts";
+import { EngineKVCache } from "./engine-kv-cache.ts";
 import { workOfShapes } from "./explain.ts";
 import { parseCall } from "./operations.ts";
 import { EngineRecording } from "./recording.ts";
@@ -317,6 +319,33 @@ export class Engine {
   }
 
   /**
+   * Makes a cache of keys and values for generating text, in the memory that the CPU threads share.
+   *
+   * @param options - as for the plain `KVCache`
+   * @returns an empty cache that takes up memory until you `dispose` it or the engine
+   * @throws the errors of `KVCache`, DisposedError after `dispose`
+   */
+  kvCache(options: KVCacheOptions): EngineKVCache {
+    this.#check();
+    const cpu = this.#cpu;
+    const { memory } = cpu.runtime;
+    return new EngineKVCache(new KVCache(options, cpu.runtime), {
+      memory,
+      write: async (work) => {
+        this.#check();
+        const release = memory.hold();
+        const used = { reads: true, writes: true, buffers: false };
+        await this.#inOrder("wasm", { operands: {}, results: {} }, undefined, () => cpu.inTurn(work), undefined, used).finally(release);
+      },
+      run: async (call, signal) => {
+        this.#check();
+        if (signal?.aborted) throw signal.reason;
+        return this.#inOrder("wasm", call, signal, () => cpu.run(call, signal));
+      },
+    });
+  }
+
+  /**
    * Copies a tensor into a GPU buffer.
    *
    * @param x - f32, f16 (`Float16Array`, or a `Uint16Array` with `dtype: "f16"`), or the bytes of a mask
@@ -445,14 +474,24 @@ export class Engine {
     for (const [name, operand] of operandsOf(call)) {
       const { data } = operand;
       if (data.place !== "gpu") continue;
-      operands[name] = { ...operand, data: ArrayHandle.of((await this.#gpu.need().download({ data, shape: [data.length], strides: [1] }, signal)).data, data.dtype) };
+      operands[name] = {
+        ...operand,
+        data: ArrayHandle.of((await this.#gpu.need().download({ data, shape: [data.length], strides: [1] }, signal)).data, data.dtype),
+      };
     }
     return { ...call, operands };
   }
 
   /** Starts something in call order, and keeps the memory that it uses until it has settled. If it has to wait, `keep` copies the caller's arrays first. */
-  async #inOrder<T>(side: Device, uses: UsedArrays, signal: AbortSignalLike | undefined, start: () => T | Promise<T>, keep?: () => void): Promise<T> {
-    const turn = this.#order.enter(side, usedInPlace(this.#cpu.runtime.memory, uses));
+  async #inOrder<T>(
+    side: Device,
+    uses: UsedArrays,
+    signal: AbortSignalLike | undefined,
+    start: () => T | Promise<T>,
+    keep?: () => void,
+    used = usedInPlace(this.#cpu.runtime.memory, uses),
+  ): Promise<T> {
+    const turn = this.#order.enter(side, used);
     const holds = [holdMemory(uses), this.#gpu.current?.hold(arraysOf(uses))];
     try {
       if (turn?.ready !== undefined) {

@@ -87,6 +87,8 @@ export class KVCache {
   readonly #grows: boolean;
   #capacity: number;
   #disposed = false;
+  /** The same as {@link KVCache.dispose}, for `using`. */
+  declare readonly [Symbol.dispose]: () => void;
 
   /**
    * @param options - see {@link KVCacheOptions}
@@ -97,6 +99,8 @@ export class KVCache {
   constructor(options: KVCacheOptions | undefined, runtime: Runtime, original?: KVCache);
   constructor(options?: KVCacheOptions, runtime = defaultRuntime(), original?: KVCache) {
     this.#runtime = runtime;
+    // Not a method: bundlers keep every class that has one with a computed name.
+    (this as { [disposeSymbol]: () => void })[disposeSymbol] = () => this.dispose();
     if (original !== undefined) {
       this.#layout = original.#layout;
       this.#grows = original.#grows;
@@ -214,11 +218,6 @@ export class KVCache {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#keys.dispose();
-  }
-
-  /** The same as {@link KVCache.dispose}, for `using`. */
-  [disposeSymbol](): void {
-    this.dispose();
   }
 
   /** Checks the arguments of `append` and makes room. @internal */

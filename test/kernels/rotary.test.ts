@@ -33,7 +33,12 @@ describeVariants("rotary embedding", (instance) => {
     ])("%i dimensions, interleaved: %s, against float64", (rotaryDim, interleaved) => {
       const options = { rotaryDim, interleaved, base: 500, ...(scaling && { scaling }) };
       const expected = [0, 1, 2, 3, 4, 5].flatMap((h) => [
-        ...rotary(values.subarray(h * 120, (h + 1) * 120), 24, positions, { ...options, ...(scaling && { scaling: { ...scaling } }) }),
+        ...rotary(values.subarray(h * 120, (h + 1) * 120), 24, positions, {
+          rotaryDim,
+          interleaved,
+          base: 500,
+          ...(scaling && { scaling: { ...scaling } }),
+        }),
       ]);
       const x = tensor(values, [2, 3, 5, 24]);
       expectClose(apply(x, { ...options, positions }).data, expected, TOLERANCE);

@@ -1,4 +1,4 @@
-import { type Call, type CallKind, type Output, type Returned, holdMemory, newOutput, snapshot } from "../../../calls/call.ts";
+import { type Call, type CallKind, type Output, type Returned, type UsedArrays, holdMemory, newOutput, snapshot } from "../../../calls/call.ts";
 import { CallOrder, waitForTurn } from "../../../calls/call-order.ts";
 import { workOf } from "../../../calls/work.ts";
 import { BackendError, DisposedError } from "../../../errors/errors.ts";
@@ -36,6 +36,8 @@ const PLANNERS: Readonly<Record<CallKind, Planner<never>>> = {
 const LONG_NS = 20e6;
 /** Scratch of a stage on several threads: enough for most calls to be one stage, while large calls keep the shared memory small. */
 const STAGE_BYTES = 40 << 20;
+
+const NO_ARRAYS: UsedArrays = { operands: {}, results: {} };
 
 /** A call, the places for its results, and the signal that may stop it. */
 interface Job {
@@ -117,6 +119,21 @@ export class Cpu {
     return running === undefined ? result() : this.#inside(call, this.#order.enter(), () => running).then(result);
   }
 
+  /** Does something to module memory, which the caller holds, after all earlier calls. A promise if it has to wait. @throws DisposedError */
+  inTurn(work: () => void): Promise<void> | undefined {
+    this.#check(undefined);
+    if (this.idle) {
+      work();
+      return undefined;
+    }
+    const place = this.#order.enter();
+    return this.#inside(NO_ARRAYS, place, async () => {
+      await place.turn;
+      this.#check(undefined);
+      work();
+    });
+  }
+
   /** Ends the workers. Running and waiting calls reject with DisposedError, and tensors in module memory lose their numbers. */
   dispose(): void {
     if (this.#disposed) return;
@@ -151,8 +168,8 @@ export class Cpu {
   }
 
   /** Keeps a call's place, and the memory that it uses, until it has settled. */
-  async #inside(call: Call, place: { leave(): void }, run: () => Promise<void>): Promise<void> {
-    const release = holdMemory(call);
+  async #inside(uses: UsedArrays, place: { leave(): void }, run: () => Promise<void>): Promise<void> {
+    const release = holdMemory(uses);
     try {
       await run();
     } finally {

@@ -159,13 +159,11 @@ export class BlockOperands {
         i32[record + TILE.mask] = NOTHING_VISIBLE;
         continue;
       }
-      const keys = this.#keys.tile(block, head, block.span.low, tile);
-      const values = this.#values?.tile(block, head + this.#valuesAt, block.span.low, tile);
-      i32[record + TILE.k] = keys.address;
-      i32[record + TILE.kStride] = keys.stride;
-      if (values !== undefined) {
-        i32[record + TILE.v] = values.address;
-        i32[record + TILE.vStride] = values.stride;
+      i32[record + TILE.k] = this.#keys.addressOf(block, tile, head, block.span.low);
+      i32[record + TILE.kStride] = this.#keys.stride;
+      if (this.#values !== undefined) {
+        i32[record + TILE.v] = this.#values.addressOf(block, tile, head + this.#valuesAt, block.span.low);
+        i32[record + TILE.vStride] = this.#values.stride;
       }
       if (blockMask !== undefined) i32[record + TILE.mask] = this.#maskTile(block, tile, copies + at.tiles + r * MASK_BYTES, stage.tables);
       else if (pages !== undefined) i32[record + TILE.mask] = this.#maskGone(pages, block.sequence.batch, tile, copies + at.tiles, stage.tables);

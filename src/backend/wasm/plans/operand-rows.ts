@@ -72,12 +72,6 @@ export class BlockRows {
   }
 }
 
-/** Rows at a fixed distance in module memory. Address and distance are in bytes. */
-export interface Strided {
-  readonly address: number;
-  readonly stride: number;
-}
-
 /** Keys or values. A head's rows are used in place, or the ones looked at are copied. */
 export class HeadRows {
   readonly #operand: HeadOperand;
@@ -99,12 +93,16 @@ export class HeadRows {
     return this.#inPlace ? 0 : rows * this.#dim * 4;
   }
 
-  /** A tile of a head's rows, from its first key on. A copy at `copy` holds the rows from `low` on, so that key may lie before it. */
-  tile(block: Block, copy: number, low: number, tile: number): Strided {
-    const stride = (this.#inPlace ? this.#operand.row : this.#dim) * 4;
-    if (!this.#inPlace) return { address: copy + (tile * TILE_KEYS - low) * stride, stride };
+  /** The distance between rows as kernels see them, in bytes. */
+  get stride(): number {
+    return (this.#inPlace ? this.#operand.row : this.#dim) * 4;
+  }
+
+  /** The address of the first of a tile's rows. A copy at `copy` holds the rows from `low` on, so that row may lie before it. */
+  addressOf(block: Block, tile: number, copy: number, low: number): number {
+    if (!this.#inPlace) return copy + (tile * TILE_KEYS - low) * this.stride;
     const page = this.#pages?.tables[block.sequence.batch]?.[tile];
-    return { address: this.#address + this.#offset(block) * 4 + (page ?? tile * TILE_KEYS * stride), stride };
+    return this.#address + this.#offset(block) * 4 + (page ?? tile * TILE_KEYS * this.stride);
   }
 
   /** Copies rows `low` … `low + count` to `address`, unless they are used in place. */
@@ -124,9 +122,8 @@ export class HeadRows {
   #copyPages(block: Block, { tables }: Pages, address: number, low: number, high: number, into: Copy[]): void {
     const { data } = this.#operand;
     const width = this.#dim;
-    for (let from = low, to = low; from < high; from = to) {
-      const tile = Math.floor(from / TILE_KEYS);
-      to = Math.min((tile + 1) * TILE_KEYS, high);
+    for (let tile = Math.floor(low / TILE_KEYS); tile * TILE_KEYS < high; tile++) {
+      const [from, to] = [Math.max(tile * TILE_KEYS, low), Math.min((tile + 1) * TILE_KEYS, high)];
       const page = tables[block.sequence.batch]?.[tile] ?? -1;
       if (page < 0) continue;
       const row = block.kvHead * TILE_KEYS + (from % TILE_KEYS);
