@@ -14,7 +14,7 @@ import { FAMILIES } from "./families.ts";
 import { checkCore, checkSoftmax, checkWebGpu } from "./sizes.ts";
 
 /** Size limit of a .wasm file, by family; `whole` is all shipped families in one. */
-const MAX_WASM_BYTES: Readonly<Record<string, number>> = { rows: 14.25 * 1024, attention: 17 * 1024, testing: 1536, whole: 30.25 * 1024 };
+const MAX_WASM_BYTES: Readonly<Record<string, number>> = { rows: 14.25 * 1024, attention: 19 * 1024, testing: 1536, whole: 32 * 1024 };
 /** Static data stays in the first page. Addresses from here on belong to the allocator. */
 const STATIC_DATA_BYTES = 65536;
 const PAGE_BYTES = 65536;
