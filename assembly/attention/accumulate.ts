@@ -1,11 +1,12 @@
 import { madd } from "../simd/fma";
+import { SCORE_PITCH } from "./layout";
 
-/** O += P · V for four rows × eight columns over `keys` keys; PITCH is the distance between two keys in P. */
-@inline function multiply4x8(p: usize, v: usize, vStride: usize, o: usize, oStride: usize, keys: usize, PITCH: usize): void {
+/** O += P · V for four rows × eight columns over `keys` keys. */
+@inline function multiply4x8(p: usize, v: usize, vStride: usize, o: usize, oStride: usize, keys: usize): void {
   const o1 = o + oStride, o2 = o1 + oStride, o3 = o2 + oStride;
   let c00 = v128.load(o), c01 = v128.load(o, 16), c10 = v128.load(o1), c11 = v128.load(o1, 16);
   let c20 = v128.load(o2), c21 = v128.load(o2, 16), c30 = v128.load(o3), c31 = v128.load(o3, 16);
-  const end = p + keys * PITCH;
+  const end = p + keys * SCORE_PITCH;
   do {
     const b0 = v128.load(v), b1 = v128.load(v, 16);
     let a = v128.load32_splat(p);
@@ -21,7 +22,7 @@ import { madd } from "../simd/fma";
     c30 = madd(a, b0, c30);
     c31 = madd(a, b1, c31);
     v += vStride;
-    p += PITCH;
+    p += SCORE_PITCH;
   } while (p < end);
   v128.store(o, c00);
   v128.store(o, c01, 16);
@@ -33,11 +34,11 @@ import { madd } from "../simd/fma";
   v128.store(o3, c31, 16);
 }
 
-/** O += P · V for a group of eight rows (PITCH 32) or four (16), over `columns` bytes of V, a multiple of 32. */
-@inline function multiply(p: usize, v: usize, vStride: usize, columns: usize, o: usize, oStride: usize, keys: usize, PITCH: usize): void {
+/** O += P · V for a group of eight rows, over `columns` bytes of V, a multiple of 32. */
+function multiply(p: usize, v: usize, vStride: usize, columns: usize, o: usize, oStride: usize, keys: usize): void {
   for (let d: usize = 0; d < columns; d += 32) {
-    multiply4x8(p, v + d, vStride, o + d, oStride, keys, PITCH);
-    if (PITCH == 32) multiply4x8(p + 16, v + d, vStride, o + 4 * oStride + d, oStride, keys, PITCH);
+    multiply4x8(p, v + d, vStride, o + d, oStride, keys);
+    multiply4x8(p + 16, v + d, vStride, o + 4 * oStride + d, oStride, keys);
   }
 }
 
@@ -45,15 +46,10 @@ import { madd } from "../simd/fma";
  * O += P · V for one group of rows. Columns beyond the last full eight come from `tail`, a copy padded with zeros, 32 bytes per
  * key.
  */
-export function accumulate(p: usize, pitch: usize, v: usize, vStride: usize, valueDim: usize, tail: usize, o: usize, oStride: usize, keys: usize): void {
+export function accumulate(p: usize, v: usize, vStride: usize, valueDim: usize, tail: usize, o: usize, oStride: usize, keys: usize): void {
   const whole = (valueDim & ~7) << 2;
-  if (pitch == 32) {
-    multiply(p, v, vStride, whole, o, oStride, keys, 32);
-    if (valueDim & 7) multiply(p, tail, 32, 32, o + whole, oStride, keys, 32);
-  } else {
-    multiply(p, v, vStride, whole, o, oStride, keys, 16);
-    if (valueDim & 7) multiply(p, tail, 32, 32, o + whole, oStride, keys, 16);
-  }
+  multiply(p, v, vStride, whole, o, oStride, keys);
+  if (valueDim & 7) multiply(p, tail, 32, 32, o + whole, oStride, keys);
 }
 
 /** Copies the columns of V beyond the last full eight, for the keys `from` … `to` of a tile, padded with zeros. */

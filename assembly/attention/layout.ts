@@ -54,15 +54,23 @@ export const TILE_BYTES: usize = 8 * 4;
 // the block's state. In a score tile, keys run down and rows run across:
 //
 //            row 0  row 1  …  row 7
-//   key t      s      s         s      32 bytes (16 for four rows)
+//   key t      s      s         s      32 bytes
 //   key t+1    s      s         s
+//
+// With few rows (kernels/attention-rows.ts) groups have four, and each row's scores of 64 keys lie one after the other. Behind them is
+// room for the same scores by columns, 16 bytes per key.
 const BLOCK_COLUMN: usize = BLOCK_ROWS * 4;
 export const GROUP_LOW: usize = 0 * BLOCK_COLUMN;
 export const GROUP_HIGH: usize = 1 * BLOCK_COLUMN;
 export const TOUCHED: usize = 2 * BLOCK_COLUMN; // where reads ahead leave what they read
 export const SCORES: usize = 3 * BLOCK_COLUMN;
+export const SCORE_COLUMNS: usize = SCORES + TILE_KEYS * 16;
 export const VALUE_TAIL: usize = SCORES + TILE_KEYS * 32;
 export const PACKED_QUERIES: usize = VALUE_TAIL + TILE_KEYS * 32;
+
+/** Bytes from one key to the next in a score tile, and from one row to the next if there are few. */
+export const SCORE_PITCH: usize = GROUP_ROWS * 4;
+export const SCORE_ROW: usize = TILE_KEYS * 4;
 
 // The state of a block: running max and sum per row, then one accumulator per row.
 export const STATE_MAX: usize = 0 * BLOCK_COLUMN;

@@ -2,7 +2,8 @@ import { tanh } from "../math/tanh";
 import { NEG_INF, constant } from "../simd/constants";
 import { loadUpTo16 } from "../simd/tail";
 import { nmadd } from "../simd/fma";
-import { BIAS, MASK, ROW_BIAS, ROW_HIGH, ROW_LOW, ROW_MASK, ROW_POSITION, ROW_SLOPE } from "./layout";
+import { transpose4x4 } from "../simd/transpose";
+import { BIAS, MASK, ROW_BIAS, ROW_HIGH, ROW_LOW, ROW_MASK, ROW_POSITION, ROW_SLOPE, SCORE_ROW, TILE_KEYS } from "./layout";
 
 // The only hook between scores and softmax. A column of a tile is four rows (lanes) by `keys` keys, `pitch` bytes apart.
 
@@ -96,4 +97,38 @@ export function modifyColumn(s: usize, pitch: usize, row: usize, from: usize, ke
   const low = v128.load(row + ROW_LOW), high = v128.load(row + ROW_HIGH);
   const whole = v128.and(i32x4.le_s(low, i32x4.splat(<i32>from)), i32x4.ge_s(high, i32x4.splat(<i32>(from + keys))));
   if (!i32x4.all_true(whole)) applyRange(s, pitch, low, high, from, keys);
+}
+
+/** Whether anything but softcap changes the scores of one of `rows` rows at `row` for the keys `from` … `to`. */
+@inline function modifiesRows(row: usize, rows: usize, from: usize, to: usize, tile: usize, flags: u32): bool {
+  if (tile || flags & (BIAS | MASK)) return true;
+  for (const end = row + (rows << 2); row < end; row += 4) {
+    if (load<usize>(row, ROW_LOW) > from || load<usize>(row, ROW_HIGH) < to || load<f32>(row, ROW_SLOPE) != 0) return true;
+  }
+  return false;
+}
+
+/**
+ * Like `modifyColumn`, for up to four rows of a tile whose scores lie one row after the other at `s`, of the keys `from` … `to`. They
+ * pass through `columns`. Places around these keys become −inf, from and to a multiple of sixteen.
+ */
+export function modifyRows(s: usize, rows: usize, row: usize, from: usize, to: usize, limit: usize, tile: usize, tileRow: usize, flags: u32, columns: usize): void {
+  const at = from & (TILE_KEYS - 1), count = to - from;
+  if (modifiesRows(row, rows, from, to, tile, flags)) {
+    const first = at & ~3, keys = (at + count - first + 3) & ~3;
+    const r = s + (first << 2);
+    for (let i: usize = 0; i < keys << 2; i += 16) {
+      const p = r + i;
+      transpose4x4(p, p + SCORE_ROW, p + 2 * SCORE_ROW, p + 3 * SCORE_ROW, columns + (i << 2), 16);
+    }
+    modifyColumn(columns, 16, row, from & ~3, keys, limit, tile, tileRow, flags);
+    for (let i: usize = 0; i < keys << 2; i += 16) {
+      const c = columns + (i << 2);
+      transpose4x4(c, c + 16, c + 32, c + 48, r + i, SCORE_ROW);
+    }
+  }
+  for (const end = s + rows * SCORE_ROW; s < end; s += SCORE_ROW) {
+    for (let j = at & ~15; j < at; j++) store<f32>(s + (j << 2), -Infinity);
+    for (let j = at + count; j & 15; j++) store<f32>(s + (j << 2), -Infinity);
+  }
 }

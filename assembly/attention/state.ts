@@ -1,6 +1,8 @@
 import { exp4, expBounded, expScalar } from "../math/exp";
 import { log } from "../math/log";
-import { FLOOR, LOWEST, NEG_INF, constant } from "../simd/constants";
+import { LOWEST, constant } from "../simd/constants";
+import { SCORE_PITCH } from "./layout";
+import { reduceMax, reduceSum } from "../simd/reduce";
 
 // The state of flash attention: each row has a running max m, a sum l = Σ exp(s − m) and an accumulator o = Σ exp(s − m) · v.
 // Four verbs: start, absorb a tile, merge with another state, finish. Four rows are four lanes.
@@ -21,18 +23,17 @@ import { FLOOR, LOWEST, NEG_INF, constant } from "../simd/constants";
 }
 
 /**
- * Folds one column of a score tile into the state of four rows: `keys` keys (a multiple of four), PITCH bytes apart. The
- * scores become exp(s − m), ready to multiply V. Only rows whose max moved have their accumulators touched.
+ * Folds one column of a score tile into the state of four rows: `keys` keys (a multiple of four). The scores become exp(s − m), ready to multiply V. Only rows whose max moved have their accumulators touched.
  */
-@inline function absorbColumn(s: usize, keys: usize, max: usize, sum: usize, o: usize, oStride: usize, PITCH: usize): void {
-  const end = s + keys * PITCH;
+function absorbColumn(s: usize, keys: usize, max: usize, sum: usize, o: usize, oStride: usize): void {
+  const end = s + keys * SCORE_PITCH;
   let m0 = v128.load(max), m1 = m0;
   const old = m0;
-  for (let p = s; p < end; p += 4 * PITCH) {
+  for (let p = s; p < end; p += 4 * SCORE_PITCH) {
     m0 = f32x4.pmax(m0, v128.load(p));
-    m1 = f32x4.pmax(m1, v128.load(p + PITCH));
-    m0 = f32x4.pmax(m0, v128.load(p + 2 * PITCH));
-    m1 = f32x4.pmax(m1, v128.load(p + 3 * PITCH));
+    m1 = f32x4.pmax(m1, v128.load(p + SCORE_PITCH));
+    m0 = f32x4.pmax(m0, v128.load(p + 2 * SCORE_PITCH));
+    m1 = f32x4.pmax(m1, v128.load(p + 3 * SCORE_PITCH));
   }
   const m = f32x4.pmax(m0, m1);
   let l = v128.load(sum);
@@ -50,18 +51,37 @@ import { FLOOR, LOWEST, NEG_INF, constant } from "../simd/constants";
     if (f != 1) rescale(o + 3 * oStride, oStride, f);
   }
   let tile = f32x4.splat(0);
-  for (; s < end; s += 4 * PITCH) tile = f32x4.add(tile, exp4(s, s, PITCH, m, true, false));
+  for (; s < end; s += 4 * SCORE_PITCH) tile = f32x4.add(tile, exp4(s, s, SCORE_PITCH, m, true, false));
   v128.store(sum, f32x4.add(l, tile));
 }
 
-/** Folds a score tile into the state of a group of eight rows (pitch 32) or four (16). */
-export function absorb(s: usize, pitch: usize, keys: usize, max: usize, sum: usize, o: usize, oStride: usize): void {
-  if (pitch == 32) {
-    absorbColumn(s, keys, max, sum, o, oStride, 32);
-    absorbColumn(s + 16, keys, max + 16, sum + 16, o + 4 * oStride, oStride, 32);
-  } else {
-    absorbColumn(s, keys, max, sum, o, oStride, 16);
+/** Folds a score tile into the state of a group of eight rows. */
+export function absorb(s: usize, keys: usize, max: usize, sum: usize, o: usize, oStride: usize): void {
+  absorbColumn(s, keys, max, sum, o, oStride);
+  absorbColumn(s + 16, keys, max + 16, sum + 16, o + 4 * oStride, oStride);
+}
+
+/** Folds scores of one row, `bytes` (a multiple of 64) one after the other, into its state, like `absorb`. */
+export function absorbRow(s: usize, bytes: usize, max: usize, sum: usize, o: usize, oStride: usize): void {
+  const end = s + bytes;
+  const old = load<f32>(max);
+  let m0 = f32x4.splat(old), m1 = m0;
+  for (let p = s; p < end; p += 64) {
+    m0 = f32x4.pmax(m0, f32x4.pmax(v128.load(p), v128.load(p, 16)));
+    m1 = f32x4.pmax(m1, f32x4.pmax(v128.load(p, 32), v128.load(p, 48)));
   }
+  const m = reduceMax(f32x4.pmax(m0, m1));
+  let l = load<f32>(sum);
+  if (m > old) {
+    store<f32>(max, m);
+    const c = expScalar(old - m);
+    l *= c;
+    rescale(o, oStride, c);
+  }
+  const all = f32x4.splat(m);
+  let tile = f32x4.splat(0);
+  for (; s < end; s += 64) tile = f32x4.add(tile, exp4(s, s, 16, all, true, false));
+  store<f32>(sum, l + reduceSum(tile));
 }
 
 /** Merges row state `b` into row state `a`, each (m, l, o). Has no multiply-add across the two. */

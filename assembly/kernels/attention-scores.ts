@@ -20,7 +20,7 @@ export function attention_scores_f32(block: usize, keyStart: usize, keyEnd: usiz
   const groups = (rows + 7) >> 3;
   const packed = scratch + PACKED_QUERIES;
   const scores = scratch + SCORES;
-  packQueries(block, rows, groups, 8, dim, load<f32>(block, PARAM_SCALE), packed);
+  packQueries(block, rows, groups, dim, load<f32>(block, PARAM_SCALE), packed);
   for (let t = keyStart; t < keyEnd; t += TILE_KEYS) {
     const record = tileRecord(block, t);
     const kStride = load<usize>(record, TILE_K_STRIDE), k = fromKey0(block, record, TILE_K, kStride, t);
@@ -29,7 +29,7 @@ export function attention_scores_f32(block: usize, keyStart: usize, keyEnd: usiz
     const to = min(t + TILE_KEYS, keyEnd);
     const keys = (to - t + 3) & ~3;
     for (let g: usize = 0; g < groups; g++) {
-      scoreTile(packed + (g << 5) * dim, k, kStride, dim, t, to, 0, keyEnd, scores, 32, 0, 0);
+      scoreTile(packed + (g << 5) * dim, k, kStride, dim, t, to, 0, keyEnd, scores);
       if (stage != RAW && softcap != 0) softcapTile(scores, keys << 5, softcap);
       if (stage > SOFTCAPPED && !hidden) {
         modifyColumn(scores, 32, block + g * ROW_GROUP, t, keys, keyEnd, tile, g << 3, flags);

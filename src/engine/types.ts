@@ -143,7 +143,7 @@ export interface EngineInfo {
 
 /** Why a call runs where it does. */
 export interface Explanation extends Decision {
-  /** The kernel that computes it. Nothing else affects the bits of a row. */
+  /** The kernel that computes it. Nothing else affects the bits of a row, but that decoding on the CPU has two: one for fewer than eight rows. */
   readonly kernel: Work["kernel"];
 }
 

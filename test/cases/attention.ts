@@ -22,7 +22,7 @@ export function attentionCase(sizes: Partial<AttentionSizes> & Pick<AttentionSiz
   return { name, batch, heads, kvHeads, queries, keys, dim, valueDim };
 }
 
-/** Queries around what kernels take at once: 4 or 8 lanes, 64 rows per block, which is also where decode ends. */
+/** Queries around what kernels take at once: 2, 4 or 8 rows, 64 rows per block, which is also where decode ends. */
 export const QUERY_COUNTS: readonly number[] = [1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 63, 64, 65, 72, 127, 128, 129];
 
 /** Keys around 4 (one step of a tile), 8, 64 (a tile) and 1024 (a chunk of decode, and what is staged at a time). */
@@ -31,8 +31,10 @@ export const KEY_COUNTS: readonly number[] = [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16
 /** The shapes on which every option is tried: each way through the kernels, with distinct heads wherever they are shared. */
 export const OPTION_CASES: readonly AttentionCase[] = [
   attentionCase({ queries: 3, keys: 3, dim: 3 }, "tiny"),
-  attentionCase({ batch: 2, heads: 6, kvHeads: 2, queries: 1, keys: 70, dim: 8 }, "decode in four lanes"),
-  attentionCase({ batch: 2, heads: 6, kvHeads: 2, queries: 5, keys: 130, dim: 16, valueDim: 12 }, "decode in eight lanes"),
+  attentionCase({ batch: 2, heads: 6, kvHeads: 2, queries: 1, keys: 70, dim: 8 }, "three rows"),
+  attentionCase({ heads: 2, queries: 1, keys: 1090, dim: 9, valueDim: 5 }, "one row, two chunks"),
+  attentionCase({ batch: 2, heads: 5, kvHeads: 1, queries: 1, keys: 75, dim: 13, valueDim: 43 }, "five rows"),
+  attentionCase({ batch: 2, heads: 6, kvHeads: 2, queries: 5, keys: 130, dim: 16, valueDim: 12 }, "decode in groups of eight"),
   attentionCase({ heads: 8, kvHeads: 1, queries: 8, keys: 1100, dim: 5, valueDim: 3 }, "the largest decode, two chunks"),
   attentionCase({ heads: 13, kvHeads: 1, queries: 5, keys: 1100, dim: 4, valueDim: 7 }, "the smallest prefill"),
   attentionCase({ batch: 2, heads: 6, kvHeads: 2, queries: 65, keys: 129, dim: 12, valueDim: 20 }, "prefill, two blocks"),
@@ -54,7 +56,7 @@ export const DECODE_LIMIT_CASES: readonly AttentionCase[] = [
 ];
 
 /** Head dimensions of models, and those that fill no vector. */
-const DIMS: readonly number[] = [1, 2, 3, 4, 5, 7, 8, 12, 15, 17, 40, 64, 72, 80, 96, 112, 128, 192, 256, 512];
+const DIMS: readonly number[] = [1, 2, 3, 4, 5, 7, 8, 12, 15, 17, 40, 63, 64, 65, 72, 80, 96, 112, 128, 192, 256, 512];
 const UNEQUAL_DIMS: readonly (readonly [number, number])[] = [
   [1, 8],
   [8, 1],
@@ -70,9 +72,9 @@ const UNEQUAL_DIMS: readonly (readonly [number, number])[] = [
   [1024, 1024],
 ];
 
-/** Every head dimension in decode (few rows) and prefill, over two tiles of keys. */
+/** Every head dimension for five rows (four and one, as few rows are taken), in decode and prefill, over two tiles of keys. */
 export const DIM_CASES: readonly AttentionCase[] = [...DIMS.map((dim) => [dim, dim] as const), ...UNEQUAL_DIMS].flatMap(([dim, valueDim]) => [
-  attentionCase({ heads: 2, kvHeads: 1, queries: 2, keys: 67, dim, valueDim }),
+  attentionCase({ heads: 5, kvHeads: 1, queries: 1, keys: 67, dim, valueDim }),
   attentionCase({ heads: 2, queries: 10, keys: 67, dim, valueDim }),
   attentionCase({ queries: 66, keys: 67, dim, valueDim }),
 ]);

@@ -20,10 +20,12 @@ const GUARD = 4096;
 const CASES: readonly AttentionCase[] = [
   ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 63, 64, 65, 70].map((queries) => attentionCase({ queries, keys: 67, dim: 5, valueDim: 7 })),
   ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 61, 62, 63, 64, 65, 129, 1025].flatMap((keys) => [
+    attentionCase({ queries: 1, keys, dim: 4, valueDim: 9 }),
     attentionCase({ queries: 2, keys, dim: 8 }),
     attentionCase({ queries: 66, keys, dim: 6, valueDim: 9 }),
   ]),
-  ...[1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33].flatMap((dim) => [
+  ...[1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 59].flatMap((dim) => [
+    attentionCase({ queries: 1, keys: 18, dim }),
     attentionCase({ queries: 3, keys: 18, dim }),
     attentionCase({ queries: 9, keys: 18, dim }),
   ]),

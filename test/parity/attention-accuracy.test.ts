@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { tensor } from "../../src/index.ts";
 import { type AttentionCase, attentionCase } from "../cases/attention.ts";
 import { VIT } from "../cases/shapes.ts";
 import { type OptionCase, bias, documents, mask, slopes } from "../cases/attention-options.ts";
@@ -7,6 +8,7 @@ import { expectedOf, largestMagnitude, run, standardNormal } from "../support/at
 import { byName } from "../support/by-name.ts";
 import { memoize } from "../support/memo.ts";
 import { describeSubjects } from "../support/subjects.ts";
+import { describeVariants } from "../support/variants.ts";
 
 // How far results are from float64, compared with the plain implementation: three steps, every operation rounded to f32.
 
@@ -80,9 +82,10 @@ describeSubjects("accuracy of attention", (subject) => {
   describe("8192 keys, standard normal", () => {
     test.each(
       byName([
+        attentionCase({ heads: 8, queries: 1, keys: 8192, dim: 64 }, "one row"),
         attentionCase({ heads: 2, queries: 8, keys: 8192, dim: 64 }, "decode"),
         attentionCase({ heads: 1, queries: 65, keys: 8192, dim: 64 }, "prefill"),
-        attentionCase({ heads: 4, kvHeads: 1, queries: 2, keys: 8192, dim: 128 }, "decode"),
+        attentionCase({ heads: 3, kvHeads: 1, queries: 2, keys: 8192, dim: 128 }, "few rows"),
       ]),
     )(`%s: at most ${LONG[subject.kind]} · max |v|`, async (_, c) => {
       const { operands, exact, plainError } = sample(c, { name: "8192 keys", optionsFor: () => ({}) });
@@ -92,5 +95,17 @@ describeSubjects("accuracy of attention", (subject) => {
       // Were the measurement broken, it would find a kernel without error.
       expect(error).toBeGreaterThan(0);
     });
+  });
+});
+
+describeVariants("attention over a long context", (instance) => {
+  test.each([1, 2, 5])("gives equal values to 1e-6 at 131072 keys, %i rows", (rows) => {
+    const keys = 131072;
+    const out = instance.attention(
+      tensor(new Float32Array(rows), [rows, 1, 1]),
+      tensor(new Float32Array(keys), [1, keys, 1]),
+      tensor(new Float32Array(keys * 3).fill(0.1), [1, keys, 3]),
+    );
+    for (const value of out.data) expect(Math.abs(value / Math.fround(0.1) - 1)).toBeLessThanOrEqual(1e-6);
   });
 });

@@ -6,16 +6,17 @@ import { countOf } from "../reference/indices.ts";
 import type { Operand } from "../reference/rows.ts";
 import { type Operands, type Result, waysOf, operandsFor, run, shapesOf } from "../support/attention.ts";
 import { byName } from "../support/by-name.ts";
-import { expectSameBits } from "../support/tolerances.ts";
+import { type Backend, expectSameBits } from "../support/tolerances.ts";
 import { describeSubjects } from "../support/subjects.ts";
 
 // SEMANTICS 14: for one kernel, a row's bits depend on nothing but its query, the keys and values that it sees, and what is
 // done to their scores.
 
-/** Both kernels, more than one tile and more than one chunk, tails everywhere. */
+/** Every kernel, more than one tile and more than one chunk, tails everywhere. */
 const CASES: readonly AttentionCase[] = [
   attentionCase({ batch: 3, heads: 4, kvHeads: 2, queries: 5, keys: 131, dim: 7, valueDim: 9 }, "decode"),
-  attentionCase({ batch: 3, heads: 2, kvHeads: 1, queries: 1, keys: 1090, dim: 8 }, "decode in four lanes, two chunks"),
+  attentionCase({ batch: 3, heads: 2, kvHeads: 1, queries: 3, keys: 131, dim: 7, valueDim: 43 }, "few rows"),
+  attentionCase({ batch: 3, heads: 2, kvHeads: 1, queries: 1, keys: 1090, dim: 8 }, "few rows, two chunks"),
   attentionCase({ batch: 3, heads: 2, kvHeads: 1, queries: 71, keys: 131, dim: 7, valueDim: 9 }, "prefill"),
   attentionCase({ batch: 2, heads: 2, queries: 70, keys: 1090, dim: 4 }, "prefill, two parts"),
 ];
@@ -31,7 +32,12 @@ const OPTIONS: readonly { name: string; optionsFor: (c: AttentionCase) => Attent
   },
 ];
 
-const isPrefill = ({ heads, kvHeads, queries }: AttentionCase): boolean => queries * (heads / kvHeads) > 64;
+/** What computes a case on a backend: the CPU has a kernel for few rows. */
+function kernelOf({ heads, kvHeads, queries }: AttentionCase, backend: Backend): "few rows" | "decode" | "prefill" {
+  const rows = queries * (heads / kvHeads);
+  if (rows > 64) return "prefill";
+  return backend === "wasm" && rows < 8 ? "few rows" : "decode";
+}
 
 /** Elements of `values` [B, H, rows, cols] at the given indices along each of the first three dimensions, `cols` cut or padded. */
 function pick(
@@ -128,9 +134,11 @@ describeSubjects("bits of a row of attention", (subject) => {
       test("do not depend on the other queries", async () => {
         const whole = await run(subject, operands, { ...options, queryOffset: c.keys - c.queries });
         // Runs of queries from everywhere, as long as the kernel stays the same.
-        const shortest = isPrefill(c) ? Math.floor(64 / (c.heads / c.kvHeads)) + 1 : 1;
-        for (let count = shortest; count < c.queries; count += isPrefill(c) ? 9 : 1) {
-          for (let first = 0; first + count <= c.queries; first += isPrefill(c) ? 3 : 1) {
+        const kernel = kernelOf(c, subject.kind);
+        let shortest = 1;
+        while (kernelOf({ ...c, queries: shortest }, subject.kind) !== kernel) shortest++;
+        for (let count = shortest; count < c.queries; count += kernel === "prefill" ? 9 : 1) {
+          for (let first = 0; first + count <= c.queries; first += kernel === "prefill" ? 3 : 1) {
             const at = { i: Array.from({ length: count }, (_, n) => first + n) };
             const some: Operands = { ...operands, sizes: { ...c, queries: count }, q: pick(operands.q, shapes.q, at).values };
             const call = { ...options, queryOffset: c.keys - c.queries + first, mask: pickBroadcast(options.mask, at), bias: pickBroadcast(options.bias, at) };
@@ -153,7 +161,7 @@ describeSubjects("bits of a row of attention", (subject) => {
         for (let g = 0; g < group; g++) {
           const h = Array.from({ length: c.kvHeads }, (_, n) => n * group + g);
           const fewer = { ...c, heads: c.kvHeads };
-          if (isPrefill(fewer) !== isPrefill(c)) continue;
+          if (kernelOf(fewer, subject.kind) !== kernelOf(c, subject.kind)) continue;
           const at = { h };
           const some: Operands = { ...operands, sizes: fewer, q: pick(operands.q, shapes.q, at).values };
           const perHead = (values: readonly number[] | undefined) => values && h.map((head) => values[head] ?? NaN);
@@ -204,13 +212,13 @@ describeSubjects("bits of a row of attention", (subject) => {
     expectSameBits(masked.lse, biased.lse);
   });
 
-  test("are the same with a block mask as with the mask that it stands for", async () => {
-    const c = attentionCase({ batch: 2, heads: 2, queries: 150, keys: 200, dim: 8, valueDim: 6 });
+  test.each([3, 150])("are the same with a block mask as with the mask that it stands for, %i queries", async (queries) => {
+    const c = attentionCase({ batch: 2, heads: 2, queries, keys: 200, dim: 8, valueDim: 6 });
     const operands = operandsFor(c);
     const blockMask = documents(c.batch, c.heads);
     const shape = [c.batch, c.heads, c.queries, c.keys];
     const values = Array.from({ length: countOf(shape) }, (_, n) => {
-      const [j, i, h, b] = [n % 200, Math.floor(n / 200) % 150, Math.floor(n / 30000) % 2, Math.floor(n / 60000)];
+      const [j, i, h, b] = [n % 200, Math.floor(n / 200) % queries, Math.floor(n / 200 / queries) % 2, Math.floor(n / 400 / queries)];
       return Number(blockMask.maskMod(b, h, i, j));
     });
     for (const options of [{}, { causal: true }, { bias: biasWithHoles([200]), windowSize: [70, 9] as const }]) {

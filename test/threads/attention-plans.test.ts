@@ -9,7 +9,7 @@ import { parseAttention } from "../../src/ops/attention.ts";
 import { parseAttentionScores } from "../../src/ops/attention-scores.ts";
 import { parseMergeStates } from "../../src/ops/merge-states.ts";
 import { createRuntime } from "../../src/backend/wasm/module/runtime.ts";
-import { attentionCase } from "../cases/attention.ts";
+import { type AttentionSizes, attentionCase } from "../cases/attention.ts";
 import { COMBINED_OPTIONS, SINGLE_OPTIONS } from "../cases/attention-options.ts";
 import { Placements, libraryOptions, operandsFor, shapesOf } from "../support/attention.ts";
 import { byName } from "../support/by-name.ts";
@@ -92,6 +92,35 @@ describeVariants("plans of attention", (instance, variant) => {
     expect(of(1)).toMatchObject({ stages: 1, tasks: 5, groups: 1 });
     expect(of(8)).toMatchObject({ stages: 1, tasks: 40, groups: 8 });
     expect(of(40)).toMatchObject({ stages: 1, tasks: 40, groups: 0 });
+  });
+
+  test.each<[Partial<AttentionSizes>, "attention_rows_f32" | "attention_block_f32"]>([
+    [{ queries: 1 }, "attention_rows_f32"],
+    [{ heads: 7, kvHeads: 1, queries: 1 }, "attention_rows_f32"],
+    [{ heads: 8, kvHeads: 8, queries: 7 }, "attention_rows_f32"],
+    [{ heads: 8, kvHeads: 1, queries: 1 }, "attention_block_f32"],
+    [{ heads: 2, kvHeads: 1, queries: 4 }, "attention_block_f32"],
+    [{ queries: 8 }, "attention_block_f32"],
+    // The last block has one row.
+    [{ queries: 65 }, "attention_block_f32"],
+  ])("take a kernel by the rows of a key head alone: %o", async (rows, expected) => {
+    for (const batch of [1, 9]) {
+      for (const keys of [1, 2100]) {
+        const sizes = attentionCase({ queries: 1, keys, dim: 4, ...rows, batch });
+        const shapes = shapesOf(sizes);
+        const { q, k, v } = operandsFor(sizes);
+        for (const { optionsFor } of [{ optionsFor: () => ({}) }, ...COMBINED_OPTIONS.slice(0, 2)]) {
+          const options = await libraryOptions(optionsFor(sizes), sizes, placements);
+          const call = parseAttention(tensor(q, shapes.q), tensor(k, shapes.k), tensor(v, shapes.v), options);
+          const plan = planAttention(call, outputsOf(call), { memory: runtime.memory, threads: 1, divides: false, stageBytes: MIB, tuning: TUNING });
+          const next = plan.stages(MIB);
+          for (let stage = next(); stage !== undefined; stage = next()) {
+            const names = stage.tasks.flatMap(({ calls }) => calls.map(({ kernel }) => kernel)).filter((name) => name !== "attention_merge_f32");
+            expect(new Set(names)).toEqual(new Set([expected]));
+          }
+        }
+      }
+    }
   });
 
   test("keep to the memory of a stage, but for the keys of one head", () => {

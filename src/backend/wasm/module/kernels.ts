@@ -30,6 +30,7 @@ export interface RowKernels {
 export interface AttentionKernels {
   readonly attention_block_f32: (block: number, keyStart: number, keyEnd: number, mode: number, scratch: number) => void;
   readonly attention_merge_f32: (block: number, state: number, total: number, mode: number) => void;
+  readonly attention_rows_f32: AttentionKernels["attention_block_f32"];
   readonly attention_scores_f32: (block: number, keyStart: number, keyEnd: number, stage: number, scratch: number) => void;
   readonly rotary_f32: (x: number, heads: number, rows: number, dim: number, half: number, interleaved: number, table: number) => void;
   readonly sink_share_f32: (x: number, rows: number, cols: number, stride: number, lse: number, sink: number) => void;

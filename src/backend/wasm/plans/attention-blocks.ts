@@ -33,6 +33,19 @@ export interface KeySpan {
 /** How many rows a block has: `queries` queries of each of `heads` heads. */
 export type BlockSize = Pick<RowBox, "heads" | "queries">;
 
+/**
+ * The kernel that computes a sequence's blocks: with fewer rows than a group has, the one whose vectors are pieces of keys. As bits
+ * depend on it, only the shapes of a call decide, and all blocks of a sequence have the same.
+ */
+export function attentionKernel(call: ScoreCall, sequence: Sequence): "attention_block_f32" | "attention_rows_f32" {
+  return headsPerBlock(call, sequence) * sequence.rows < GROUP_ROWS ? "attention_rows_f32" : "attention_block_f32";
+}
+
+/** All heads that share a key/value head in decode, one in prefill. */
+function headsPerBlock(call: ScoreCall, sequence: Sequence): number {
+  return usesDecode(call, sequence) ? call.heads / call.kvHeads : 1;
+}
+
 /** The blocks of attention, in order. */
 export function* attentionBlocks(call: ScoreCall): Generator<Block, undefined> {
   const { kvHeads, rule } = call;
@@ -40,7 +53,7 @@ export function* attentionBlocks(call: ScoreCall): Generator<Block, undefined> {
   for (const sequence of call.sequences) {
     const { rows, queryLength, keyLength, offset } = sequence;
     const decode = usesDecode(call, sequence);
-    const heads = decode ? group : 1;
+    const heads = headsPerBlock(call, sequence);
     const span = visibleKeys(sequence, rule);
     for (let kvHead = 0; kvHead < kvHeads; kvHead++) {
       for (let head = kvHead * group; head < (kvHead + 1) * group; head += heads) {

@@ -2,14 +2,14 @@ import { ATTENTION } from "../module/attention-family.ts";
 import { type AttentionCall, headStrides } from "../../../calls/attention-call.ts";
 import { visibleKeys } from "../../../calls/key-range.ts";
 import { usesDecode } from "../../../calls/blocks.ts";
-import { attentionBlocks, blockSizes } from "./attention-blocks.ts";
+import { attentionBlocks, attentionKernel, blockSizes } from "./attention-blocks.ts";
 import { FIRST, LAST, RESTART, blockScratchBytes, stateBytes, stateIn } from "./attention-layout.ts";
 import { BlockRows } from "./operand-rows.ts";
 import { PART_KEYS, type Part, planBlocks } from "./attention-stages.ts";
 import { type KernelCall, Layout, type Planner } from "./plan.ts";
 import { MULTIPLY_ADD_NS, cutsKeys, keyChunks } from "./schedule.ts";
 
-/** Which arguments of kernels are scratch: the last of `attention_block_f32`, state and total of `attention_merge_f32`. */
+/** Which arguments of kernels are scratch: the last of `attention_block_f32` and `attention_rows_f32`, state and total of `attention_merge_f32`. */
 const BLOCK_SCRATCH = 1 << 4;
 const MERGE_STATE = 1 << 1;
 const MERGE_TOTAL = 1 << 2;
@@ -44,12 +44,12 @@ export const planAttention: Planner<AttentionCall> = (call, outputs, machine) =>
 
   const totalAt = blockScratchBytes(dim, valueDim);
   const blockCall = (
-    { description, scratch, relative }: Pick<Part, "description" | "scratch" | "relative">,
+    { block, description, scratch, relative }: Pick<Part, "block" | "description" | "scratch" | "relative">,
     from: number,
     to: number,
     mode: number,
   ): KernelCall => ({
-    kernel: "attention_block_f32",
+    kernel: attentionKernel(call, block.sequence),
     args: [description, from, to, mode, scratch],
     relative: relative ? BLOCK_SCRATCH : 0,
   });
@@ -92,7 +92,7 @@ export const planAttention: Planner<AttentionCall> = (call, outputs, machine) =>
         const stateOf = (chunk: number): number => results + statesAt + chunk * states;
         return {
           calls: keyChunks(from, to).map((chunk) => [
-            blockCall({ description, scratch: 0, relative: true }, chunk.from, chunk.to, FIRST),
+            blockCall({ block, description, scratch: 0, relative: true }, chunk.from, chunk.to, FIRST),
             merge(description, stateIn(0, dim), stateOf(chunkIndex(block.low, chunk.from)), FIRST, MERGE_STATE),
           ]),
           group: last
