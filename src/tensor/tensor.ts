@@ -187,7 +187,7 @@ export function toView(name: string, value: unknown): View {
   if (given === undefined && isOnGpu(value)) return deviceView(name, value, FLOATS_ON_GPU);
   if (!ArrayBuffer.isView(given)) {
     throw new TypeError(
-      `"${name}" expected a typed array or a tensor with "data" and "shape", got ${describe(value)}${"dtype" in value ? "; for a copy of a kept tensor t say { ...t, data: t.data }" : ""}`,
+      `"${name}" expected a typed array or a tensor with "data" and "shape", got ${describe(value)}${"dtype" in value ? "; copy kept tensors as { ...t, data: t.data }" : ""}`,
     );
   }
   const dtype = dtypeOf(name, given, t.dtype ?? ONNX_TYPES[t.type as string]);

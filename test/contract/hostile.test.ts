@@ -33,7 +33,7 @@ test.each([
   [
     "a copy of a kept tensor",
     { shape: [2, 2], dtype: "f32" },
-    '"x" expected a typed array or a tensor with "data" and "shape", got Object; for a copy of a kept tensor t say { ...t, data: t.data }',
+    '"x" expected a typed array or a tensor with "data" and "shape", got Object; copy kept tensors as { ...t, data: t.data }',
   ],
 ])("%s is refused with what it is", (_, value, message) => {
   expect(thrown(() => softmax(value as never)).message).toBe(message);
