@@ -10,9 +10,9 @@ import { inlinedBinaries } from "../test/package/inlined-binaries.ts";
 import { type Metafile, type OutputFile, type Plugin, build } from "esbuild";
 
 /** Everything that `import "onepass"` loads at once, minified and gzipped: both binaries of every family are in it. */
-const MAX_CORE_GZIP_BYTES = 60 * 1024;
+const MAX_CORE_GZIP_BYTES = 64 * 1024;
 /** What a bundler keeps of it for `import { softmax } from "onepass"`. */
-const MAX_SOFTMAX_GZIP_BYTES = 20 * 1024;
+const MAX_SOFTMAX_GZIP_BYTES = 20.5 * 1024;
 /** What only a call on the GPU loads, minified and gzipped. */
 const MAX_WEBGPU_GZIP_BYTES = 25 * 1024;
 /** A chunk with sources from this folder counts as part of the GPU backend. */

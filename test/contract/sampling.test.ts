@@ -50,7 +50,7 @@ test("a scale that is not positive", () => {
 });
 
 const BAD_OPTIONS: readonly BadInput<SampleOptions>[] = [
-  ["an unknown name", { topk: 3 } as never, TypeError, '"topk" is not an option here; expected one of '],
+  ["an unknown name", { topk: 3 } as never, TypeError, '"topk" is not an option here: use topK; expected one of '],
   ["a negative temperature", { temperature: -1 }, RangeError, '"temperature" expected a number of at least 0, got -1'],
   ["a share above 1", { topP: 1.5 }, RangeError, '"topP" expected a number from 0 to 1, got 1.5'],
   ["a share that is NaN", { minP: NaN }, RangeError, '"minP" expected a finite number, got NaN'],

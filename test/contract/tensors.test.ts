@@ -2,7 +2,6 @@ import { describe, expect, test } from "vitest";
 import {
   type Float16ArrayLike,
   OnlineSoftmax,
-  type Tensor,
   type TensorLike,
   UnsupportedError,
   attention,
