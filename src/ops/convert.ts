@@ -41,13 +41,16 @@ export function convertView<D extends "f32" | "f16" | "bf16">(runtime: Runtime, 
   const out = newOutput(shape, dtype);
   const dims = copyDimsOf(shape, strides, contiguousStrides(shape));
   inPieces(dims, PIECE_ELEMENTS, (piece, from, to) => {
-    const mark = runtime.memory.mark();
     const inner = contiguousStrides(piece.map(({ size }) => size));
-    const address = runtime.memory.take(elementCount(piece.map(({ size }) => size)) * 4);
-    copyIn(runtime, { array: data, at: from, address, dims: piece.map((dim, d) => ({ ...dim, to: inner[d] ?? 0 })), columns: 0 });
     const outward = piece.map(({ size, to: outside }, d) => ({ size, from: inner[d] ?? 0, to: outside }));
-    copyOut(runtime, { array: out.data, at: to, address, dims: outward, columns: 0 });
-    runtime.memory.release(mark);
+    const mark = runtime.memory.mark();
+    try {
+      const address = runtime.memory.take(elementCount(piece.map(({ size }) => size)) * 4);
+      copyIn(runtime, { array: data, at: from, address, dims: piece.map((dim, d) => ({ ...dim, to: inner[d] ?? 0 })), columns: 0 });
+      copyOut(runtime, { array: out.data, at: to, address, dims: outward, columns: 0 });
+    } finally {
+      runtime.memory.release(mark);
+    }
   });
   return out.tensor as Tensor<D>;
 }

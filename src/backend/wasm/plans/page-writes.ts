@@ -26,13 +26,16 @@ export function writeSegment(runtime: Runtime, from: HeadOperand, to: HeadOperan
   const { memory } = runtime;
   const kernels = runtime.load(ROWS);
   const mark = memory.mark();
-  const scratch = memory.take(heads * count * width * 4);
-  copy(scratch, width, count * width);
-  for (let h = 0; h < heads; h++) {
-    const row = h * TILE_KEYS + key;
-    const [src, dst] = [scratch + h * count * width * 4, page + byteOffset + row * width * BYTES[dtype]];
-    if (scales !== undefined) kernels.i8_from_f32(src, dst, count, width, page + scales.data.byteOffset + row * 4);
-    else kernels[dtype === "f16" ? "f16_from_f32" : "bf16_from_f32"](src, dst, count * width);
+  try {
+    const scratch = memory.take(heads * count * width * 4);
+    copy(scratch, width, count * width);
+    for (let h = 0; h < heads; h++) {
+      const row = h * TILE_KEYS + key;
+      const [src, dst] = [scratch + h * count * width * 4, page + byteOffset + row * width * BYTES[dtype]];
+      if (scales !== undefined) kernels.i8_from_f32(src, dst, count, width, page + scales.data.byteOffset + row * 4);
+      else kernels[dtype === "f16" ? "f16_from_f32" : "bf16_from_f32"](src, dst, count * width);
+    }
+  } finally {
+    memory.release(mark);
   }
-  memory.release(mark);
 }
