@@ -1,5 +1,5 @@
 import { countOf } from "../../test/reference/indices.ts";
-import type { HeadSizes, RowSizes } from "../../test/cases/shapes.ts";
+import type { HeadSizes, ProductSizes, RowSizes } from "../../test/cases/shapes.ts";
 import type { Contender, Runner } from "../measure/contender.ts";
 import { amountOf, type Call, type Problem } from "../measure/problem.ts";
 import { toleranceOf } from "../measure/verify.ts";
@@ -46,6 +46,16 @@ const logSumExpLoop: Loop = (x, rows, cols, y) => {
 
 const LOOPS: Readonly<Record<RowSizes["op"], Loop>> = { softmax: softmaxLoop, logSoftmax: logSoftmaxLoop, logSumExp: logSumExpLoop };
 
+function linearLoop({ rows, cols, depth }: ProductSizes, x: Float32Array, weight: Float32Array, y: Float32Array): void {
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < cols; c++) {
+      let sum = 0;
+      for (let k = 0; k < depth; k++) sum += x[r * depth + k]! * weight[c * depth + k]!;
+      y[r * cols + c] = sum;
+    }
+  }
+}
+
 /** Attention in three steps over the whole matrix of scores, which is stored: q·kᵀ, softmax, times v. */
 function attentionLoop(call: HeadSizes, [q, k, v]: readonly [Float32Array, Float32Array, Float32Array], scores: Float32Array, out: Float32Array): void {
   const { heads, kvHeads, queries, keys, dim, causal } = call;
@@ -78,17 +88,27 @@ function prepare({ call, operands, outShape }: Problem): Runner {
   const [x, ...kv] = operands.map(({ data }) => data) as [Float32Array, Float32Array, Float32Array];
   const out = new Float32Array(countOf(outShape));
   const scores = new Float32Array(call.op === "attention" ? call.heads * call.queries * call.keys : 0);
-  const run = call.op === "attention" ? () => attentionLoop(call, [x, ...kv], scores, out) : () => LOOPS[call.op](x, call.rows, call.cols, out);
+  const run = (): void => {
+    if (call.op === "attention") attentionLoop(call, [x, ...kv], scores, out);
+    else if (call.op === "linear") linearLoop(call, x, kv[0], out);
+    else LOOPS[call.op](x, call.rows, call.cols, out);
+  };
   return { run, read: () => out, clear: () => out.fill(NaN) };
 }
 
-/** Operations of the longest calls of attention that are made: one to two seconds, and half a second in quick mode. */
+/** Operations of the longest calls that are made: one to two seconds, and half a second in quick mode. */
 const LONGEST_FLOPS = 1e9;
 const LONGEST_QUICK_FLOPS = 2.5e8;
 
 /** Plain loops, where they do not take too long. */
 export function plainJavascript(call: Call, quick = false): Contender {
   const contender = { name: "plain JavaScript", group: "javascript", prepare } as const;
+  if (call.op === "linear")
+    return {
+      ...contender,
+      skipped: amountOf(call) > (quick ? LONGEST_QUICK_FLOPS : LONGEST_FLOPS) ? "a call would take seconds" : undefined,
+      tolerance: (problem) => toleranceOf(problem, "wasm"),
+    };
   if (call.op !== "attention") return { ...contender, tolerance: (problem) => toleranceOf(problem, "wasm") };
   const isLong = amountOf(call) > (quick ? LONGEST_QUICK_FLOPS : LONGEST_FLOPS);
   const hasMore = call.softcap !== undefined || call.windowSize !== undefined;

@@ -11,6 +11,8 @@ export interface Operations {
   logSoftmax(x: TensorLike, options?: object): unknown;
   logSumExp(x: TensorLike, options?: object): unknown;
   attention(q: TensorLike, k: TensorLike, v: TensorLike, options?: object): unknown;
+  /** Absent from recordings. */
+  linear?(x: TensorLike, weight: TensorLike, options?: object): unknown;
 }
 
 /** What tensors in WebAssembly memory are made by. */
@@ -29,6 +31,7 @@ export function callOn(host: Operations, { call, options: own }: Problem, [a, b,
   if (call.op === "softmax") return () => host.softmax(a, options);
   if (call.op === "logSoftmax") return () => host.logSoftmax(a, options);
   if (call.op === "logSumExp") return () => host.logSumExp(a, options);
+  if (call.op === "linear") return () => host.linear?.(a, b ?? a, given);
   return () => host.attention(a, b ?? a, c ?? a, options);
 }
 

@@ -6,10 +6,10 @@ import type { ReadyPeer } from "../peers/peer.ts";
 
 /** Each library on softmax, or on attention that is dense or is made so. */
 export function byPeers(peers: readonly ReadyPeer[], { op }: Call, skipped?: string): readonly Contender[] {
-  return peers.map(({ name, note, onGpu, softmax, attention }) => ({
-    ...{ name, note, skipped, group: "peer" },
+  return peers.map(({ name, note, onGpu, softmax, attention, linear }) => ({
+    ...{ name, note, skipped: op === "linear" && linear === undefined ? "its matrix product is not tried here" : skipped, group: "peer" },
     tolerance: (problem) => toleranceOf(problem, "other") + (onGpu === true ? toleranceOf(problem, "webgpu") : 0),
-    prepare: (problem) => (op === "attention" ? attention(asDense(problem)) : softmax(problem)),
+    prepare: (problem) => (op === "attention" ? attention(asDense(problem)) : op === "linear" && linear !== undefined ? linear(problem) : softmax(problem)),
   }));
 }
 

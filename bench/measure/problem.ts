@@ -1,16 +1,17 @@
 import { alibiSlopes, type ScoreOptions, type Tensor } from "../../src/index.ts";
-import type { HeadSizes, RowSizes } from "../../test/cases/shapes.ts";
+import type { HeadSizes, ProductSizes, RowSizes } from "../../test/cases/shapes.ts";
 import { attention } from "../../test/reference/attention.ts";
 import { countOf } from "../../test/reference/indices.ts";
+import { product } from "../../test/reference/product.ts";
 import * as rowReference from "../../test/reference/rows.ts";
 import { numbers, random } from "../../test/support/numbers.ts";
 
 // A call with its operands and its right result: float64, the definition, no tricks.
 
 /** One call, by its sizes. */
-export type Call = RowSizes | HeadSizes;
+export type Call = RowSizes | HeadSizes | ProductSizes;
 
-/** A call and what it computes on. Operands are `x`, or `q`, `k` and `v`. */
+/** A call and what it computes on. Operands are `x`, `x` and the weight, or `q`, `k` and `v`. */
 export interface Problem {
   readonly call: Call;
   readonly operands: readonly Tensor<"f32">[];
@@ -44,6 +45,10 @@ function normal(shape: readonly number[], seed: number, spread = 1): Tensor<"f32
 
 /** Draws the operands of a call. */
 export function draw(call: Call): Problem {
+  if (call.op === "linear") {
+    const { rows, cols, depth } = call;
+    return { call, operands: [normal([rows, depth], 1), normal([cols, depth], 2)], outShape: [rows, cols], options: {}, heat: 0 };
+  }
   if (call.op !== "attention") {
     const { op, rows, cols } = call;
     return { call, operands: [normal([rows, cols], 0, ROW_SPREAD)], outShape: op === "logSumExp" ? [rows] : [rows, cols], options: {}, heat: 0 };
@@ -74,6 +79,8 @@ const HOT_LENGTH = 320;
 /** A like problem whose scores are all near 100: exp overflows unless the max is subtracted. */
 export function heated(problem: Problem): Problem {
   const { call } = problem;
+  // There is no exponential.
+  if (call.op === "linear") return draw({ ...call, rows: Math.min(call.rows, LEAST_ROWS) });
   if (call.op !== "attention") {
     const rows = Math.min(call.rows, Math.ceil(CHECKED_ELEMENTS / call.cols));
     const hot = draw({ ...call, rows });
@@ -98,7 +105,11 @@ const LEAST_ROWS = 16;
 function checkedRows({ call }: Problem): readonly number[] {
   const isAttention = call.op === "attention";
   const count = isAttention ? call.heads * call.queries : call.rows;
-  const affordable = isAttention ? CHECKED_PRODUCTS / (2 * call.keys * call.dim) : CHECKED_ELEMENTS / call.cols;
+  const affordable = isAttention
+    ? CHECKED_PRODUCTS / (2 * call.keys * call.dim)
+    : call.op === "linear"
+      ? CHECKED_PRODUCTS / (call.cols * call.depth)
+      : CHECKED_ELEMENTS / call.cols;
   const taken = Math.min(count, Math.max(LEAST_ROWS, Math.floor(affordable)));
   return Array.from({ length: taken }, (_, i) => (taken === 1 ? 0 : Math.round((i * (count - 1)) / (taken - 1))));
 }
@@ -108,6 +119,10 @@ export function reference(problem: Problem): Float64Array {
   const { call, operands } = problem;
   const rows = checkedRows(problem);
   if (call.op === "attention") return attentionRows(problem, call, rows);
+  if (call.op === "linear") {
+    const [x, weight] = operands.map(({ data }) => data);
+    return product(rowsOf(x ?? new Float32Array(0), rows, call.depth), weight ?? new Float32Array(0), rows.length, call.cols, call.depth).values;
+  }
   const values = rowsOf(operands[0]?.data ?? new Float32Array(0), rows, call.cols);
   return rowReference[call.op]({ values, shape: [rows.length, call.cols] }, { axes: [1] });
 }
@@ -166,13 +181,15 @@ function visiblePairs({ heads, queries, keys, causal, windowSize: [left, right] 
   return heads * pairs;
 }
 
-/** What counts as work: elements of rows, 4 · head dimension operations per visible pair of attention. */
+/** What counts as work: elements of rows, two operations per multiply-add of a product, 4 · head dimension operations per visible pair of attention. */
 export function amountOf(call: Call): number {
+  if (call.op === "linear") return 2 * call.rows * call.cols * call.depth;
   return call.op === "attention" ? 4 * call.dim * visiblePairs(call) : call.rows * call.cols;
 }
 
 /** Bytes that must be read and written. */
 export function bytesOf(call: Call): number {
+  if (call.op === "linear") return 4 * (call.rows * call.depth + call.cols * call.depth + call.rows * call.cols);
   if (call.op !== "attention") return (call.op === "logSumExp" ? 4 : 8) * call.rows * call.cols;
   return 8 * call.heads * call.queries * call.dim + cacheBytesOf(call);
 }

@@ -16,6 +16,12 @@ export function rowOperatorModel(op: "Softmax" | "LogSoftmax", times = 1): Uint8
   return model(op, nodes, [tensor("x", ["rows", "cols"])], tensor("y", ["rows", "cols"]));
 }
 
+/** An ONNX model `y = x · weightᵀ` (Gemm) of f32 matrices; sizes are left open. */
+export function linearModel(): Uint8Array {
+  const gemm = [...text(1, "x"), ...text(1, "weight"), ...text(2, "y"), ...text(4, "Gemm"), ...integer("transB", 1)];
+  return model("Gemm", [gemm], [tensor("x", ["rows", "depth"]), tensor("weight", ["cols", "depth"])], tensor("y", ["rows", "cols"]));
+}
+
 /** An ONNX model `y = TopK(x, k)` over the last axis of a [rows, cols] f32 tensor: the values, largest first. */
 export function topKModel(k: number): Uint8Array {
   const constant = [...text(2, "k"), ...text(4, "Constant"), ...bytes(5, [...text(1, "value"), ...bytes(5, int64s([k])), ...number(20, ATTRIBUTE_TENSOR)])];

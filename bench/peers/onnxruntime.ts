@@ -1,7 +1,7 @@
 import type { Tensor } from "../../src/index.ts";
 import type { Runner } from "../measure/contender.ts";
 import type { Problem } from "../measure/problem.ts";
-import { attentionModel, rowOperatorModel, topKModel } from "./onnx-model.ts";
+import { attentionModel, linearModel, rowOperatorModel, topKModel } from "./onnx-model.ts";
 import { load, makingOutputs, withHeadsBehind, type Peer } from "./peer.ts";
 
 // onnxruntime-web and onnxruntime-node have one API; what is used of it:
@@ -85,7 +85,10 @@ function onnxruntime(name: string, packageName: string, provider: "wasm" | "cpu"
       };
       return {
         softmax: ({ operands: [x] }) => way(graphOf((times) => rowOperatorModel("Softmax", times), { x })),
-        ...(provider !== "webgpu" && { topK: ({ operands: [x] }: Problem, k: number) => way(graphOf(() => topKModel(k), { x })) }),
+        ...(provider !== "webgpu" && {
+          topK: ({ operands: [x] }: Problem, k: number) => way(graphOf(() => topKModel(k), { x })),
+          linear: ({ operands: [x, weight] }: Problem) => way(graphOf(() => linearModel(), { x, weight })),
+        }),
         attention: (problem) =>
           withHeadsBehind(problem, ({ operands, outShape: [, heads = 0] }) => {
             const [q, k, v] = operands.map(({ shape: [length = 0, , dim = 0], ...x }) => ({ ...x, shape: [1, length, heads * dim] }));

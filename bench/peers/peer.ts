@@ -21,6 +21,8 @@ export interface Operators {
   readonly softmax: (problem: Problem) => Runner | Promise<Runner>;
   /** The k largest of each row, largest first, as values; absent where there is no such operator. */
   readonly topK?: (problem: Problem, k: number) => Runner | Promise<Runner>;
+  /** x · weightᵀ; absent where it is not measured. */
+  readonly linear?: (problem: Problem) => Runner | Promise<Runner>;
   /** softmax(q·kᵀ/√dim) · v of as many heads of keys and values as of queries. */
   readonly attention: (problem: Problem) => Runner | Promise<Runner>;
 }

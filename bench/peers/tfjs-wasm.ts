@@ -38,6 +38,14 @@ export const tfjsWasm: Peer = {
           [x],
         );
       },
+      linear({ operands }) {
+        const [x, weight] = operands.map(({ data, shape }) => tf.tensor(data, shape)) as [TfTensor, TfTensor];
+        return makingOutputs(
+          () => tf.matMul(x, weight, false, true),
+          (y) => y.dataSync(),
+          [x, weight],
+        );
+      },
       topK({ operands }, k) {
         const [x] = operands.map(({ data, shape }) => tf.tensor(data, shape)) as [TfTensor];
         return makingOutputs(

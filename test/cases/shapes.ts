@@ -26,6 +26,14 @@ export interface HeadSizes {
   readonly alibi?: true | undefined;
 }
 
+/** x · weightᵀ: x is [rows, depth], the weight [cols, depth]. */
+export interface ProductSizes {
+  readonly op: "linear";
+  readonly rows: number;
+  readonly cols: number;
+  readonly depth: number;
+}
+
 /** A call by its sizes, with the name that reports give it. */
 export interface Shape<Call = RowSizes | HeadSizes> {
   readonly name: string;
@@ -43,6 +51,19 @@ export type HeadShape = Shape<HeadSizes>;
 function rows(shape: readonly number[], what: string): RowShape {
   return { name: shape.join("×"), what, shape, call: { op: "softmax", rows: countOf(shape.slice(0, -1)), cols: shape.at(-1) ?? 1 } };
 }
+
+function product(rows: number, depth: number, cols: number, what: string): Shape<ProductSizes> {
+  return { name: `${rows}×${depth}×${cols}`, what, call: { op: "linear", rows, cols, depth } };
+}
+
+/** Layers of models: rows × inputs × outputs. */
+export const MODEL_PRODUCTS: readonly Shape<ProductSizes>[] = [
+  product(256, 768, 3072, "BERT-base: up-projection of 256 tokens"),
+  product(197, 768, 768, "ViT-B: output projection of an image"),
+  product(32, 2048, 2048, "a batch of 32 tokens"),
+  product(1, 4096, 4096, "Llama 3 8B: output projection of one token"),
+  product(1, 4096, 14336, "Llama 3 8B: up-projection of one token"),
+];
 
 export const LLAMA_LOGITS = rows([32, 128256], "Llama 3: logits of 32 tokens");
 export const LLAMA_TOKEN = rows([1, 128256], "Llama 3: logits of one token");
