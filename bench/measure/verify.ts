@@ -13,14 +13,15 @@ const EPS = 2 ** -24;
  * division add a few units in the last place. WGSL allows exp 3 + 2 · |x| of these, and rows reach to about 45 below their max. Others
  * may add all terms in f32 in four lanes, and lose half a unit at each. The report shows the error that everyone really makes.
  *
- * Products: sums of `depth` terms of about 1, each step rounded in f32.
+ * Products: a running sum of `depth` terms of about 1 is of the order of √depth, and each step rounds it by up to half a unit at random:
+ * depth · EPS in all. Four lanes and chunks halve that, which plain loops in f32 do not.
  *
  * Attention: 3e-7 of the largest value for standard-normal input. Scores near 100 are rounded at each of `dim` steps of the dot product,
  * which makes an error of the square root of that many half units. On the GPU, probabilities that count are some 8 below the max. Others
  * may add all keys in f32, one after the other.
  */
 export function toleranceOf({ call, operands, heat }: Problem, who: Who): number {
-  if (call.op === "linear") return (who === "other" ? 80 : 8) * Math.sqrt(call.depth) * EPS;
+  if (call.op === "linear") return call.depth * EPS * (who === "other" ? 2 : 0.5);
   if (call.op !== "attention") return { wasm: 4e-6, webgpu: 2 * (3 + 2 * 45) * EPS, other: 1e-5 + (call.cols / 4) * EPS }[who];
   const largest = operands[2]?.data.reduce((max, value) => Math.max(max, Math.abs(value)), 0) ?? 0;
   const own = 3e-7 + heat * Math.sqrt(call.dim) * EPS;
