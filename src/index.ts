@@ -7,7 +7,7 @@ export { alibiSlopes } from "./ops/alibi-slopes.ts";
 export { applyRotary, type RotaryOptions } from "./ops/apply-rotary.ts";
 export type { DynamicScaling, LinearScaling, Llama3Scaling, RotaryAngles, RotaryScaling, YarnScaling } from "./calls/rotary-call.ts";
 export { attention, scaledDotProductAttention, type AttentionOptions, type AttentionResultWithLse } from "./ops/attention.ts";
-export type { Integers, ScoreOptions } from "./calls/attention-arguments.ts";
+export type { IntegerTensor, Integers, ScoreOptions } from "./calls/attention-arguments.ts";
 export type { Layout } from "./calls/head-layout.ts";
 export { attentionScores, type AttentionScoresOptions } from "./ops/attention-scores.ts";
 export { attentionVarlen, type AttentionVarlenOptions } from "./ops/attention-varlen.ts";

@@ -8,7 +8,15 @@ import { BlockMask } from "./block-mask.ts";
 import { type HeadSizes, type Layout, sizesOf } from "./head-layout.ts";
 
 /** Integers in an array, a typed array or another iterable, or in a tensor without strides, such as ONNX Runtime's of int32 and int64. */
-export type Integers = Iterable<number | bigint> | { readonly data: Iterable<number | bigint>; readonly strides?: undefined };
+export type Integers = Iterable<number | bigint> | IntegerTensor;
+
+/** Integers in a tensor without gaps. */
+export interface IntegerTensor {
+  /** The integers. */
+  readonly data: Iterable<number | bigint>;
+  /** There are none. */
+  readonly strides?: undefined;
+}
 
 /** Options that affect the scores, the same for every function that computes attention. */
 export interface ScoreOptions {

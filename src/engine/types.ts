@@ -186,8 +186,9 @@ export interface ExplainShapes {
   readonly logits?: readonly number[];
   /** Of linear. */
   readonly weight?: readonly number[];
-  /** Factors of matmul. */
+  /** First factor of matmul. */
   readonly a?: readonly number[];
+  /** Second factor of matmul. */
   readonly b?: readonly number[];
 }
 
